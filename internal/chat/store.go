@@ -1,0 +1,196 @@
+package chat
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps everything on disk. The rules live in this package and run
+// inside a store's transactions; a store contributes the SQL and the promise:
+// when an Update's done hears nil, what it wrote survives kill -9 and a power
+// cut.
+//
+// All methods may be called from any goroutine.
+type Store interface {
+	// View runs fn on one consistent snapshot of committed state. fn must not
+	// keep the Reader. Views run beside each other and beside updates.
+	View(ctx context.Context, fn func(Reader) error) error
+
+	// Update runs op.Run in a write transaction, possibly together with other
+	// updates (group commit), and then calls done exactly once: with nil when
+	// everything op.Run wrote is durable, else with why nothing of it is there
+	// (op.Run's own error verbatim; an *Error with CodeUnavailable when the
+	// store could not write). Updates take effect in the order of the calls to
+	// Update; done is called in that same order, never concurrently, from a
+	// goroutine of the store's. done must not block: it holds up every later
+	// done.
+	//
+	// Update itself returns at once, save that it may wait for room in a
+	// bounded queue.
+	Update(op Op, done func(error))
+
+	// Epoch names the store's history. It changes when history may have been
+	// rewound, as by restoring a backup (docs/protocol.md#epoch).
+	Epoch() string
+
+	// Failed is closed when the store can never write again in this process,
+	// as after a failed fsync; Err then says why. From that moment every Update
+	// is refused with CodeUnavailable. Views may go on.
+	Failed() <-chan struct{}
+	Err() error
+
+	// Close waits for queued updates and their dones, then releases the files.
+	Close() error
+}
+
+// Op is one unit of writing.
+type Op struct {
+	// Run does the work. It may run more than once (a store may retry a
+	// transaction that lost a race), so it must write to tx only and assign,
+	// not add to, what it captures. An error undoes everything it put. Run must
+	// not block, do I/O of its own, or keep tx.
+	Run func(tx Tx) error
+
+	// What Run will look at, if known: hints with which a store that pays a
+	// round trip per read may fetch for many ops at once. Zero: no hint.
+	Chat        ChatID
+	User        UserID
+	ClientMsgID string
+}
+
+// Reader reads rows in one snapshot. Methods that name a single row return
+// ErrNotFound when it is not there. Lists are never nil-terminated by a short
+// page: callers ask for one row more than they need.
+type Reader interface {
+	User(id UserID) (User, error)
+	UserByName(username string) (User, error) // canonical
+	// Users lists at most limit users with ID > after whose username begins
+	// with prefix, by ascending ID.
+	Users(prefix string, after UserID, limit int) ([]User, error)
+
+	Session(id SessionID) (Session, error)
+	SessionByToken(hash [32]byte) (Session, error)
+	Sessions(user UserID) ([]Session, error) // by ascending ID
+
+	Invite(id InviteID) (Invite, error)
+	InviteByCode(hash [32]byte) (Invite, error)
+	Invites() ([]Invite, error) // by ascending ID
+
+	// Chat also gives deleted chats; the rules hide them.
+	Chat(id ChatID) (Chat, error)
+	ChatByPair(pair [2]UserID) (Chat, error)
+	ChatByClientID(creator UserID, clientChatID string) (Chat, error)
+
+	// Participant also gives those who left.
+	Participant(chat ChatID, user UserID) (Participant, error)
+	// Participants lists at most limit of those who are in, with User > after,
+	// by ascending User.
+	Participants(chat ChatID, after UserID, limit int) ([]Participant, error)
+	// CountParticipants counts those who are in and have one of the roles.
+	CountParticipants(chat ChatID, roles ...Role) (int, error)
+	// Memberships lists the chats user is in, by ascending ChatID.
+	Memberships(user UserID) ([]Membership, error)
+
+	Message(chat ChatID, seq int64) (Message, error)
+	// Messages lists messages with lo <= seq < hi, by ascending seq: the first
+	// limit of them, or the last limit when newest is set.
+	Messages(chat ChatID, lo, hi int64, limit int, newest bool) ([]Message, error)
+	Sent(sender UserID, clientMsgID string) (Sent, error)
+
+	// Changes lists the chat's messages and participants with
+	// updated_seq > after, merged by ascending updated_seq and cut at limit
+	// rows. floor hides messages born before it (0 hides none). The chat's own
+	// row is not among them.
+	Changes(chat ChatID, after, floor int64, limit int) ([]Message, []Participant, error)
+
+	// ChangedChats lists the chats that changed for user, for sync: those with
+	// max(chat.Stamp, participant.Stamp) > pos.After (and, newest first, below
+	// pos.Below). Ascending by (stamp, chat) when pos.Below is zero, else
+	// descending; at most limit.
+	ChangedChats(user UserID, pos SyncPos, limit int) ([]ChangedChat, error)
+	// LastStamp is the newest change stamp below which nothing can appear any
+	// more: the position a sync that reads this snapshot ends at.
+	LastStamp() (int64, error)
+
+	// CountUnread counts, up to most, the chat's living messages after seq by
+	// others than user; CountMentions those that mention user.
+	CountUnread(chat ChatID, user UserID, seq int64, most int) (int64, error)
+	CountMentions(chat ChatID, user UserID, seq int64, most int) (int64, error)
+}
+
+// Membership is a chat somebody is in, with the positions routing needs.
+type Membership struct {
+	Chat                        ChatID
+	Kind                        Kind
+	LastSeq, JoinedSeq, ReadSeq int64
+}
+
+// SyncPos is where a sync stands. Ascending: changes after (After, AfterChat).
+// Descending, used for a first sync so that the newest chats come first:
+// changes above After and below (Below, BelowChat).
+type SyncPos struct {
+	After     int64
+	AfterChat ChatID
+	Below     int64 // 0: ascending
+	BelowChat ChatID
+}
+
+// ChangedChat is a row of ChangedChats. Stamp is the larger of the chat's and
+// the participant's.
+type ChangedChat struct {
+	Chat        Chat
+	Participant Participant
+	Stamp       int64
+}
+
+// Tx is a Reader that also writes. Reads by a key see what this Tx put before;
+// lists need not, so an op lists before it puts.
+//
+// A Put writes the whole row, new or not. Positions are the rules' business
+// (see Service); Stamp fields are the store's: it sets them on every chat put,
+// and on participants put with PutReadMark.
+type Tx interface {
+	Reader
+
+	// Now is the transaction's time, in UTC and whole milliseconds, the same
+	// however often it is asked.
+	Now() time.Time
+
+	NewUserID() (UserID, error)
+	NewSessionID() (SessionID, error)
+	NewChatID() (ChatID, error)
+	NewInviteID() (InviteID, error)
+
+	PutUser(User) error // a taken username gives an *Error with CodeConflict
+	PutSession(Session) error
+	DeleteSession(SessionID) error
+	PutInvite(Invite) error
+	DeleteInvite(InviteID) error
+	PutChat(Chat) error
+	PutParticipant(Participant) error
+	PutReadMark(chat ChatID, user UserID, seq int64) error
+	PutMessage(Message) error
+	PutSent(Sent) error
+}
+
+// Publisher is told what was committed, in each chat's seq order. Publish is
+// called from the store's done goroutine: it must not block.
+type Publisher interface {
+	Publish(Event)
+	// PublishRead tells that user read chat up to seq; only their own devices
+	// hear of it for now (docs/protocol.md#ephemera).
+	PublishRead(chat ChatID, user UserID, seq int64)
+	PublishTyping(chat ChatID, user UserID, stop bool)
+	// EndSessions closes the live connections of these sessions.
+	EndSessions(ids []SessionID)
+}
+
+// Passwords hashes and checks passwords. Both are slow on purpose and bounded
+// in how many run at once; they honour ctx while they wait for their turn.
+type Passwords interface {
+	Hash(ctx context.Context, password string) (string, error)
+	// Verify reports whether password is the hash's, and whether the hash was
+	// made with weaker parameters than Hash uses now. An empty hash costs as
+	// much time as a real one and never matches.
+	Verify(ctx context.Context, hash, password string) (ok, weak bool, err error)
+}

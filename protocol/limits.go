@@ -1,0 +1,24 @@
+package protocol
+
+// The bounds of version 1 (docs/protocol.md#limits). A server announces the
+// ones a client needs in Hello; exceeding any of them is a typed error.
+const (
+	MaxFrame       = 64 << 10 // bytes of a line from a logged-in client, without its newline
+	MaxFrameLogin  = 8 << 10  // the same before login
+	MaxContent     = 16 << 10 // bytes of a message's content
+	MaxDepth       = 16       // nesting of JSON arrays and objects in a line
+	MaxID          = 64       // bytes of a request's id as it stands in the line
+	MaxClientMsgID = 64       // bytes of a client_msg_id or client_chat_id
+	MaxPage        = 200      // rows of a page, ids of a list of users
+	DefaultPage    = 50       // rows of a page when limit is absent
+	MaxTimeline    = 20       // messages a chat brings in a sync
+	MaxMentions    = 50       // users one message mentions
+	MaxTitle       = 128      // code points of a chat's title
+	MaxTopic       = 1024     // code points of a chat's topic
+	MaxName        = 64       // code points of a user's display name
+	MaxUsername    = 32       // bytes of a username
+	MinPassword    = 8        // bytes of a password
+	MaxPassword    = 1024     // bytes of a password
+	MaxDevice      = 64       // code points of a session's device or client name
+	MaxInteger     = 1<<53 - 1
+)
