@@ -1,0 +1,96 @@
+package hub
+
+import (
+	"sync"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// Publish delivers a committed event to the connections of those who were in
+// the chat at its seq (docs/protocol.md#events).
+func (h *Hub) Publish(e chat.Event) {
+	targets := h.route(e)
+	if len(*targets) > 0 {
+		line := h.cfg.Encode(nil, e)
+		for _, sub := range *targets {
+			sub.Deliver(line, false)
+		}
+	}
+	release(targets)
+}
+
+// route collects who is to get e, and lets e change who gets what comes next.
+func (h *Hub) route(e chat.Event) *[]Subscriber {
+	targets := acquire()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+
+	if e.Kind == chat.ChatCreated || e.Kind == chat.ParticipantAdded {
+		for _, c := range h.users[e.Participant.User] {
+			h.joinLocked(c, e.Chat, e.Seq)
+		}
+	}
+	if r := h.rooms[e.Chat]; r != nil {
+		for _, route := range r.routes {
+			// A route may begin above e: its connection read a membership
+			// whose beginning is committed and not published yet.
+			if route.from <= e.Seq {
+				*targets = append(*targets, route.conn.sub)
+			}
+		}
+	}
+	switch e.Kind {
+	case chat.ParticipantRemoved:
+		for _, c := range h.users[e.Participant.User] {
+			h.endLocked(c, e.Chat, e.Seq)
+		}
+	case chat.ChatDeleted:
+		if r := h.rooms[e.Chat]; r != nil {
+			for i := len(r.routes) - 1; i >= 0; i-- {
+				h.endLocked(r.routes[i].conn, e.Chat, e.Seq)
+			}
+		}
+		for c := range h.loading {
+			c.left[e.Chat] = e.Seq
+		}
+	}
+	return targets
+}
+
+// endLocked ends c's membership of chat id at seq, unless a later one has
+// begun already.
+func (h *Hub) endLocked(c *Conn, id chat.ChatID, seq int64) {
+	if c.left != nil {
+		c.left[id] = seq
+	}
+	if i, there := c.at[id]; there && h.rooms[id].routes[i].from <= seq {
+		h.leaveLocked(c, id)
+	}
+}
+
+// EndSessions ends the live connections of these sessions.
+func (h *Hub) EndSessions(ids []chat.SessionID) {
+	var subs []Subscriber
+	h.mu.Lock()
+	for _, id := range ids {
+		for _, c := range h.sessions[id] {
+			subs = append(subs, c.sub)
+		}
+	}
+	h.mu.Unlock()
+	for _, sub := range subs {
+		sub.End(SessionRevoked)
+	}
+}
+
+// targetLists keeps lists of subscribers between publishes: a busy room would
+// otherwise allocate one per message.
+var targetLists = sync.Pool{New: func() any { return new([]Subscriber) }}
+
+func acquire() *[]Subscriber { return targetLists.Get().(*[]Subscriber) }
+
+func release(targets *[]Subscriber) {
+	clear(*targets)
+	*targets = (*targets)[:0]
+	targetLists.Put(targets)
+}
