@@ -76,7 +76,7 @@ type Limits struct {
 }
 
 // Request is a frame from a client: SessionRequest, DataRequest,
-// BroadcastRequest, or Ping (which has neither op nor params).
+// BroadcastRequest, or Ping or Pong (which have neither op nor params).
 type Request struct {
 	Type   Type           `json:"type"`
 	ID     ID             `json:"id,omitzero"`
@@ -85,6 +85,9 @@ type Request struct {
 	// Strict turns members the server does not know into an invalid_request;
 	// otherwise they are ignored and listed back (docs/protocol.md#strictness).
 	Strict bool `json:"strict,omitzero"`
+	// Ignored lists the members of the envelope that DecodeRequest does not
+	// know; the answer's ignored begins with them.
+	Ignored []string `json:"-"`
 }
 
 // Response answers a request: SessionResponse, DataResponse, or
@@ -102,6 +105,7 @@ type Response struct {
 // (docs/protocol.md#errors).
 type ErrorFrame struct {
 	Type  Type   `json:"type"`
+	ID    ID     `json:"id,omitzero"` // if the line had one that could be told
 	Error *Error `json:"error"`
 }
 

@@ -20,5 +20,6 @@ const (
 	MinPassword    = 8        // bytes of a password
 	MaxPassword    = 1024     // bytes of a password
 	MaxDevice      = 64       // code points of a session's device or client name
+	MaxIgnored     = 16       // unknown members that an answer lists; more are ignored unlisted
 	MaxInteger     = 1<<53 - 1
 )

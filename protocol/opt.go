@@ -37,3 +37,10 @@ func (o *Opt[T]) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	}
 	return json.UnmarshalDecode(d, &o.Value)
 }
+
+func (o *Opt[T]) setNull() { *o = Opt[T]{Set: true, Null: true} }
+
+func (o *Opt[T]) setValue() any {
+	*o = Opt[T]{Set: true}
+	return &o.Value
+}
