@@ -7,7 +7,14 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net/netip"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/protocol"
@@ -30,6 +37,10 @@ type Caller struct {
 // API answers requests. Its methods may be called from any goroutine.
 type API struct {
 	svc *chat.Service
+
+	// Log gets what answers hide: panics and the causes of internal errors.
+	// Nil: slog.Default(). Set it before the first Do.
+	Log *slog.Logger
 }
 
 // New makes an API on svc.
@@ -41,27 +52,113 @@ func New(svc *chat.Service) *API { return &API{svc: svc} }
 // the store's goroutine, after their commit and before their event is
 // published; then done must not block. Everything else blocks and has called
 // done when Do returns. ctx bounds the blocking ones.
+//
+// A Ping is answered with a Pong here too, but a live connection does well to
+// do that itself.
 func (a *API) Do(ctx context.Context, c Caller, req protocol.Request, done func(protocol.Response)) {
-	panic("unwritten")
+	x := &call{api: a, req: req, done: done}
+	defer func() {
+		if v := recover(); v != nil {
+			a.log().Error("a handler panicked", "op", req.Op, "panic", v, "stack", string(debug.Stack()))
+			x.finish(nil, protocol.NewError(protocol.CodeInternal, internalMessage))
+		}
+	}()
+	if req.Type == protocol.TypePing {
+		if !x.answered.Swap(true) {
+			done(protocol.Response{Type: protocol.TypePong, ID: req.ID})
+		}
+		return
+	}
+	op, err := admit(c, req)
+	if err != nil {
+		x.finish(nil, err)
+		return
+	}
+	params := op.newParams()
+	x.ignored, err = protocol.DecodeParams(req.Params, params)
+	if err == nil && req.Strict && len(x.ignored) > 0 {
+		err = protocol.NewError(protocol.CodeInvalidRequest, fmt.Sprintf("%s does not know the member %q, and the request is strict", op.Name, x.ignored[0]))
+	}
+	if err == nil {
+		err = op.shape.check(params, req.Params)
+	}
+	if err != nil {
+		x.finish(nil, err)
+		return
+	}
+	if op.start != nil {
+		op.start(a, c, params, x.end)
+		return
+	}
+	result, failure := op.run(a, ctx, c, params)
+	if failure != nil {
+		x.end(nil, failure)
+		return
+	}
+	x.end(json.Marshal(result))
 }
 
 // Async reports whether Do returns before op is done.
 func Async(op string) bool {
-	switch op {
-	case protocol.OpMessageSend, protocol.OpMessageEdit, protocol.OpMessageDelete:
-		return true
+	o, ok := Lookup(op)
+	return ok && o.start != nil
+}
+
+// admit finds the operation of req and checks that it came in the right frame
+// and from somebody who may try it.
+func admit(c Caller, req protocol.Request) (*Operation, *protocol.Error) {
+	op, ok := Lookup(req.Op)
+	if !ok {
+		if req.Op == "" {
+			return nil, protocol.NewError(protocol.CodeInvalidRequest, "op is missing")
+		}
+		return nil, protocol.NewError(protocol.CodeUnknownOp, "no such operation")
 	}
-	return false
+	if req.Type != op.Frame {
+		return nil, protocol.NewError(protocol.CodeInvalidRequest, fmt.Sprintf("%s goes in a %s", op.Name, op.Frame))
+	}
+	switch {
+	case op.Access == Anyone:
+	case c.Actor.User == 0 && !c.Actor.Operator:
+		return nil, protocol.NewError(protocol.CodeUnauthenticated, "log in first: session.start on a connection, a bearer token over HTTP")
+	case c.Actor.User == 0 && op.Access == Account:
+		return nil, protocol.NewError(protocol.CodePermissionDenied, "the operator has no account, and so no chats or sessions of their own")
+	}
+	return op, nil
 }
 
-// AppendEvent appends the line, newline included, that delivers e.
-func AppendEvent(dst []byte, e chat.Event) []byte { panic("unwritten") }
-
-// AppendRead and AppendTyping append the lines of ephemeral events
-// (docs/protocol.md#ephemera).
-func AppendRead(dst []byte, id chat.ChatID, user chat.UserID, seq int64) []byte {
-	panic("unwritten")
+// call is one request under way.
+type call struct {
+	api      *API
+	req      protocol.Request
+	ignored  []string
+	done     func(protocol.Response)
+	answered atomic.Bool
 }
-func AppendTyping(dst []byte, id chat.ChatID, user chat.UserID, stop bool) []byte {
-	panic("unwritten")
+
+// end answers with what a handler came to.
+func (x *call) end(result []byte, err error) {
+	if err != nil {
+		x.finish(nil, x.api.toError(x.req.Op, err))
+		return
+	}
+	x.finish(result, nil)
+}
+
+// finish answers once; what comes after the first answer is dropped.
+func (x *call) finish(result jsontext.Value, err *protocol.Error) {
+	if x.answered.Swap(true) {
+		return
+	}
+	x.done(protocol.Response{
+		Type: x.req.Type.Response(), ID: x.req.ID, Op: x.req.Op,
+		Result: result, Error: err, Ignored: x.ignored,
+	})
+}
+
+func (a *API) log() *slog.Logger {
+	if a.Log != nil {
+		return a.Log
+	}
+	return slog.Default()
 }

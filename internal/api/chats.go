@@ -1,0 +1,95 @@
+package api
+
+import (
+	"context"
+
+	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// docs/protocol.md#chats.create
+func (a *API) chatsCreate(ctx context.Context, c Caller, p *protocol.ChatsCreateParams) (protocol.ChatsCreateResult, error) {
+	n := chat.NewChat{
+		Kind: chat.Kind(p.Kind), Title: p.Title, Topic: p.Topic, History: chat.History(p.History),
+		Users: userIDs(p.UserIDs), ClientChatID: p.ClientChatID,
+	}
+	if p.UserID != "" {
+		n.Peer = userID(p.UserID)
+	}
+	st, duplicate, err := a.svc.CreateChat(ctx, c.Actor, n)
+	return protocol.ChatsCreateResult{Chat: toChatState(st), Duplicate: duplicate}, err
+}
+
+func chatIsNew(result any) bool { return !result.(*protocol.ChatsCreateResult).Duplicate }
+
+// docs/protocol.md#chats.list
+func (a *API) chatsList(ctx context.Context, c Caller, p *protocol.ChatsListParams) (protocol.ChatsListResult, error) {
+	pos, err := parsePos(p.Cursor, cursorChats, a.svc.Epoch(), c.Actor.User)
+	if err != nil {
+		return protocol.ChatsListResult{}, err
+	}
+	page, err := a.svc.Chats(ctx, c.Actor, pos, int(p.Limit))
+	res := protocol.ChatsListResult{Chats: convert(page.Chats, toChatState), HasMore: page.More}
+	if page.More {
+		res.Cursor = formatPos(cursorChats, a.svc.Epoch(), c.Actor.User, page.Next)
+	}
+	return res, err
+}
+
+// docs/protocol.md#chats.get
+func (a *API) chatsGet(ctx context.Context, c Caller, p *protocol.ChatParams) (protocol.ChatResult, error) {
+	st, err := a.svc.Chat(ctx, c.Actor, chatID(p.ChatID))
+	return protocol.ChatResult{Chat: toChatState(st)}, err
+}
+
+// docs/protocol.md#chats.update
+func (a *API) chatsUpdate(ctx context.Context, c Caller, p *protocol.ChatsUpdateParams) (protocol.ChatResult, error) {
+	patch := chat.ChatPatch{Title: p.Title, History: (*chat.History)(p.History)}
+	if p.Topic.Set {
+		patch.Topic = &p.Topic.Value // null clears: the value is then empty
+	}
+	st, err := a.svc.UpdateChat(ctx, c.Actor, chatID(p.ChatID), patch)
+	return protocol.ChatResult{Chat: toChatState(st)}, err
+}
+
+// docs/protocol.md#chats.delete
+func (a *API) chatsDelete(ctx context.Context, c Caller, p *protocol.ChatParams) (protocol.Empty, error) {
+	return protocol.Empty{}, a.svc.DeleteChat(ctx, c.Actor, chatID(p.ChatID))
+}
+
+// docs/protocol.md#participants.list
+func (a *API) participantsList(ctx context.Context, c Caller, p *protocol.ParticipantsListParams) (protocol.ParticipantsListResult, error) {
+	id := chatID(p.ChatID)
+	after, err := parseAfter(p.Cursor, cursorParticipants, id)
+	if err != nil {
+		// A chat one is not in is not found, whatever the cursor.
+		if _, unseen := a.svc.Chat(ctx, c.Actor, id); unseen != nil {
+			err = unseen
+		}
+		return protocol.ParticipantsListResult{}, err
+	}
+	members, more, err := a.svc.Participants(ctx, c.Actor, id, after, int(p.Limit))
+	res := protocol.ParticipantsListResult{Participants: convert(members, toMember), HasMore: more}
+	if more && len(members) > 0 {
+		res.Cursor = formatAfter(cursorParticipants, id, members[len(members)-1].User)
+	}
+	return res, err
+}
+
+// docs/protocol.md#participants.add
+func (a *API) participantsAdd(ctx context.Context, c Caller, p *protocol.ParticipantsAddParams) (protocol.ParticipantsAddResult, error) {
+	list, err := a.svc.AddParticipants(ctx, c.Actor, chatID(p.ChatID), userIDs(p.UserIDs), chat.Role(p.Role))
+	return protocol.ParticipantsAddResult{Participants: convert(list, toParticipant)}, err
+}
+
+// docs/protocol.md#participants.update
+func (a *API) participantsUpdate(ctx context.Context, c Caller, p *protocol.ParticipantsUpdateParams) (protocol.ParticipantResult, error) {
+	one, err := a.svc.UpdateParticipant(ctx, c.Actor, chatID(p.ChatID), userID(p.UserID), chat.Role(p.Role))
+	return protocol.ParticipantResult{Participant: toParticipant(one)}, err
+}
+
+// docs/protocol.md#participants.remove
+func (a *API) participantsRemove(ctx context.Context, c Caller, p *protocol.ParticipantParams) (protocol.ParticipantResult, error) {
+	one, err := a.svc.RemoveParticipant(ctx, c.Actor, chatID(p.ChatID), userID(p.UserID))
+	return protocol.ParticipantResult{Participant: toParticipant(one)}, err
+}

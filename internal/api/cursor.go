@@ -1,0 +1,109 @@
+package api
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// Cursors are opaque to clients (docs/protocol.md#cursors). Inside they are
+// readable: what kind of list they belong to, whom and what they are bound to,
+// then the position. One that does not fit is refused, loudly.
+//
+//	v1.<epoch>.<user>.<after>[.<chat>[.<below>.<chat>]]   sync
+//	c1.<epoch>.<user>.<after>[.<chat>[.<below>.<chat>]]   chats.list
+//	p1.<chat>.<user>                                      participants.list
+//	u1.<user>                                             users.list
+const (
+	cursorSync         = "v1"
+	cursorChats        = "c1"
+	cursorParticipants = "p1"
+	cursorUsers        = "u1"
+)
+
+var errCursor = protocol.NewError(protocol.CodeCursorInvalid, "this cursor is not one of this list, this user and this server's history: begin again without one")
+
+func formatPos(kind, epoch string, user chat.UserID, p chat.SyncPos) string {
+	b := append(make([]byte, 0, 64), kind...)
+	b = append(append(b, '.'), epoch...)
+	for i, n := range [...]int64{int64(user), p.After, int64(p.AfterChat), p.Below, int64(p.BelowChat)} {
+		if i == 2 && p.AfterChat == 0 && p.Below == 0 || i == 3 && p.Below == 0 {
+			break
+		}
+		b = strconv.AppendInt(append(b, '.'), n, 10)
+	}
+	return string(b)
+}
+
+// parsePos reads a cursor of sync or chats.list; the empty one begins.
+func parsePos(s, kind, epoch string, user chat.UserID) (chat.SyncPos, error) {
+	if s == "" {
+		return chat.SyncPos{}, nil
+	}
+	rest, ok := strings.CutPrefix(s, kind+"."+epoch+".")
+	if !ok {
+		return chat.SyncPos{}, errCursor
+	}
+	n, ok := numbers(rest)
+	if !ok || n[0] != int64(user) {
+		return chat.SyncPos{}, errCursor
+	}
+	var p chat.SyncPos
+	switch len(n) {
+	case 2:
+		p = chat.SyncPos{After: n[1]}
+	case 3:
+		p = chat.SyncPos{After: n[1], AfterChat: chat.ChatID(n[2])}
+	case 5:
+		p = chat.SyncPos{After: n[1], AfterChat: chat.ChatID(n[2]), Below: n[3], BelowChat: chat.ChatID(n[4])}
+	}
+	// Only the spelling that formatPos gives is a cursor.
+	if formatPos(kind, epoch, user, p) != s {
+		return chat.SyncPos{}, errCursor
+	}
+	return p, nil
+}
+
+// formatAfter makes the cursor of a list by ascending user id; scope, not 0, is
+// the chat that the list belongs to.
+func formatAfter(kind string, scope chat.ChatID, after chat.UserID) string {
+	if scope == 0 {
+		return kind + "." + strconv.FormatInt(int64(after), 10)
+	}
+	return kind + "." + strconv.FormatInt(int64(scope), 10) + "." + strconv.FormatInt(int64(after), 10)
+}
+
+func parseAfter(s, kind string, scope chat.ChatID) (chat.UserID, error) {
+	if s == "" {
+		return 0, nil
+	}
+	rest, ok := strings.CutPrefix(s, kind+".")
+	if !ok {
+		return 0, errCursor
+	}
+	n, ok := numbers(rest)
+	if !ok {
+		return 0, errCursor
+	}
+	after := chat.UserID(n[len(n)-1])
+	if formatAfter(kind, scope, after) != s {
+		return 0, errCursor
+	}
+	return after, nil
+}
+
+// numbers reads one or more decimals between dots.
+func numbers(s string) ([]int64, bool) {
+	parts := strings.Split(s, ".")
+	out := make([]int64, len(parts))
+	for i, p := range parts {
+		n, err := strconv.ParseUint(p, 10, 63)
+		if err != nil {
+			return nil, false
+		}
+		out[i] = int64(n)
+	}
+	return out, true
+}

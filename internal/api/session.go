@@ -1,0 +1,72 @@
+package api
+
+import (
+	"context"
+
+	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// docs/protocol.md#session.start
+func (a *API) sessionStart(ctx context.Context, c Caller, p *protocol.SessionStartParams) (protocol.SessionStartResult, error) {
+	if c.OnLogin != nil && c.Actor.User != 0 {
+		return protocol.SessionStartResult{}, protocol.NewError(protocol.CodeConflict, "this connection is logged in already; open another one")
+	}
+	var (
+		l   chat.Login
+		err error
+	)
+	switch p.Mechanism {
+	case protocol.MechanismPlain:
+		l, err = a.svc.LoginPassword(ctx, c.Peer, p.Username, p.Password, p.Device, p.Client)
+	case protocol.MechanismToken:
+		l, err = a.svc.LoginToken(ctx, p.Token)
+	default:
+		err = protocol.NewError(protocol.CodeInvalidRequest, "mechanism must be PLAIN or TOKEN")
+	}
+	if err != nil {
+		return protocol.SessionStartResult{}, err
+	}
+	res := protocol.SessionStartResult{
+		SessionID: FormatSession(l.Session.ID), User: toUser(l.User), Token: l.Token,
+		ExpiresAt: formatTime(l.Session.ExpiresAt), Epoch: a.svc.Epoch(),
+	}
+	if c.OnLogin != nil {
+		if res.HeartbeatMS, err = c.OnLogin(l, *p); err != nil {
+			return protocol.SessionStartResult{}, err
+		}
+	}
+	return res, nil
+}
+
+// docs/protocol.md#session.update
+func (a *API) sessionUpdate(_ context.Context, c Caller, p *protocol.SessionUpdateParams) (protocol.SessionUpdateResult, error) {
+	if c.OnUpdate == nil {
+		return protocol.SessionUpdateResult{}, protocol.NewError(protocol.CodeInvalidRequest, "session.update makes sense only on a live connection")
+	}
+	return c.OnUpdate(*p)
+}
+
+// docs/protocol.md#session.end
+func (a *API) sessionEnd(ctx context.Context, c Caller, _ *protocol.Empty) (protocol.Empty, error) {
+	return protocol.Empty{}, a.svc.EndSession(ctx, c.Actor)
+}
+
+// docs/protocol.md#sessions.list
+func (a *API) sessionsList(ctx context.Context, c Caller, _ *protocol.Empty) (protocol.SessionsListResult, error) {
+	list, err := a.svc.Sessions(ctx, c.Actor)
+	return protocol.SessionsListResult{Sessions: convert(list, func(s chat.Session) protocol.Session {
+		return toSession(s, c.Actor.Session)
+	})}, err
+}
+
+// docs/protocol.md#sessions.revoke
+func (a *API) sessionsRevoke(ctx context.Context, c Caller, p *protocol.SessionParams) (protocol.Empty, error) {
+	return protocol.Empty{}, a.svc.RevokeSession(ctx, c.Actor, sessionID(p.SessionID))
+}
+
+// docs/protocol.md#tokens.create
+func (a *API) tokensCreate(ctx context.Context, c Caller, p *protocol.TokensCreateParams) (protocol.TokensCreateResult, error) {
+	l, err := a.svc.NewToken(ctx, c.Actor, p.Device, milliseconds(p.TTLMS))
+	return protocol.TokensCreateResult{Token: l.Token, Session: toSession(l.Session, c.Actor.Session)}, err
+}
