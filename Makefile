@@ -1,0 +1,73 @@
+# Grima's commands. `make` alone lists them.
+
+GO      ?= go
+ARGS    ?=
+FUZZTIME ?= 30s
+TIMEOUT ?= 15m
+
+# What `grima version` says. A tree without git (a source archive) is "dev".
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+TOOL    := $(GO) tool -modfile=tools/go.mod
+
+.PHONY: help
+help: ## this list
+	@echo "make run ARGS=--dev  is the way in. All of them:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: go
+go:
+	@command -v $(GO) >/dev/null || { \
+	  echo "Grima is built with Go 1.26 or newer, and there is no '$(GO)' in PATH."; \
+	  echo "Get it from https://go.dev/dl/ (or your package manager), then try again."; exit 1; }
+
+.PHONY: build
+build: go ## build bin/grima
+	@$(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/grima ./cmd/grima
+
+# exec: the server gets the terminal's signals itself, and ^C is a clean stop.
+.PHONY: run
+run: build ## build, then serve on 127.0.0.1:7007 (ARGS="--dev" to try things out)
+	@exec bin/grima serve $(ARGS)
+
+.PHONY: test
+test: go tools lint ## everything: what the tests need, lint, all tests with the race detector
+	@echo "== go test -race ./... (the first build takes a few minutes)"
+	@$(GO) test -race -timeout $(TIMEOUT) ./...
+
+.PHONY: tools
+tools:
+	@tools/need strace nc:netcat-openbsd curl jq
+
+.PHONY: lint
+lint: go ## go vet, staticcheck, gofumpt
+	@echo "== go vet"
+	@$(GO) vet ./...
+	@echo "== staticcheck"
+	@$(TOOL) staticcheck ./...
+	@echo "== gofumpt"
+	@out=$$($(TOOL) gofumpt -l cmd internal protocol) || exit 1; \
+	  if [ -n "$$out" ]; then \
+	    echo "$$out"; echo "These files are not formatted; run: make fmt"; exit 1; fi
+
+.PHONY: fmt
+fmt: go ## format the code
+	@$(TOOL) gofumpt -w cmd internal protocol
+
+.PHONY: bench
+bench: go ## measure: sends, pages, sync, bytes on disk (docs/notes.md)
+	@$(GO) run ./internal/cmd/bench $(ARGS)
+
+# One at a time: `go test -fuzz` takes a single fuzzer of a single package.
+.PHONY: fuzz
+fuzz: go ## run every fuzzer for FUZZTIME (30s)
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' cmd internal protocol | while read -r file; do \
+	  sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$file" | while read -r name; do \
+	    echo "== $$name in $${file%/*}"; \
+	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$${file%/*}"; \
+	  done; done
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin

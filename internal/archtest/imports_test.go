@@ -1,0 +1,53 @@
+// Package archtest watches what docs/architecture.md promises of the packages.
+package archtest
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/grima-chat/grima/"
+
+// may says which of our packages each room may import. A room that is not here
+// is a place where implementations are chosen (cmd, tests, tools) and is
+// imported by nobody in the table.
+var may = map[string][]string{
+	"protocol":              {},
+	"internal/chat":         {},
+	"internal/password":     {"internal/chat"},
+	"internal/store/sqlite": {"internal/chat"},
+	"internal/hub":          {"internal/chat"},
+	"internal/api":          {"internal/chat", "protocol"},
+	"internal/stream":       {"internal/chat", "internal/api", "internal/hub", "protocol"},
+	"internal/httpapi":      {"internal/chat", "internal/api", "internal/hub", "protocol"},
+	"internal/server":       {"internal/stream", "internal/httpapi", "internal/chat", "internal/api", "internal/hub", "protocol"},
+}
+
+// stdlibOnly lists the rooms that import nothing but the standard library.
+var stdlibOnly = []string{"internal/chat"}
+
+func TestImportsPointDown(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		path, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
+		room := strings.TrimPrefix(path, module)
+		allowed, watched := may[room]
+		if !watched {
+			continue
+		}
+		for _, imported := range strings.Fields(imports) {
+			ours, is := strings.CutPrefix(imported, module)
+			switch {
+			case is && !slices.Contains(allowed, ours):
+				t.Errorf("%s imports %s: docs/architecture.md says it may import only %v", room, ours, allowed)
+			case !is && strings.Contains(strings.Split(imported, "/")[0], ".") && slices.Contains(stdlibOnly, room):
+				t.Errorf("%s imports %s: it should need nothing but the standard library", room, imported)
+			}
+		}
+	}
+}
