@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 
 	"github.com/go-json-experiment/json"
@@ -56,7 +57,7 @@ func New(svc *chat.Service) *API { return &API{svc: svc} }
 // A Ping is answered with a Pong here too, but a live connection does well to
 // do that itself.
 func (a *API) Do(ctx context.Context, c Caller, req protocol.Request, done func(protocol.Response)) {
-	x := &call{api: a, req: req, done: done}
+	x := &call{api: a, req: req, ignored: req.Ignored, done: done}
 	defer func() {
 		if v := recover(); v != nil {
 			a.log().Error("a handler panicked", "op", req.Op, "panic", v, "stack", string(debug.Stack()))
@@ -74,14 +75,7 @@ func (a *API) Do(ctx context.Context, c Caller, req protocol.Request, done func(
 		x.finish(nil, err)
 		return
 	}
-	params := op.newParams()
-	x.ignored, err = protocol.DecodeParams(req.Params, params)
-	if err == nil && req.Strict && len(x.ignored) > 0 {
-		err = protocol.NewError(protocol.CodeInvalidRequest, fmt.Sprintf("%s does not know the member %q, and the request is strict", op.Name, x.ignored[0]))
-	}
-	if err == nil {
-		err = op.shape.check(params, req.Params)
-	}
+	params, err := x.decode(op)
 	if err != nil {
 		x.finish(nil, err)
 		return
@@ -134,6 +128,24 @@ type call struct {
 	ignored  []string
 	done     func(protocol.Response)
 	answered atomic.Bool
+}
+
+// decode reads the params of the request, and notes what it does not know.
+func (x *call) decode(op *Operation) (any, *protocol.Error) {
+	params := op.newParams()
+	ignored, err := protocol.DecodeParams(x.req.Params, params)
+	if len(ignored) > 0 {
+		x.ignored = slices.Concat(x.ignored, ignored)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case x.req.Strict && len(x.ignored) > 0:
+		return nil, protocol.UnknownMembers(x.ignored)
+	case op.limit >= 0:
+		err = checkLimit(params, op.limit, x.req.Params)
+	}
+	return params, err
 }
 
 // end answers with what a handler came to.

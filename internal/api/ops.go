@@ -46,7 +46,7 @@ type Operation struct {
 	Params, Result reflect.Type // structs of package protocol
 
 	newParams func() any
-	shape     shape
+	limit     int // the params' field, see limit.go
 	run       func(a *API, ctx context.Context, c Caller, params any) (any, error)
 	start     func(a *API, c Caller, params any, done func(result []byte, err error)) // instead of run, see Async
 }
@@ -121,7 +121,7 @@ func op[P, R any](name string, frame protocol.Type, access Access, cost Cost, su
 		Name: name, Frame: frame, Access: access, Cost: cost, Summary: summary, Routes: routes, Created: created,
 		Params: reflect.TypeFor[P](), Result: reflect.TypeFor[R](),
 		newParams: func() any { return new(P) },
-		shape:     shapeOf(reflect.TypeFor[P]()),
+		limit:     limitOf(reflect.TypeFor[P]()),
 		run: func(a *API, ctx context.Context, c Caller, params any) (any, error) {
 			return handle(a, ctx, c, params.(*P))
 		},
@@ -135,7 +135,7 @@ func async[P any](name, summary string, result any,
 		Name: name, Frame: broadcast, Access: Account, Cost: Light, Summary: summary, Routes: routes, Created: created,
 		Params: reflect.TypeFor[P](), Result: reflect.TypeOf(result),
 		newParams: func() any { return new(P) },
-		shape:     shapeOf(reflect.TypeFor[P]()),
+		limit:     limitOf(reflect.TypeFor[P]()),
 		start: func(a *API, c Caller, params any, done func([]byte, error)) {
 			handle(a, c, params.(*P), done)
 		},

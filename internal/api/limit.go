@@ -1,0 +1,59 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/grima-chat/grima/protocol"
+)
+
+// A page has 1 to MaxPage rows (docs/protocol.md#paging), whatever it lists, so
+// the limit is looked at in one place for every operation that has one.
+
+// limitOf is the index of t's limit, -1 when it has none.
+func limitOf(t reflect.Type) int {
+	if f, ok := t.FieldByName("Limit"); ok {
+		return f.Index[0]
+	}
+	return -1
+}
+
+// checkLimit refuses a limit out of bounds in params, decoded from raw, and puts
+// the default in for an absent one.
+func checkLimit(params any, field int, raw jsontext.Value) *protocol.Error {
+	limit := reflect.ValueOf(params).Elem().Field(field)
+	switch n := limit.Int(); {
+	case n == 0 && !present(raw, "limit"):
+		limit.SetInt(protocol.DefaultPage)
+	case n < 1 || n > protocol.MaxPage:
+		return protocol.NewError(protocol.CodeInvalidRequest, fmt.Sprintf("limit must be 1 to %d", protocol.MaxPage))
+	}
+	return nil
+}
+
+// present reports whether raw, a valid JSON object or nothing, has the member.
+func present(raw jsontext.Value, name string) bool {
+	if len(raw) == 0 {
+		return false
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(raw))
+	if _, err := d.ReadToken(); err != nil {
+		return false
+	}
+	for d.PeekKind() == '"' {
+		t, err := d.ReadToken()
+		if err != nil {
+			return false
+		}
+		if t.String() == name {
+			return true
+		}
+		if err := d.SkipValue(); err != nil {
+			return false
+		}
+	}
+	return false
+}
