@@ -70,6 +70,9 @@ func (r *objectReader) walk(text []byte, member func(name, value []byte)) error 
 			if err != nil {
 				return err
 			}
+			if value[0] <= '9' && value[0] != '"' && !delimited(text, int(r.dec.InputOffset())) {
+				continue // and the decoder stumbles over what follows
+			}
 			member(unquote(name), value)
 		}
 		if _, err := r.dec.ReadToken(); err != nil {
@@ -86,6 +89,12 @@ func (r *objectReader) walk(text []byte, member func(name, value []byte)) error 
 	return nil
 }
 
+// delimited reports whether a number that ends before text[end] really does: 01
+// is no 0, and a line cut short may have cut a number.
+func delimited(text []byte, end int) bool {
+	return end < len(text) && strings.IndexByte(" \t\r\n,}", text[end]) >= 0
+}
+
 // read returns the next value as a part of text, which, unlike jsontext's own
 // slice, is good for as long as text is.
 func (r *objectReader) read(text []byte) ([]byte, error) {
@@ -100,7 +109,8 @@ func (r *objectReader) read(text []byte) ([]byte, error) {
 // verdict says what is wrong with text, given how walking it ended. What makes
 // the whole line unreadable comes before what is wrong at a place in it.
 func verdict(text []byte, walk error) *Error {
-	if !utf8.Valid(text) {
+	// What was read to its end is UTF-8.
+	if walk != nil && !utf8.Valid(text) {
 		at := 0
 		for r, n := rune(0), 0; at < len(text); at += n {
 			if r, n = utf8.DecodeRune(text[at:]); r == utf8.RuneError && n == 1 {
@@ -184,7 +194,7 @@ func tooDeepAt(text []byte) int {
 // Not every store can keep one, so none may.
 func nulAt(text []byte) int {
 	nul := []byte(`\u0000`)
-	for from := 0; ; {
+	for from := bytes.IndexByte(text, '\\'); from >= 0; {
 		i := bytes.Index(text[from:], nul)
 		if i < 0 {
 			return -1
@@ -198,6 +208,7 @@ func nulAt(text []byte) int {
 		}
 		from = at + len(nul)
 	}
+	return -1
 }
 
 // unquote is the text of raw, a valid JSON string; it aliases raw if it can.
