@@ -1,0 +1,127 @@
+package server
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+)
+
+// Defaults and bounds of the gate.
+const (
+	maxStrangers = 16
+	// reservedFiles is what the store, the log and the control socket need of
+	// the limit on open files.
+	reservedFiles = 128
+	// maxTurningAway is how many clients may be told at once why they cannot
+	// come in; the rest are just closed.
+	maxTurningAway = 64
+)
+
+var (
+	errFull      = errors.New("the server has as many connections as it can")
+	errStrangers = errors.New("too many connections from your address are not logged in yet")
+)
+
+// gate counts connections: all of them, and per address those that have not
+// logged in.
+type gate struct {
+	max       int
+	strangers int // per address; 0: no bound
+
+	mu          sync.Mutex
+	open        int
+	unknown     map[netip.Prefix]int
+	turningAway int
+}
+
+// ticket is a connection's place in the gate.
+type ticket struct {
+	from  netip.Prefix
+	known bool // guarded by gate.mu
+}
+
+func newGate(cfg Config) *gate {
+	g := &gate{max: cfg.MaxConnections, strangers: cfg.MaxStrangers, unknown: make(map[netip.Prefix]int)}
+	if g.max == 0 {
+		g.max = max(openFiles()-reservedFiles, reservedFiles)
+	}
+	if g.strangers == 0 {
+		g.strangers = maxStrangers
+	}
+	// Behind a proxy everybody comes from one address.
+	if cfg.NoLimits || cfg.BehindProxy {
+		g.strangers = 0
+	}
+	return g
+}
+
+// enter lets a connection in, or says why not.
+func (g *gate) enter(peer netip.Addr) (*ticket, error) {
+	t := &ticket{from: origin(peer)}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.open >= g.max:
+		return nil, errFull
+	case g.strangers > 0 && g.unknown[t.from] >= g.strangers:
+		return nil, errStrangers
+	}
+	g.open++
+	g.unknown[t.from]++
+	return t, nil
+}
+
+// known says that a connection is not a stranger's any more.
+func (g *gate) known(t *ticket) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.knownLocked(t)
+}
+
+func (g *gate) knownLocked(t *ticket) {
+	if t.known {
+		return
+	}
+	t.known = true
+	if g.unknown[t.from]--; g.unknown[t.from] == 0 {
+		delete(g.unknown, t.from)
+	}
+}
+
+// leave gives a connection's place back.
+func (g *gate) leave(t *ticket) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.knownLocked(t)
+	g.open--
+}
+
+func (g *gate) mayTurnAway() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.turningAway >= maxTurningAway {
+		return false
+	}
+	g.turningAway++
+	return true
+}
+
+func (g *gate) turnedAway() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.turningAway--
+}
+
+// origin is the network that counts as one address: who has one IPv6 address
+// has at least 2^64 of them.
+func origin(a netip.Addr) netip.Prefix {
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // no address: a local socket
+	}
+	return p
+}

@@ -1,0 +1,233 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/grima-chat/grima/internal/stream"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// The patience of the first seconds (docs/protocol.md#one-port).
+const (
+	// silence is how long a client may say nothing before it is taken for
+	// somebody who waits for our Hello.
+	silence = 200 * time.Millisecond
+	// firstWords bounds a TLS handshake, and a method that does not end.
+	firstWords = 10 * time.Second
+)
+
+// speech is what a connection turns out to speak.
+type speech int
+
+const (
+	speaksLines speech = iota
+	speaksHTTP
+	speaksTLS
+	speaksElse
+)
+
+// peeked is a connection of which some bytes have been read already.
+type peeked struct {
+	net.Conn
+
+	head []byte
+}
+
+func (p *peeked) Read(b []byte) (int, error) {
+	if len(p.head) == 0 {
+		return p.Conn.Read(b)
+	}
+	n := copy(b, p.head)
+	p.head = p.head[n:]
+	return n, nil
+}
+
+// CloseWrite closes the sending half, if there are halves.
+func (p *peeked) CloseWrite() error {
+	if half, ok := p.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// inside is the TLS of a connection, or nil.
+func inside(nc net.Conn) *tls.Conn {
+	if p, ok := nc.(*peeked); ok {
+		nc = p.Conn
+	}
+	secure, _ := nc.(*tls.Conn)
+	return secure
+}
+
+// sniff reads what it takes to tell what nc speaks. Nothing is lost: the
+// connection it returns begins at the beginning.
+func sniff(nc net.Conn) (speech, net.Conn, error) {
+	if err := nc.SetReadDeadline(time.Now().Add(silence)); err != nil {
+		return 0, nil, err
+	}
+	buf := make([]byte, 16)
+	n := 0
+	for {
+		m, err := nc.Read(buf[n:])
+		n += m
+		what, sure := tell(buf[:n])
+		if sure || n == len(buf) {
+			return what, &peeked{nc, buf[:n]}, nil
+		}
+		switch {
+		case err == nil:
+		case n == 0 && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF)):
+			// Hello first. Also to who has nothing to say: so they see who we are.
+			return speaksLines, nc, nil
+		default:
+			return 0, nil, err
+		}
+		if err := nc.SetReadDeadline(time.Now().Add(firstWords)); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+// tell says what a connection speaks that begins with b, and whether that is
+// certain.
+func tell(b []byte) (what speech, sure bool) {
+	if len(b) == 0 {
+		return speaksLines, false
+	}
+	switch b[0] {
+	case 0x16: // the record type of a TLS ClientHello
+		return speaksTLS, true
+	case '{', ' ', '\t', '\r', '\n':
+		return speaksLines, true
+	}
+	// A method is upper-case letters, and a space ends it. SSH, for one, sends
+	// upper-case letters too.
+	for i, c := range b {
+		switch {
+		case c == ' ' && i >= 3:
+			return speaksHTTP, true
+		case c < 'A' || c > 'Z':
+			return speaksElse, true
+		}
+	}
+	return speaksElse, false
+}
+
+// welcome finds out what a new connection speaks and has it served.
+func (s *Server) welcome(nc net.Conn) {
+	peer := addrOf(nc)
+	t, err := s.gate.enter(peer)
+	if err != nil {
+		s.turnAway(nc, err)
+		return
+	}
+	keep := s.hurried(nc)
+	what, conn, err := sniff(nc)
+	if err == nil && what == speaksTLS && s.cert != nil {
+		what, conn, err = s.unwrap(conn)
+	}
+	keep()
+	if err == nil {
+		err = conn.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
+		s.log.Debug("a connection came to nothing", "peer", peer, "error", err)
+		s.gate.leave(t)
+		_ = nc.Close()
+		return
+	}
+
+	switch {
+	case what == speaksTLS:
+		stream.Refuse(conn, stream.Farewell(protocol.NewError(protocol.CodeParseError, "this server has no TLS; connect without it"),
+			protocol.GoodbyeProtocolViolation, "TLS is not configured"))
+	case what == speaksElse:
+		stream.Refuse(conn, stream.Farewell(protocol.NewError(protocol.CodeParseError, "this is neither a line of JSON, nor HTTP, nor TLS"),
+			protocol.GoodbyeProtocolViolation, "not a protocol that is spoken here"))
+	case inside(conn) == nil && s.wantsTLS(peer) && what == speaksHTTP:
+		stream.Refuse(conn, httpUseTLS)
+	case inside(conn) == nil && s.wantsTLS(peer):
+		stream.Refuse(conn, stream.Farewell(nil,
+			protocol.GoodbyeProtocolViolation, "use TLS"))
+	case what == speaksHTTP:
+		// It leaves the gate when it is closed.
+		s.http.take(&webConn{Conn: conn, server: s, ticket: t})
+		return
+	default:
+		s.cfg.Lines.Serve(conn, stream.Peer{Addr: peer, LoggedIn: func() { s.gate.known(t) }})
+	}
+	s.gate.leave(t)
+}
+
+// unwrap does the TLS handshake and looks at what is inside.
+func (s *Server) unwrap(nc net.Conn) (speech, net.Conn, error) {
+	// The handshake sets deadlines of its own from its context.
+	if err := nc.SetReadDeadline(time.Time{}); err != nil {
+		return 0, nil, err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, firstWords)
+	defer cancel()
+	secure := tls.Server(nc, s.cert.config())
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return 0, nil, err
+	}
+	if secure.ConnectionState().NegotiatedProtocol == alpnHTTP {
+		return speaksHTTP, secure, nil
+	}
+	what, conn, err := sniff(secure)
+	if what == speaksTLS {
+		what = speaksElse
+	}
+	return what, conn, err
+}
+
+// hurried ends nc's reading when the server stops, until it is told to leave
+// it alone.
+func (s *Server) hurried(nc net.Conn) (leave func()) {
+	stop := context.AfterFunc(s.ctx, func() {
+		_ = nc.SetReadDeadline(time.Unix(1, 0)) // who reads it reports
+	})
+	return func() { stop() }
+}
+
+// wantsTLS reports whether a client from there may not speak in the clear.
+func (s *Server) wantsTLS(peer netip.Addr) bool {
+	return s.cert != nil && !s.cfg.Insecure && !s.cfg.BehindProxy && !peer.IsLoopback()
+}
+
+// turnAway refuses a connection that the gate did not let in, in its own
+// language if there is room to find out which that is.
+func (s *Server) turnAway(nc net.Conn, why error) {
+	s.log.Debug("connection refused", "peer", addrOf(nc), "why", why)
+	if !s.gate.mayTurnAway() {
+		_ = nc.Close()
+		return
+	}
+	defer s.gate.turnedAway()
+	defer s.hurried(nc)()
+	what, conn, err := sniff(nc)
+	switch {
+	case err != nil, what == speaksTLS:
+		_ = nc.Close() // a handshake is more than we can afford
+	case what == speaksHTTP:
+		stream.Refuse(conn, httpTooMany)
+	default:
+		stream.Refuse(conn, stream.Farewell(nil,
+			protocol.GoodbyeTooManyConnections, why.Error()))
+	}
+}
+
+func addrOf(nc net.Conn) netip.Addr {
+	a, err := netip.ParseAddrPort(nc.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Addr().Unmap()
+}

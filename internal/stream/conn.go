@@ -1,0 +1,372 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/grima-chat/grima/internal/api"
+	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// The bounds of ending a connection.
+const (
+	// goodbyeTimeout is how long a client that is sent away may take to read
+	// what is queued for it. A revoked session has to be gone in a second.
+	goodbyeTimeout = 800 * time.Millisecond
+	// patience is how long a request that is being carried out may hold up the
+	// end of its connection.
+	patience = 500 * time.Millisecond
+	// lingering is how long, and lingerBytes how much of, what a client is
+	// still sending is read and thrown away. Closing with unread input would
+	// reset the connection, and the client might lose the Goodbye.
+	lingering   = 300 * time.Millisecond
+	lingerBytes = 256 << 10
+	// loginBytes bounds what is read before login without a request in it.
+	loginBytes = 64 << 10
+)
+
+// conn is one connection. Fields below mu are guarded by it, those above it
+// belong to the reading goroutine or never change.
+type conn struct {
+	srv  *Server
+	cfg  *Config
+	nc   net.Conn
+	peer Peer
+	out  outbox
+
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	lines    *protocol.LineReader
+	caller   api.Caller
+	loggedIn bool
+	budget   int // bytes that may still be read before login
+	errors   int // bad lines before login
+	place    *hub.Conn
+
+	mu        sync.Mutex
+	log       *slog.Logger
+	bye       *protocol.Goodbye // set: the connection is ending
+	failed    error             // of writing
+	timed     bool              // the next read has a deadline
+	heartbeat time.Duration
+	beat      *time.Timer
+	grace     *time.Timer
+	over      bool
+}
+
+func newConn(s *Server, nc net.Conn, p Peer) *conn {
+	c := &conn{srv: s, cfg: &s.cfg, nc: nc, peer: p, budget: loginBytes}
+	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	c.out = outbox{nc: nc, room: s.cfg.Outbox, inFlight: s.cfg.InFlight, stall: s.cfg.WriteTimeout}
+	c.out.onSlow = func() {
+		c.sendAway(protocol.GoodbyeSlowConsumer, "too much was waiting to be read; read what you missed after coming back")
+	}
+	c.out.onFail = c.writeFailed
+	c.out.init()
+	c.caller = api.Caller{Peer: p.Addr, OnLogin: c.login, OnUpdate: c.update}
+	if p.Operator {
+		c.caller.Actor.Operator = true
+		c.loggedIn = true
+	}
+	return c
+}
+
+// serve speaks until either side ends the conversation.
+func (c *conn) serve() {
+	defer c.close()
+	c.log.Debug("connection opened")
+	c.out.put(encode(c.hello()))
+
+	bound := protocol.MaxFrameLogin
+	if c.loggedIn {
+		bound = protocol.MaxFrame
+	} else {
+		c.setReadDeadline(time.Now().Add(c.cfg.AuthTimeout))
+	}
+	c.lines = protocol.NewLineReader(input{c}, bound)
+
+	err := c.requests()
+	c.finish(err)
+}
+
+// requests reads and carries out requests until there are no more. It returns
+// why: io.EOF, an error of reading, or nil when the connection is ending.
+func (c *conn) requests() error {
+	for {
+		c.out.waitRoom()
+		if c.ending() != nil {
+			return nil
+		}
+		line, err := c.lines.Next()
+		if bad, ok := errors.AsType[*protocol.Error](err); ok {
+			c.refuse(protocol.Request{}, bad, nil)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c.handle(line)
+	}
+}
+
+// handle carries out one line.
+func (c *conn) handle(line []byte) {
+	req, bad := protocol.DecodeRequest(line)
+	if req.Type == protocol.TypePong && (bad == nil || bad.Code == protocol.CodeUnknownType) {
+		return // the answer to our Ping; that it came is all we wanted
+	}
+	if bad != nil {
+		c.refuse(req, bad, line)
+		return
+	}
+	c.budget = loginBytes
+	req.ID = slices.Clone(req.ID) // it outlives line
+
+	switch {
+	case req.Type == protocol.TypePing:
+		c.out.answer(c.out.begin(), encode(&protocol.Response{Type: protocol.TypePong, ID: req.ID}))
+	case req.Type == protocol.TypeBroadcastRequest && api.Async(req.Op):
+		n := c.out.begin()
+		c.cfg.API.Do(c.ctx, c.caller, req, func(r protocol.Response) { c.out.answer(n, encode(&r)) })
+		if !c.loggedIn {
+			c.countError() // nobody may send before login
+		}
+	default:
+		c.out.waitAnswered()
+		n := c.out.begin()
+		r := c.do(req)
+		c.out.answer(n, encode(&r))
+		if r.Error != nil && (r.Error.Code == protocol.CodeUnauthenticated || r.Error.Code == protocol.CodeUnknownOp) {
+			c.countError()
+		}
+	}
+}
+
+// do carries out a request that waits for its result.
+func (c *conn) do(req protocol.Request) (answer protocol.Response) {
+	if req.Type == protocol.TypeSessionRequest && req.Op == protocol.OpSessionStart {
+		if c.loggedIn {
+			return protocol.Response{
+				Type: req.Type.Response(), ID: req.ID, Op: req.Op,
+				Error: protocol.NewError(protocol.CodeConflict, "this connection is logged in already; open another one"),
+			}
+		}
+		// What is delivered from the login on follows its answer.
+		c.out.hold()
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.RequestTimeout)
+	defer cancel()
+	c.cfg.API.Do(ctx, c.caller, req, func(r protocol.Response) { answer = r })
+	return answer
+}
+
+// httpRequest is the first line of an HTTP request.
+var httpRequest = regexp.MustCompile(`^[A-Z]{3,10} \S+ HTTP/\d`)
+
+// refuse answers a line that is no request.
+func (c *conn) refuse(req protocol.Request, bad *protocol.Error, line []byte) {
+	if !c.loggedIn && httpRequest.Match(line) {
+		bad = protocol.NewError(protocol.CodeParseError,
+			"this is an HTTP request, but the connection was silent at first and so speaks Grima's lines; connect again and send the request at once")
+		c.sendAway(protocol.GoodbyeProtocolViolation, "HTTP on a connection that speaks lines")
+	}
+	n := c.out.begin()
+	if t := req.Type.Response(); t != "" && t != protocol.TypePong && (req.Op != "" || len(req.ID) > 0) {
+		c.out.answer(n, encode(&protocol.Response{Type: t, ID: slices.Clone(req.ID), Op: req.Op, Error: bad}))
+	} else {
+		c.out.answer(n, encode(&protocol.ErrorFrame{Type: protocol.TypeError, Error: bad}))
+	}
+	c.countError()
+}
+
+// countError ends connections that only ever talk nonsense.
+func (c *conn) countError() {
+	if c.loggedIn {
+		return
+	}
+	if c.errors++; c.errors >= c.cfg.LoginErrors {
+		c.sendAway(protocol.GoodbyeProtocolViolation, "too many errors before login")
+	}
+}
+
+// finish says what is left to say. err is why reading ended.
+func (c *conn) finish(err error) {
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
+	case errors.Is(err, errFlood):
+		c.sendAway(protocol.GoodbyeProtocolViolation, "too much input before login without a request in it")
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		c.log.Debug("reading failed", "error", err)
+		c.out.abort()
+	case c.loggedIn:
+		c.sendAway(protocol.GoodbyeIdleTimeout, "nothing was heard for two heartbeats")
+	default:
+		c.sendAway(protocol.GoodbyeAuthTimeout, "no login in time")
+	}
+	c.out.waitAnswered()
+	if c.place != nil {
+		c.place.Close()
+	}
+	bye := c.ending()
+	if bye == nil {
+		c.out.finish(nil, 0)
+	} else {
+		within := goodbyeTimeout
+		if bye.Code == protocol.GoodbyeShutdown {
+			within = 0 // Shutdown has a bound of its own
+		}
+		c.out.finish(encode(bye), within)
+	}
+	c.out.waitWritten()
+	if bye != nil && !errors.Is(err, io.EOF) {
+		linger(c.nc, lingering)
+	}
+}
+
+// close releases everything.
+func (c *conn) close() {
+	c.mu.Lock()
+	c.over = true
+	if c.beat != nil {
+		c.beat.Stop()
+	}
+	if c.grace != nil {
+		c.grace.Stop()
+	}
+	code := protocol.GoodbyeCode("")
+	if c.bye != nil {
+		code = c.bye.Code
+	}
+	failed := c.failed
+	c.mu.Unlock()
+	c.cancel()
+	c.out.abort()
+	err := c.nc.Close()
+	c.out.waitWritten()
+	if c.place != nil {
+		c.place.Close()
+	}
+	c.log.Debug("connection closed", "goodbye", code, "write", failed, "close", err)
+}
+
+// linger reads and forgets what the client is still sending.
+func linger(nc net.Conn, d time.Duration) {
+	half, ok := nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || nc.SetReadDeadline(time.Now().Add(d)) != nil {
+		return
+	}
+	// Whatever ends it, the connection is closed next.
+	_, _ = io.Copy(io.Discard, io.LimitReader(nc, lingerBytes))
+}
+
+// sendAway ends the connection with a Goodbye.
+func (c *conn) sendAway(code protocol.GoodbyeCode, message string) { c.end(goodbye(code, message)) }
+
+// end makes the connection say bye after the answers that are outstanding, and
+// close. The first reason counts. It does not block.
+func (c *conn) end(bye *protocol.Goodbye) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bye != nil || c.over {
+		return
+	}
+	c.bye = bye
+	if bye.Code == protocol.GoodbyeSlowConsumer {
+		c.log.Info("client reads too slowly")
+	}
+	c.interruptLocked()
+	c.grace = time.AfterFunc(patience, func() {
+		// A shutdown waits for what is under way, within its own bound.
+		if bye.Code != protocol.GoodbyeShutdown {
+			c.cancel()
+		}
+	})
+	c.out.hurry()
+}
+
+func (c *conn) ending() *protocol.Goodbye {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bye
+}
+
+// kill cuts the connection off.
+func (c *conn) kill() {
+	c.out.abort()
+	c.cancel()
+	_ = c.nc.Close() // its goroutine closes it again and reports
+}
+
+// writeFailed is the outbox's news that nothing can be written any more.
+func (c *conn) writeFailed(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.sendAway(protocol.GoodbyeSlowConsumer, "nothing was read for too long")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failed = err
+	c.interruptLocked()
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// interruptLocked wakes the reading goroutine from a read.
+func (c *conn) interruptLocked() { c.setReadDeadlineLocked(past) }
+
+func (c *conn) setReadDeadline(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bye == nil && c.failed == nil {
+		c.setReadDeadlineLocked(t)
+	}
+}
+
+func (c *conn) setReadDeadlineLocked(t time.Time) {
+	if err := c.nc.SetReadDeadline(t); err != nil {
+		c.log.Debug("setting a deadline failed", "error", err) // it is closed; reading will say so
+	}
+}
+
+// errFlood ends the reading of input that never gets to the point.
+var errFlood = errors.New("too much input before login")
+
+// input is what the connection's lines are read from.
+type input struct{ c *conn }
+
+func (in input) Read(b []byte) (int, error) {
+	c := in.c
+	c.mu.Lock()
+	if c.bye == nil && c.failed == nil && c.timed {
+		// Any byte counts as a sign of life: each read begins the wait anew.
+		var t time.Time
+		if c.heartbeat > 0 {
+			t = time.Now().Add(2 * c.heartbeat)
+		} else {
+			c.timed = false
+		}
+		c.setReadDeadlineLocked(t)
+	}
+	c.mu.Unlock()
+	if !c.loggedIn {
+		if c.budget <= 0 {
+			return 0, errFlood
+		}
+		b = b[:min(len(b), c.budget)]
+	}
+	n, err := c.nc.Read(b)
+	if !c.loggedIn {
+		c.budget -= n
+	}
+	return n, err
+}
