@@ -1,0 +1,175 @@
+// Bench measures Grima against the limits of the machine it runs on and prints
+// what it finds as a Markdown table: good figures and bad ones.
+//
+//	go run ./internal/cmd/bench [-suite store] [-quick] [-o docs/bench.md]
+//
+// A suite is one interleaved run: every round measures every case once, and
+// what is compared is measured next to each other, so that a noisy machine
+// shows as spread and not as a difference. Warm-ups are not measured. Figures
+// are medians over the rounds, with their least and greatest.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/grima-chat/grima/internal/harness"
+)
+
+// suite is one family of measurements.
+type suite struct {
+	name, about string
+	run         func(*bench) error
+}
+
+var suites = []suite{
+	{"store", "sends, pages and bytes on disk beside what the bare driver and a bare log can do", runStore},
+}
+
+// options are the flags. Every suite takes of them what it needs.
+type options struct {
+	Rounds  int
+	Seconds float64 // measured, per case
+	Warmup  float64 // before that, not measured
+	Chats   int     // groups of a store
+	Sizes   []int   // messages of the filled stores, ascending
+	Pages   int     // requests per kind of page, store and round
+	Body    int     // bytes of a message's content
+	Seed    uint64
+	Live    bool // senders also hear the live events
+	Dir     string
+	Out     string
+}
+
+// bench is one run of the command.
+type bench struct {
+	options
+	ctx    context.Context
+	bin    string // the server's binary
+	tmp    string // removed at the end
+	report *report
+	began  time.Time
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	o, names, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b := &bench{options: o, ctx: ctx, report: &report{}, began: time.Now()}
+	if b.tmp, err = os.MkdirTemp(o.Dir, "grima-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.tmp)) }()
+	b.progress("building the server")
+	if b.bin, err = harness.Build(b.tmp); err != nil {
+		return err
+	}
+	if b.report.machine, err = describeMachine(); err != nil {
+		return err
+	}
+	b.report.command = "go run ./internal/cmd/bench " + strings.Join(args, " ")
+	for _, s := range names {
+		b.report.chapter(s.name, s.about)
+		if err := s.run(b); err != nil {
+			return fmt.Errorf("suite %s: %w", s.name, err)
+		}
+	}
+	b.report.took = time.Since(b.began)
+	fmt.Print(b.report.markdown(""))
+	if o.Out == "" {
+		return nil
+	}
+	svg := strings.TrimSuffix(o.Out, filepath.Ext(o.Out)) + ".svg"
+	if err := os.WriteFile(svg, []byte(b.report.plot.svg()), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(o.Out, []byte(b.report.markdown(filepath.Base(svg))), 0o644)
+}
+
+func parse(args []string) (o options, chosen []suite, err error) {
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	names := f.String("suite", "store", "suites to run, with commas between")
+	f.IntVar(&o.Rounds, "rounds", 5, "rounds: each measures every case once")
+	f.Float64Var(&o.Seconds, "seconds", 3, "seconds measured per case")
+	f.Float64Var(&o.Warmup, "warmup", 1, "seconds of warm-up before, not measured")
+	f.IntVar(&o.Chats, "chats", 20_000, "groups in a store")
+	sizes := f.String("sizes", "10000,1000000,10000000", "messages of the filled stores, with commas between")
+	f.IntVar(&o.Pages, "pages", 2000, "requests per kind of page, store and round")
+	f.IntVar(&o.Body, "body", 80, "bytes of a message's content")
+	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
+	f.BoolVar(&o.Live, "live", false, "let the senders hear the live events of their chats, too")
+	f.StringVar(&o.Dir, "dir", "", "keep the filled stores here for the next run (remove them when the schema changes); empty: a temporary directory")
+	f.StringVar(&o.Out, "o", "", "also write the report to this file, and a plot beside it (.svg)")
+	quick := f.Bool("quick", false, "a run of a minute, to see that everything works; its figures mean little")
+	if err := f.Parse(args); err != nil {
+		return o, nil, err
+	}
+	if *quick {
+		set := map[string]bool{}
+		f.Visit(func(f *flag.Flag) { set[f.Name] = true })
+		for name, value := range map[string]string{
+			"rounds": "2", "seconds": "0.5", "warmup": "0.2", "chats": "500", "sizes": "1000,10000,100000", "pages": "200",
+		} {
+			if !set[name] {
+				if err := f.Set(name, value); err != nil {
+					return o, nil, err
+				}
+			}
+		}
+	}
+	for s := range strings.SplitSeq(*sizes, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil || n <= 0 || len(o.Sizes) > 0 && n <= o.Sizes[len(o.Sizes)-1] {
+			return o, nil, fmt.Errorf("-sizes wants ascending numbers of messages, not %q", *sizes)
+		}
+		o.Sizes = append(o.Sizes, n)
+	}
+	if o.Chats < hotChats || o.Rounds < 1 || o.Seconds <= 0 || o.Body < 1 || o.Pages < 1 {
+		return o, nil, fmt.Errorf("-chats must be at least %d, and -rounds, -seconds, -body and -pages more than nothing", hotChats)
+	}
+	for name := range strings.SplitSeq(*names, ",") {
+		i := 0
+		for i < len(suites) && suites[i].name != name {
+			i++
+		}
+		if i == len(suites) {
+			return o, nil, fmt.Errorf("there is no suite %q", name)
+		}
+		chosen = append(chosen, suites[i])
+	}
+	return o, chosen, nil
+}
+
+// progress tells whoever waits.
+func (b *bench) progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%7.1fs  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (b *bench) measured() time.Duration { return time.Duration(b.Seconds * float64(time.Second)) }
+func (b *bench) warmed() time.Duration   { return time.Duration(b.Warmup * float64(time.Second)) }
+
+// settle makes the garbage of one case not the next one's work.
+func settle() { runtime.GC() }
