@@ -151,7 +151,7 @@ func (x *call) decode(op *Operation) (any, *protocol.Error) {
 // end answers with what a handler came to.
 func (x *call) end(result []byte, err error) {
 	if err != nil {
-		x.finish(nil, x.api.toError(x.req.Op, err))
+		x.finish(nil, x.api.Error(x.req.Op, err))
 		return
 	}
 	x.finish(result, nil)

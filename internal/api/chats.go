@@ -20,8 +20,6 @@ func (a *API) chatsCreate(ctx context.Context, c Caller, p *protocol.ChatsCreate
 	return protocol.ChatsCreateResult{Chat: toChatState(st), Duplicate: duplicate}, err
 }
 
-func chatIsNew(result any) bool { return !result.(*protocol.ChatsCreateResult).Duplicate }
-
 // docs/protocol.md#chats.list
 func (a *API) chatsList(ctx context.Context, c Caller, p *protocol.ChatsListParams) (protocol.ChatsListResult, error) {
 	pos, err := parsePos(p.Cursor, cursorChats, a.svc.Epoch(), c.Actor.User)

@@ -54,9 +54,9 @@ func ToError(err error) *protocol.Error {
 	return protocol.NewError(protocol.CodeInternal, internalMessage)
 }
 
-// toError is ToError, with a line in the log for what the answer hides. A store
+// Error is ToError, with a line in the log for what the answer hides. A store
 // that cannot write says so itself, once, so unavailable is for debugging here.
-func (a *API) toError(op string, err error) *protocol.Error {
+func (a *API) Error(op string, err error) *protocol.Error {
 	out := ToError(err)
 	switch out.Code {
 	case protocol.CodeInternal:

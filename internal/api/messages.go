@@ -48,8 +48,6 @@ func appendSendResult(b []byte, id chat.ChatID, r chat.SendResult) []byte {
 	return append(b, '}')
 }
 
-func sendIsNew(result any) bool { return !result.(*protocol.MessageSendResult).Duplicate }
-
 // docs/protocol.md#message.edit
 func (a *API) messageEdit(c Caller, p *protocol.MessageEditParams, done func([]byte, error)) {
 	e := chat.MessageEdit{Chat: chatID(p.ChatID), Seq: p.Seq, Content: p.Content, MentionAll: p.MentionAll}

@@ -39,9 +39,9 @@ type Operation struct {
 	// over HTTP. The {names} in a path are members of the params; so are the
 	// query's of a GET or DELETE, and the body's of the others.
 	Routes []string
-	// Created tells whether this result made something new, for status 201.
-	// Nil: it never does.
-	Created func(result any) bool
+	// Creates: it makes something new, for status 201, unless its result says
+	// that it is a duplicate.
+	Creates bool
 
 	Params, Result reflect.Type // structs of package protocol
 
@@ -77,48 +77,48 @@ const (
 // table is the one table of operations, in the order of
 // docs/protocol.md#operations.
 var table = []*Operation{
-	op(protocol.OpSessionStart, session, Anyone, Hash, "Log in with a password or a token", (*API).sessionStart, always, "POST /v1/sessions"),
-	op(protocol.OpSessionUpdate, session, Account, Light, "Tell the server about this connection: what is on the screen, heartbeat", (*API).sessionUpdate, nil),
-	op(protocol.OpSessionEnd, session, Account, Light, "Log out: end the session this token belongs to", (*API).sessionEnd, nil, "DELETE /v1/sessions/current"),
+	op(protocol.OpSessionStart, session, Anyone, Hash, "Log in with a password or a token", (*API).sessionStart, false, "POST /v1/sessions"),
+	op(protocol.OpSessionUpdate, session, Account, Light, "Tell the server about this connection: what is on the screen, heartbeat", (*API).sessionUpdate, false),
+	op(protocol.OpSessionEnd, session, Account, Light, "Log out: end the session this token belongs to", (*API).sessionEnd, false, "DELETE /v1/sessions/current"),
 
-	op(protocol.OpSync, data, Account, Heavy, "List the chats that changed since a cursor", (*API).sync, nil, "GET /v1/sync"),
-	op(protocol.OpChangesList, data, Account, Heavy, "List a chat's changes after a position", (*API).changesList, nil, "GET /v1/chats/{chat_id}/changes"),
-	op(protocol.OpChatsList, data, Account, Heavy, "List the chats one is in, by latest activity", (*API).chatsList, nil, "GET /v1/chats"),
-	op(protocol.OpChatsGet, data, Account, Light, "Get a chat", (*API).chatsGet, nil, "GET /v1/chats/{chat_id}"),
-	op(protocol.OpParticipantsList, data, Account, Heavy, "List a chat's participants", (*API).participantsList, nil, "GET /v1/chats/{chat_id}/participants"),
-	op(protocol.OpMessagesList, data, Account, Heavy, "List a chat's messages: the newest, or before, after or around a seq", (*API).messagesList, nil, "GET /v1/chats/{chat_id}/messages"),
-	op(protocol.OpMessagesGet, data, Account, Light, "Get a message", (*API).messagesGet, nil, "GET /v1/chats/{chat_id}/messages/{seq}"),
-	op(protocol.OpUsersMe, data, Account, Light, "Get oneself", (*API).usersMe, nil, "GET /v1/users/me"),
-	op(protocol.OpUsersGet, data, AccountOrOperator, Light, "Get a user", (*API).usersGet, nil, "GET /v1/users/{user_id}"),
-	op(protocol.OpUsersList, data, AccountOrOperator, Heavy, "List users, all or by the beginning of their username", (*API).usersList, nil, "GET /v1/users"),
-	op(protocol.OpSessionsList, data, Account, Light, "List one's own sessions", (*API).sessionsList, nil, "GET /v1/sessions"),
-	op(protocol.OpInvitesList, data, AdminOrOperator, Light, "List the invites", (*API).invitesList, nil, "GET /v1/invites"),
+	op(protocol.OpSync, data, Account, Heavy, "List the chats that changed since a cursor", (*API).sync, false, "GET /v1/sync"),
+	op(protocol.OpChangesList, data, Account, Heavy, "List a chat's changes after a position", (*API).changesList, false, "GET /v1/chats/{chat_id}/changes"),
+	op(protocol.OpChatsList, data, Account, Heavy, "List the chats one is in, by latest activity", (*API).chatsList, false, "GET /v1/chats"),
+	op(protocol.OpChatsGet, data, Account, Light, "Get a chat", (*API).chatsGet, false, "GET /v1/chats/{chat_id}"),
+	op(protocol.OpParticipantsList, data, Account, Heavy, "List a chat's participants", (*API).participantsList, false, "GET /v1/chats/{chat_id}/participants"),
+	op(protocol.OpMessagesList, data, Account, Heavy, "List a chat's messages: the newest, or before, after or around a seq", (*API).messagesList, false, "GET /v1/chats/{chat_id}/messages"),
+	op(protocol.OpMessagesGet, data, Account, Light, "Get a message", (*API).messagesGet, false, "GET /v1/chats/{chat_id}/messages/{seq}"),
+	op(protocol.OpUsersMe, data, Account, Light, "Get oneself", (*API).usersMe, false, "GET /v1/users/me"),
+	op(protocol.OpUsersGet, data, AccountOrOperator, Light, "Get a user", (*API).usersGet, false, "GET /v1/users/{user_id}"),
+	op(protocol.OpUsersList, data, AccountOrOperator, Heavy, "List users, all or by the beginning of their username", (*API).usersList, false, "GET /v1/users"),
+	op(protocol.OpSessionsList, data, Account, Light, "List one's own sessions", (*API).sessionsList, false, "GET /v1/sessions"),
+	op(protocol.OpInvitesList, data, AdminOrOperator, Light, "List the invites", (*API).invitesList, false, "GET /v1/invites"),
 
-	op(protocol.OpUsersCreate, data, Anyone, Hash, "Register, or add somebody", (*API).usersCreate, always, "POST /v1/users"),
-	op(protocol.OpUsersUpdate, data, AccountOrOperator, Hash, "Change oneself or, as an admin, somebody else", (*API).usersUpdate, nil, "PATCH /v1/users/me", "PATCH /v1/users/{user_id}"),
-	op(protocol.OpChatsCreate, data, Account, Light, "Make a group, or find or make the private chat with somebody", (*API).chatsCreate, chatIsNew, "POST /v1/chats"),
-	op(protocol.OpChatsUpdate, data, Account, Light, "Change a group's title, topic or history", (*API).chatsUpdate, nil, "PATCH /v1/chats/{chat_id}"),
-	op(protocol.OpChatsDelete, data, Account, Light, "Delete a group for everybody", (*API).chatsDelete, nil, "DELETE /v1/chats/{chat_id}"),
-	op(protocol.OpParticipantsAdd, data, Account, Light, "Add people to a group", (*API).participantsAdd, nil, "POST /v1/chats/{chat_id}/participants"),
-	op(protocol.OpParticipantsUpdate, data, Account, Light, "Change a participant's role", (*API).participantsUpdate, nil, "PATCH /v1/chats/{chat_id}/participants/{user_id}"),
-	op(protocol.OpParticipantsRemove, data, Account, Light, "Remove somebody from a group, or leave it", (*API).participantsRemove, nil, "DELETE /v1/chats/{chat_id}/participants/{user_id}"),
-	op(protocol.OpReadSet, data, Account, Light, "Move one's read mark up", (*API).readSet, nil, "PUT /v1/chats/{chat_id}/read"),
-	op(protocol.OpTokensCreate, data, Account, Light, "Make a token for a script or a bot", (*API).tokensCreate, always, "POST /v1/tokens"),
-	op(protocol.OpSessionsRevoke, data, AccountOrOperator, Light, "End a session", (*API).sessionsRevoke, nil, "DELETE /v1/sessions/{session_id}"),
-	op(protocol.OpInvitesCreate, data, AdminOrOperator, Light, "Make an invite; its code is shown this once", (*API).invitesCreate, always, "POST /v1/invites"),
-	op(protocol.OpInvitesRevoke, data, AdminOrOperator, Light, "Void an invite", (*API).invitesRevoke, nil, "DELETE /v1/invites/{invite_id}"),
+	op(protocol.OpUsersCreate, data, Anyone, Hash, "Register, or add somebody", (*API).usersCreate, true, "POST /v1/users"),
+	op(protocol.OpUsersUpdate, data, AccountOrOperator, Hash, "Change oneself or, as an admin, somebody else", (*API).usersUpdate, false, "PATCH /v1/users/me", "PATCH /v1/users/{user_id}"),
+	op(protocol.OpChatsCreate, data, Account, Light, "Make a group, or find or make the private chat with somebody", (*API).chatsCreate, true, "POST /v1/chats"),
+	op(protocol.OpChatsUpdate, data, Account, Light, "Change a group's title, topic or history", (*API).chatsUpdate, false, "PATCH /v1/chats/{chat_id}"),
+	op(protocol.OpChatsDelete, data, Account, Light, "Delete a group for everybody", (*API).chatsDelete, false, "DELETE /v1/chats/{chat_id}"),
+	op(protocol.OpParticipantsAdd, data, Account, Light, "Add people to a group", (*API).participantsAdd, false, "POST /v1/chats/{chat_id}/participants"),
+	op(protocol.OpParticipantsUpdate, data, Account, Light, "Change a participant's role", (*API).participantsUpdate, false, "PATCH /v1/chats/{chat_id}/participants/{user_id}"),
+	op(protocol.OpParticipantsRemove, data, Account, Light, "Remove somebody from a group, or leave it", (*API).participantsRemove, false, "DELETE /v1/chats/{chat_id}/participants/{user_id}"),
+	op(protocol.OpReadSet, data, Account, Light, "Move one's read mark up", (*API).readSet, false, "PUT /v1/chats/{chat_id}/read"),
+	op(protocol.OpTokensCreate, data, Account, Light, "Make a token for a script or a bot", (*API).tokensCreate, true, "POST /v1/tokens"),
+	op(protocol.OpSessionsRevoke, data, AccountOrOperator, Light, "End a session", (*API).sessionsRevoke, false, "DELETE /v1/sessions/{session_id}"),
+	op(protocol.OpInvitesCreate, data, AdminOrOperator, Light, "Make an invite; its code is shown this once", (*API).invitesCreate, true, "POST /v1/invites"),
+	op(protocol.OpInvitesRevoke, data, AdminOrOperator, Light, "Void an invite", (*API).invitesRevoke, false, "DELETE /v1/invites/{invite_id}"),
 
-	async(protocol.OpMessageSend, "Send a message", protocol.MessageSendResult{}, (*API).messageSend, sendIsNew, "POST /v1/chats/{chat_id}/messages"),
-	async(protocol.OpMessageEdit, "Edit one's own message", protocol.MessageChangeResult{}, (*API).messageEdit, nil, "PATCH /v1/chats/{chat_id}/messages/{seq}"),
-	async(protocol.OpMessageDelete, "Delete a message", protocol.MessageChangeResult{}, (*API).messageDelete, nil, "DELETE /v1/chats/{chat_id}/messages/{seq}"),
-	op(protocol.OpTyping, broadcast, Account, Light, "Tell the others that one is typing", (*API).typing, nil, "POST /v1/chats/{chat_id}/typing"),
+	async(protocol.OpMessageSend, "Send a message", protocol.MessageSendResult{}, (*API).messageSend, true, "POST /v1/chats/{chat_id}/messages"),
+	async(protocol.OpMessageEdit, "Edit one's own message", protocol.MessageChangeResult{}, (*API).messageEdit, false, "PATCH /v1/chats/{chat_id}/messages/{seq}"),
+	async(protocol.OpMessageDelete, "Delete a message", protocol.MessageChangeResult{}, (*API).messageDelete, false, "DELETE /v1/chats/{chat_id}/messages/{seq}"),
+	op(protocol.OpTyping, broadcast, Account, Light, "Tell the others that one is typing", (*API).typing, false, "POST /v1/chats/{chat_id}/typing"),
 }
 
 func op[P, R any](name string, frame protocol.Type, access Access, cost Cost, summary string,
-	handle func(*API, context.Context, Caller, *P) (R, error), created func(any) bool, routes ...string,
+	handle func(*API, context.Context, Caller, *P) (R, error), creates bool, routes ...string,
 ) *Operation {
 	return &Operation{
-		Name: name, Frame: frame, Access: access, Cost: cost, Summary: summary, Routes: routes, Created: created,
+		Name: name, Frame: frame, Access: access, Cost: cost, Summary: summary, Routes: routes, Creates: creates,
 		Params: reflect.TypeFor[P](), Result: reflect.TypeFor[R](),
 		newParams: func() any { return new(P) },
 		limit:     limitOf(reflect.TypeFor[P]()),
@@ -129,10 +129,10 @@ func op[P, R any](name string, frame protocol.Type, access Access, cost Cost, su
 }
 
 func async[P any](name, summary string, result any,
-	handle func(*API, Caller, *P, func([]byte, error)), created func(any) bool, routes ...string,
+	handle func(*API, Caller, *P, func([]byte, error)), creates bool, routes ...string,
 ) *Operation {
 	return &Operation{
-		Name: name, Frame: broadcast, Access: Account, Cost: Light, Summary: summary, Routes: routes, Created: created,
+		Name: name, Frame: broadcast, Access: Account, Cost: Light, Summary: summary, Routes: routes, Creates: creates,
 		Params: reflect.TypeFor[P](), Result: reflect.TypeOf(result),
 		newParams: func() any { return new(P) },
 		limit:     limitOf(reflect.TypeFor[P]()),

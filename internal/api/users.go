@@ -70,5 +70,3 @@ func (a *API) invitesList(ctx context.Context, c Caller, _ *protocol.Empty) (pro
 func (a *API) invitesRevoke(ctx context.Context, c Caller, p *protocol.InviteParams) (protocol.Empty, error) {
 	return protocol.Empty{}, a.svc.RevokeInvite(ctx, c.Actor, inviteID(p.InviteID))
 }
-
-func always(any) bool { return true }

@@ -1,0 +1,192 @@
+// Package httpapi is Grima over HTTP/1.1: a resource-shaped route for every row
+// of api's table that has one, the two doors that take and give the frames
+// themselves, the OpenAPI document made from the same table, health, and a page
+// that says what this is (docs/protocol.md#http).
+//
+// It holds no state. Who asks is told by a bearer token on every request; there
+// are no cookies, so there is nothing another site could make a browser send.
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/grima-chat/grima/internal/api"
+	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// Config is what a handler needs. API and Service are required; of the rest,
+// zero means the value in parentheses.
+type Config struct {
+	API     *api.API
+	Service *chat.Service
+
+	Software string       // as the page and the OpenAPI document show it ("grima")
+	Ready    func() error // why this node should get no traffic; it is asked by /readyz (always ready)
+	// TrustProxy takes the client's address from the last X-Forwarded-For,
+	// which the nearest proxy wrote. Without a proxy that sets it, clients
+	// would choose their own address (no).
+	TrustProxy     bool
+	RequestTimeout time.Duration // of one request (30 s)
+	Log            *slog.Logger  // (slog.Default())
+}
+
+// handler is what New makes.
+type handler struct {
+	Config
+	mux *http.ServeMux
+}
+
+// New makes the handler of everything HTTP. Timeouts of connections, headers
+// and idleness are the http.Server's business.
+func New(cfg Config) http.Handler {
+	if cfg.Software == "" {
+		cfg.Software = "grima"
+	}
+	if cfg.Ready == nil {
+		cfg.Ready = func() error { return nil }
+	}
+	if cfg.RequestTimeout == 0 {
+		cfg.RequestTimeout = 30 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	h := &handler{Config: cfg, mux: http.NewServeMux()}
+	for _, op := range api.Operations() {
+		for _, route := range op.Routes {
+			h.mux.HandleFunc(route, h.resource(op, route))
+		}
+	}
+	h.mux.HandleFunc("POST /v1/data", h.frames("/v1/data", protocol.TypeDataRequest))
+	h.mux.HandleFunc("POST /v1/broadcast", h.frames("/v1/broadcast", protocol.TypeBroadcastRequest))
+	h.mux.HandleFunc("GET /v1/openapi.json", h.openAPI)
+	h.mux.HandleFunc("GET /healthz", h.healthz)
+	h.mux.HandleFunc("GET /readyz", h.readyz)
+	h.mux.HandleFunc("GET /{$}", h.page(indexPage))
+	h.mux.HandleFunc("GET /join", h.page(joinPage))
+
+	sameOrigin := http.NewCrossOriginProtection()
+	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, http.StatusForbidden, protocol.NewError(protocol.CodePermissionDenied, "another site's page asked for this"))
+	}))
+	return sealed(sameOrigin.Handler(http.HandlerFunc(h.route)))
+}
+
+// sealed sets the headers that every answer carries.
+func sealed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		head := w.Header()
+		head.Set("Cache-Control", "no-store")
+		head.Set("Content-Security-Policy", contentPolicy)
+		head.Set("Cross-Origin-Opener-Policy", "same-origin")
+		head.Set("Cross-Origin-Resource-Policy", "same-origin")
+		head.Set("Referrer-Policy", "no-referrer")
+		head.Set("X-Content-Type-Options", "nosniff")
+		head.Set("X-Frame-Options", "DENY")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// route is the mux, save that where nothing matches, the mux's plain text
+// becomes a problem.
+func (h *handler) route(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), h.RequestTimeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	unmatched, pattern := h.mux.Handler(r)
+	if pattern != "" {
+		h.mux.ServeHTTP(w, r)
+		return
+	}
+	verdict := verdict{head: http.Header{}}
+	unmatched.ServeHTTP(&verdict, r)
+	if verdict.status == http.StatusMethodNotAllowed {
+		allow := verdict.head.Get("Allow")
+		w.Header().Set("Allow", allow)
+		writeProblem(w, verdict.status, protocol.NewError(protocol.CodeInvalidRequest, "this path takes "+allow))
+		return
+	}
+	writeProblem(w, http.StatusNotFound, protocol.NewError(protocol.CodeNotFound, "no such path; GET /v1/openapi.json lists them"))
+}
+
+// verdict is a ResponseWriter that keeps what the mux says of a request that it
+// has no handler for.
+type verdict struct {
+	head   http.Header
+	status int
+}
+
+func (v *verdict) Header() http.Header         { return v.head }
+func (v *verdict) WriteHeader(status int)      { v.status = status }
+func (v *verdict) Write(b []byte) (int, error) { return len(b), nil }
+
+// caller tells who asks. Without a token it is nobody yet.
+func (h *handler) caller(r *http.Request) (api.Caller, *protocol.Error) {
+	c := api.Caller{Peer: h.peer(r)}
+	values := r.Header.Values("Authorization")
+	if len(values) == 0 {
+		return c, nil
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	token = strings.TrimLeft(token, " ")
+	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return c, protocol.NewError(protocol.CodeUnauthenticated, "the Authorization header must be: Bearer <token>")
+	}
+	actor, err := h.Service.Authenticate(r.Context(), token)
+	if err != nil {
+		return c, h.API.Error("authentication", err)
+	}
+	c.Actor = actor
+	return c, nil
+}
+
+func (h *handler) peer(r *http.Request) netip.Addr {
+	if h.TrustProxy {
+		if hops := r.Header.Values("X-Forwarded-For"); len(hops) > 0 {
+			all := hops[len(hops)-1]
+			last := strings.TrimSpace(all[strings.LastIndexByte(all, ',')+1:])
+			if addr, err := netip.ParseAddr(last); err == nil {
+				return addr.Unmap()
+			}
+		}
+	}
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{} // a socket without addresses is local
+	}
+	return addr.Addr().Unmap()
+}
+
+// do carries out req and waits for its answer, or for the end of the request.
+func (h *handler) do(ctx context.Context, c api.Caller, req protocol.Request) protocol.Response {
+	answer := make(chan protocol.Response, 1)
+	h.API.Do(ctx, c, req, func(r protocol.Response) { answer <- r })
+	select {
+	case r := <-answer:
+		return r
+	case <-ctx.Done():
+		return protocol.Response{
+			Type: req.Type.Response(), ID: req.ID, Op: req.Op,
+			Error: protocol.NewError(protocol.CodeTimeout, "it took too long; it may or may not have happened"),
+		}
+	}
+}
+
+func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
+}
+
+func (h *handler) readyz(w http.ResponseWriter, _ *http.Request) {
+	if err := h.Ready(); err != nil {
+		h.Log.Warn("not ready", "err", err)
+		writeProblem(w, http.StatusServiceUnavailable, protocol.NewError(protocol.CodeUnavailable, "not ready; the log says why"))
+		return
+	}
+	writeJSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
+}
