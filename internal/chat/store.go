@@ -47,8 +47,9 @@ type Store interface {
 type Op struct {
 	// Run does the work. It may run more than once (a store may retry a
 	// transaction that lost a race), so it must write to tx only and assign,
-	// not add to, what it captures. An error undoes everything it put. Run must
-	// not block, do I/O of its own, or keep tx.
+	// not add to, what it captures. An error, and likewise a panic, undoes
+	// everything it put and nothing else. Run must not block, do I/O of its own,
+	// or keep tx.
 	Run func(tx Tx) error
 
 	// What Run will look at, if known: hints with which a store that pays a
@@ -127,7 +128,9 @@ type Membership struct {
 
 // SyncPos is where a sync stands. Ascending: changes after (After, AfterChat).
 // Descending, used for a first sync so that the newest chats come first:
-// changes above After and below (Below, BelowChat).
+// changes above After and below (Below, BelowChat). No chat stands for the end
+// of its stamp in AfterChat (changes above After), and for its start in
+// BelowChat (changes below Below).
 type SyncPos struct {
 	After     int64
 	AfterChat ChatID
@@ -148,7 +151,14 @@ type ChangedChat struct {
 //
 // A Put writes the whole row, new or not. Positions are the rules' business
 // (see Service); Stamp fields are the store's: it sets them on every chat put,
-// and on participants put with PutReadMark.
+// and on participants put with PutReadMark, above every LastStamp that anybody
+// has seen, and ignores what a row brings. Ids are positive and never used
+// again, even when their row is deleted.
+//
+// A Put of what must be unique and belongs to another row (a username, a
+// session's token, an invite's code, a chat's pair or ClientChatID), and a
+// PutSent of a key that is there already, give an *Error with CodeConflict and
+// put nothing. Run must then fail too, save after PutUser.
 type Tx interface {
 	Reader
 
@@ -161,14 +171,14 @@ type Tx interface {
 	NewChatID() (ChatID, error)
 	NewInviteID() (InviteID, error)
 
-	PutUser(User) error // a taken username gives an *Error with CodeConflict
+	PutUser(User) error
 	PutSession(Session) error
 	DeleteSession(SessionID) error
 	PutInvite(Invite) error
 	DeleteInvite(InviteID) error
 	PutChat(Chat) error
 	PutParticipant(Participant) error
-	PutReadMark(chat ChatID, user UserID, seq int64) error
+	PutReadMark(chat ChatID, user UserID, seq int64) error // ErrNotFound without a participant
 	PutMessage(Message) error
 	PutSent(Sent) error
 }
