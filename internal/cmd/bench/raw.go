@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -28,6 +29,72 @@ type driver struct {
 
 	begin, commit, check, message, sent, chat, counter *sqlite3.Stmt
 	touched                                            []int // scratch: chats of the batch
+
+	wal *checkpointer // nil while filling
+}
+
+// checkpointer bounds the WAL as the server does: a goroutine copies what has
+// gathered, and at the bound the writer does the rest.
+type checkpointer struct {
+	db                   *sqlite3.Conn
+	mu                   sync.Mutex // held while checkpointing
+	wake                 chan struct{}
+	ended                chan error
+	pages, woken, pushAt int
+}
+
+// What the server's store has for defaults.
+const (
+	driverCache  = 64 << 20 // bytes of page cache
+	passivePages = 2048     // of WAL, before the goroutine copies them
+	boundPages   = 16384    // of WAL, before the writer does
+)
+
+func newCheckpointer(path string) (*checkpointer, error) {
+	db, err := sqlite3.Open("file:" + path)
+	if err != nil {
+		return nil, err
+	}
+	c := &checkpointer{db: db, wake: make(chan struct{}, 1), ended: make(chan error, 1), pushAt: boundPages}
+	go func() {
+		var err error
+		for range c.wake {
+			c.mu.Lock()
+			if _, _, e := db.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE); e != nil && !errors.Is(e, sqlite3.BUSY) {
+				err = e
+			}
+			c.mu.Unlock()
+		}
+		c.ended <- err
+	}()
+	return c, nil
+}
+
+// after is called by the writer, between two batches.
+func (c *checkpointer) after(writer *sqlite3.Conn) error {
+	if c.pages < c.woken {
+		c.woken, c.pushAt = 0, boundPages
+	}
+	if c.pages-c.woken >= passivePages {
+		c.woken = c.pages
+		select {
+		case c.wake <- struct{}{}:
+		default:
+		}
+	}
+	if c.pages < c.pushAt {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pushAt = c.pages + boundPages/8
+	_, _, err := writer.WALCheckpoint("main", sqlite3.CHECKPOINT_RESTART)
+	return err
+}
+
+func (c *checkpointer) close() error {
+	close(c.wake)
+	return errors.Join(<-c.ended, c.db.Close())
 }
 
 // row is a message to insert: by whom of a world's people, into which chat.
@@ -38,10 +105,6 @@ type row struct {
 	at           int64 // Unix ms
 }
 
-// driverCache is the page cache of the bare driver, the server's writer's
-// default.
-const driverCache = 64 << 20
-
 // openDriver opens the store in dir with the server's own settings, or, for
 // filling, without waiting for the disk.
 func openDriver(w *world, dir string, durable bool) (d *driver, err error) {
@@ -49,22 +112,25 @@ func openDriver(w *world, dir string, durable bool) (d *driver, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d = &driver{chats: w.chatKeys()}
-	if d.db, err = sqlite3.OpenContext(sqlite3.WithMaxMemory(context.Background(), 2<<30), "file:"+path); err != nil {
+	db, err := sqlite3.OpenContext(sqlite3.WithMaxMemory(context.Background(), 2<<30), "file:"+path)
+	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.db.Close())
-		}
-	}()
-	pragmas := []string{"synchronous = FULL", fmt.Sprintf("cache_size = -%d", driverCache>>10), "wal_autocheckpoint = 10000"}
+	d = &driver{db: db, chats: w.chatKeys()}
+	if err := d.setUp(w, path, durable); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+func (d *driver) setUp(w *world, path string, durable bool) (err error) {
+	pragmas := []string{"synchronous = FULL", fmt.Sprintf("cache_size = -%d", driverCache>>10), "wal_autocheckpoint = 0"}
 	if !durable {
 		pragmas = []string{"synchronous = OFF", "cache_size = -1000000", "wal_autocheckpoint = 100000"}
 	}
 	for _, p := range append(pragmas, "cell_size_check = ON", "mmap_size = 0", "temp_store = MEMORY") {
 		if err := d.db.Exec("PRAGMA " + p); err != nil {
-			return nil, fmt.Errorf("%s: %w", p, err)
+			return fmt.Errorf("%s: %w", p, err)
 		}
 	}
 	for _, s := range []struct {
@@ -80,10 +146,22 @@ func openDriver(w *world, dir string, durable bool) (d *driver, err error) {
 		{&d.counter, `UPDATE counters SET value = ? WHERE name = 'stamp'`},
 	} {
 		if *s.stmt, _, err = d.db.PrepareFlags(s.sql, sqlite3.PREPARE_PERSISTENT); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.sql, err)
+			return fmt.Errorf("%s: %w", s.sql, err)
 		}
 	}
-	return d, d.load(w)
+	if err := d.load(w); err != nil {
+		return err
+	}
+	if durable {
+		if d.wal, err = newCheckpointer(path); err != nil {
+			return err
+		}
+		d.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
+			d.wal.pages = pages
+			return nil
+		})
+	}
+	return nil
 }
 
 func (d *driver) load(w *world) error {
@@ -122,8 +200,11 @@ func (d *driver) load(w *world) error {
 
 func (d *driver) close() error {
 	var errs []error
+	if d.wal != nil {
+		errs = append(errs, d.wal.close())
+	}
 	for _, s := range []*sqlite3.Stmt{d.begin, d.commit, d.check, d.message, d.sent, d.chat, d.counter} {
-		errs = append(errs, s.Close())
+		errs = append(errs, s.Close()) // a nil one is fine
 	}
 	return errors.Join(append(errs, d.db.Close())...)
 }
@@ -151,7 +232,10 @@ func (d *driver) insert(rows []row) error {
 	if err := execWith(d.counter, d.stamp); err != nil {
 		return err
 	}
-	return d.commit.Exec()
+	if err := d.commit.Exec(); err != nil || d.wal == nil {
+		return err
+	}
+	return d.wal.after(d.db)
 }
 
 func (d *driver) put(r *row) error {
