@@ -1,0 +1,87 @@
+package server
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+)
+
+func TestGateCountsStrangersPerAddress(t *testing.T) {
+	g := newGate(Config{MaxConnections: 10, MaxStrangers: 2})
+	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	enter := func(a netip.Addr, want error) *ticket {
+		t.Helper()
+		got, err := g.enter(a)
+		if !errors.Is(err, want) {
+			t.Fatalf("enter(%s): %v, want %v", a, err, want)
+		}
+		return got
+	}
+	first := enter(here, nil)
+	second := enter(here, nil)
+	enter(here, errStrangers)
+	third := enter(there, nil)
+
+	g.known(first) // logged in: makes room for another
+	g.known(first)
+	fourth := enter(here, nil)
+	enter(here, errStrangers)
+
+	for _, k := range []*ticket{first, second, third, fourth} {
+		g.leave(k)
+	}
+	if g.open != 0 || len(g.unknown) != 0 {
+		t.Errorf("left behind: %d open, %v", g.open, g.unknown)
+	}
+}
+
+func TestGateHasAnEnd(t *testing.T) {
+	g := newGate(Config{MaxConnections: 1, NoLimits: true})
+	k, err := g.enter(netip.Addr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.enter(netip.Addr{}); !errors.Is(err, errFull) {
+		t.Errorf("a second of one: %v", err)
+	}
+	g.leave(k)
+	if _, err := g.enter(netip.Addr{}); err != nil {
+		t.Errorf("after the first left: %v", err)
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	for _, pair := range [][2]string{{"2001:db8::1", "2001:db8::2"}} {
+		if a, b := origin(netip.MustParseAddr(pair[0])), origin(netip.MustParseAddr(pair[1])); a != b {
+			t.Errorf("%s and %s are %s and %s", pair[0], pair[1], a, b)
+		}
+	}
+	if origin(netip.MustParseAddr("192.0.2.1")) == origin(netip.MustParseAddr("192.0.2.2")) {
+		t.Error("two IPv4 addresses count as one")
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		cfg  Config
+		ok   bool
+	}{
+		{"loopback", Config{Listen: "127.0.0.1:7007"}, true},
+		{"loopback by name", Config{Listen: "localhost:7007"}, true},
+		{"loopback, IPv6", Config{Listen: "[::1]:7007"}, true},
+		{"everywhere", Config{Listen: ":7007"}, false},
+		{"everywhere, spelled out", Config{Listen: "0.0.0.0:7007"}, false},
+		{"a public address", Config{Listen: "192.0.2.1:7007"}, false},
+		{"a name", Config{Listen: "chat.example.org:7007"}, false},
+		{"with TLS", Config{Listen: ":7007", CertFile: "c", KeyFile: "k"}, true},
+		{"behind a proxy", Config{Listen: ":7007", BehindProxy: true}, true},
+		{"insecure on purpose", Config{Listen: ":7007", Insecure: true}, true},
+		{"a certificate without its key", Config{Listen: "127.0.0.1:7007", CertFile: "c"}, false},
+		{"no port", Config{Listen: "127.0.0.1"}, false},
+	} {
+		if err := tt.cfg.Validate(); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}

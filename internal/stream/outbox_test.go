@@ -1,0 +1,288 @@
+package stream
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// post is an outbox that writes into a pipe, whose other end the test reads.
+type post struct {
+	outbox
+	*testing.T
+
+	far    net.Conn
+	lines  *bufio.Reader
+	writes int // calls of Write
+	slow   int // calls of onSlow
+	failed []error
+}
+
+func newPost(t *testing.T, room int) *post {
+	near, far := net.Pipe()
+	p := &post{T: t, far: far, lines: bufio.NewReader(far)}
+	p.outbox = outbox{
+		nc: counting{near, &p.writes}, room: room, inFlight: 4, stall: 15 * time.Second,
+		onSlow: func() { p.slow++ },
+		onFail: func(err error) { p.failed = append(p.failed, err) },
+	}
+	p.init()
+	t.Cleanup(func() {
+		p.abort()
+		_, _ = near.Close(), far.Close()
+		p.waitWritten()
+	})
+	return p
+}
+
+type counting struct {
+	net.Conn
+
+	writes *int
+}
+
+func (c counting) Write(b []byte) (int, error) {
+	*c.writes++
+	return c.Conn.Write(b)
+}
+
+func (p *post) reads(want ...string) {
+	p.Helper()
+	for _, w := range want {
+		got, err := p.lines.ReadString('\n')
+		if err != nil || got != w+"\n" {
+			p.Fatalf("read %q, %v, want %q", got, err, w)
+		}
+	}
+}
+
+func (p *post) says(n uint64, s string) { p.answer(n, []byte(s+"\n")) }
+
+func TestAnswersLeaveInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPost(t, 1<<10)
+		a, b, c := p.begin(), p.begin(), p.begin()
+		p.says(c, "third")
+		p.says(b, "second")
+		p.event([]byte("event\n"), false)
+		p.reads("event")
+		p.says(a, "first")
+		p.reads("first", "second", "third")
+		if d := p.begin(); d != c+1 {
+			t.Errorf("the next is %d", d)
+		}
+	})
+}
+
+func TestEventsWaitForTheAnswerTheyFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPost(t, 1<<10)
+		p.hold()
+		n := p.begin()
+		p.event([]byte("event 1\n"), false)
+		p.event([]byte("event 2\n"), false)
+		synctest.Wait()
+		if p.writes != 0 {
+			t.Error("an event went ahead")
+		}
+		p.says(n, "answer")
+		p.event([]byte("event 3\n"), false)
+		p.reads("answer", "event 1", "event 2", "event 3")
+		p.waitWritten()
+		if p.queued != [2]int{} {
+			t.Errorf("still counted: %v", p.queued)
+		}
+	})
+}
+
+func TestWhatGathersIsWrittenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPost(t, 1<<20)
+		p.event([]byte("first\n"), false)
+		synctest.Wait() // it is being written
+		for i := range 1000 {
+			p.event(fmt.Appendf(nil, "%d\n", i), false)
+		}
+		p.reads("first")
+		for i := range 1000 {
+			p.reads(fmt.Sprint(i))
+		}
+		if p.writes != 2 {
+			t.Errorf("%d writes", p.writes)
+		}
+	})
+}
+
+func TestSlowReader(t *testing.T) {
+	event := []byte(strings.Repeat("e", 99) + "\n")
+	synctest.Test(t, func(t *testing.T) {
+		p := newPost(t, 1000)
+		p.event(event, false)
+		synctest.Wait() // it is being written
+		for range 9 {
+			p.event(event, false)
+		}
+		if p.slow != 0 {
+			t.Fatal("slow before the bound")
+		}
+		p.event(event, false)
+		if p.slow != 1 {
+			t.Fatal("not slow at the bound")
+		}
+		if len(p.queue) != 0 {
+			t.Errorf("%d lines are kept", len(p.queue))
+		}
+		p.event(event, false) // like all that follows, for nobody
+		p.says(p.begin(), "answer")
+		p.finish([]byte("goodbye\n"), goodbyeTimeout)
+		// What was being written is whole, and then the last line.
+		p.reads(strings.TrimSpace(string(event)), "goodbye")
+		p.waitWritten()
+		if p.slow != 1 || len(p.failed) != 0 {
+			t.Errorf("slow %d times, failed %v", p.slow, p.failed)
+		}
+	})
+}
+
+func TestOneLargeEventIsNoBacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPost(t, 1000)
+		p.event(append(bytes.Repeat([]byte("e"), 200_000), '\n'), false)
+		p.reads(strings.Repeat("e", 200_000))
+		if p.slow != 0 {
+			t.Error("slow")
+		}
+	})
+}
+
+func TestEphemeraAreDroppedBehindABacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPost(t, 100)
+		p.event([]byte("typing\n"), true)
+		p.event([]byte(strings.Repeat("e", 50)+"\n"), false)
+		p.event([]byte("typing too\n"), true)
+		p.event([]byte("after\n"), false)
+		p.reads("typing", strings.Repeat("e", 50), "after")
+	})
+}
+
+func TestStall(t *testing.T) {
+	t.Run("nothing is read", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPost(t, 1<<20)
+			began := time.Now()
+			p.put([]byte("hello\n"))
+			p.waitWritten()
+			if waited := time.Since(began); waited != p.stall {
+				t.Errorf("gave up after %v", waited)
+			}
+			if len(p.failed) != 1 || !errors.Is(p.failed[0], os.ErrDeadlineExceeded) {
+				t.Errorf("failed: %v", p.failed)
+			}
+			p.event([]byte("event\n"), false)
+			if len(p.queue) != 0 || p.queued != [2]int{} {
+				t.Errorf("kept: %v", p.queued)
+			}
+		})
+	})
+	t.Run("a little is read now and then", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPost(t, 1<<20)
+			p.put(append(bytes.Repeat([]byte("e"), 100_000), '\n'))
+			for read := 0; read < 100_001; {
+				time.Sleep(14 * time.Second)
+				n, err := io.ReadFull(p.far, make([]byte, min(5000, 100_001-read)))
+				if err != nil {
+					t.Fatalf("after %d: %v", read, err)
+				}
+				read += n
+			}
+			p.waitWritten()
+			if len(p.failed) != 0 {
+				t.Errorf("failed: %v", p.failed)
+			}
+		})
+	})
+	t.Run("a goodbye waits less", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPost(t, 1<<20)
+			p.put([]byte("hello\n"))
+			synctest.Wait()
+			began := time.Now()
+			p.finish([]byte("goodbye\n"), goodbyeTimeout)
+			p.waitWritten()
+			if waited := time.Since(began); waited != goodbyeTimeout {
+				t.Errorf("gave up after %v", waited)
+			}
+		})
+	})
+}
+
+func TestRoomForRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPost(t, 10)
+		free := make(chan struct{})
+		wait := func() {
+			go func() {
+				p.waitRoom()
+				free <- struct{}{}
+			}()
+			synctest.Wait()
+		}
+		blocked := func() bool {
+			select {
+			case <-free:
+				return false
+			default:
+				return true
+			}
+		}
+
+		var n [4]uint64
+		for i := range n {
+			wait()
+			if blocked() {
+				t.Fatalf("no room for number %d", i)
+			}
+			n[i] = p.begin()
+		}
+		wait()
+		if !blocked() {
+			t.Fatal("room for more than may be in flight")
+		}
+		p.says(n[0], "an answer that fills the outbox")
+		synctest.Wait()
+		if !blocked() {
+			t.Fatal("room although the answers are not read")
+		}
+		p.reads("an answer that fills the outbox")
+		<-free
+		wait()
+		if blocked() {
+			t.Fatal("no room although all is read")
+		}
+
+		n[0] = p.begin()
+		wait()
+		p.hurry()
+		<-free
+		answered := make(chan struct{})
+		go func() {
+			p.waitAnswered()
+			close(answered)
+		}()
+		for _, i := range []uint64{n[1], n[2], n[3], n[0]} {
+			p.says(i, "x")
+			p.reads("x")
+		}
+		<-answered
+	})
+}
