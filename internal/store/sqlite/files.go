@@ -1,0 +1,194 @@
+package sqlite
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// makeDir makes the data directory, for its owner alone, and gives its full
+// path.
+func makeDir(dir string, log *slog.Logger) (string, error) {
+	if dir == "" {
+		return "", errors.New("no data directory was named")
+	}
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find the data directory %s: %w", dir, err)
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return "", fmt.Errorf("make the data directory %s: %w", path, err)
+	}
+	// The database refuses symbolic links; that one leads to its directory is
+	// the operator's business.
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return "", fmt.Errorf("find the data directory %s: %w", dir, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("look at the data directory %s: %w", path, err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		log.Warn("the data directory is open to other users; chmod 700 would close it", "dir", path, "mode", mode)
+	}
+	return path, nil
+}
+
+// lockDir locks the data directory for this process, until the file is closed.
+func lockDir(dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockName)
+	f, err := openOwn(path)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory %s: is it writable? %w", dir, err)
+	}
+	if err := lockFile(f); err != nil {
+		if errors.Is(err, errLocked) {
+			err = fmt.Errorf("the data directory %s is in use by another process%s: stop it, or choose another directory",
+				dir, owner(f))
+		} else {
+			err = fmt.Errorf("lock %s: %w", path, err)
+		}
+		return nil, errors.Join(err, f.Close())
+	}
+	// Who holds the lock is only for people to read.
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil && !isFull(err) {
+		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), f.Close())
+	}
+	return f, nil
+}
+
+func owner(f *os.File) string {
+	text, err := io.ReadAll(io.LimitReader(f, 20))
+	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {
+		return " (pid " + pid + ")"
+	}
+	return ""
+}
+
+// openOwn opens a file that only its owner may read, and makes it if need be.
+func openOwn(path string) (*os.File, error) {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file (%s)", path, info.Mode().Type())
+	}
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+}
+
+// makeFiles makes the files that SQLite would make readable for others. They
+// may be empty.
+func makeFiles(dir string) error {
+	for _, suffix := range []string{"", "-shm"} {
+		f, err := openOwn(filepath.Join(dir, dbName+suffix))
+		if err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	if info, err := os.Lstat(filepath.Join(dir, dbName+"-wal")); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s-wal is no regular file (%s)", dbName, info.Mode().Type())
+	}
+	return nil
+}
+
+// inspect refuses a database that is not ours to write to, without writing to
+// it.
+func inspect(cfg Config) error {
+	path := filepath.Join(cfg.Dir, dbName)
+	head := make([]byte, 16)
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	n, err := io.ReadFull(f, head)
+	if err := errors.Join(err, f.Close()); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	if n == 0 {
+		// SQLite takes an empty file for a new database and would drop the log.
+		if info, err := os.Stat(path + "-wal"); err == nil && info.Size() > 0 {
+			return errors.New("the file is empty but its write-ahead log is not: the database was cut off. " +
+				"Put both files back as they were, or restore a backup")
+		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	if !bytes.Equal(head, []byte("SQLite format 3\x00")) {
+		return errors.New("the file is not an SQLite database, or its beginning is damaged. " +
+			"Move it away to start afresh, or restore a backup")
+	}
+	c, err := openConn(cfg, inspecting)
+	if err != nil {
+		return refine(err)
+	}
+	err = c.inspect()
+	return errors.Join(refine(err), c.close())
+}
+
+func (c *conn) inspect() error {
+	steps, err := migrations()
+	if err != nil {
+		return err
+	}
+	id, err := c.int("PRAGMA application_id")
+	if err != nil {
+		return err
+	}
+	version, err := c.int("PRAGMA user_version")
+	if err != nil {
+		return err
+	}
+	objects, err := c.int("SELECT count(*) FROM sqlite_schema")
+	if err != nil {
+		return err
+	}
+	switch {
+	case id == 0 && version == 0 && objects == 0: // a start that was interrupted
+		return nil
+	case id != applicationID:
+		return fmt.Errorf("the file belongs to another program (application id %#x). "+
+			"Move it away, or choose another data directory", id)
+	case version > int64(len(steps)):
+		return fmt.Errorf("a newer version of Grima wrote it: its schema is version %d, this program knows %d. "+
+			"Run the newer program, or restore a backup made before the upgrade", version, len(steps))
+	case version < 1:
+		return errors.New("the file has our mark but no schema version: it is damaged. Restore a backup")
+	}
+	return nil
+}
+
+// refine adds the next step to what SQLite says about a damaged file.
+func refine(err error) error {
+	if errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, sqlite3.NOTADB) {
+		return fmt.Errorf("the file is damaged; nothing was changed. Restore a backup, "+
+			"or copy the file and try sqlite3's .recover on the copy: %w", err)
+	}
+	return err
+}
+
+// syncDir makes the directory's entries durable, as a file's own fsync does not.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = syncDirFile(d)
+	if err := errors.Join(err, d.Close()); err != nil {
+		return fmt.Errorf("sync the directory %s: %w", dir, err)
+	}
+	return nil
+}

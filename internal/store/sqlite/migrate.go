@@ -1,0 +1,69 @@
+package sqlite
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+)
+
+// applicationID marks our files: "Grma". The first migration sets it.
+const applicationID = 0x47726d61
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migrations are the steps from an empty database to today's schema; the n-th
+// makes user_version n. They are never changed once released.
+func migrations() ([]string, error) {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql") // sorted
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, name := range names {
+		text, err := migrationFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, string(text))
+	}
+	return list, nil
+}
+
+// migrate brings the schema up to date, each step in a transaction of its own
+// together with its number, so that a crash leaves whole steps.
+func migrate(c *conn, log *slog.Logger) error {
+	steps, err := migrations()
+	if err != nil {
+		return err
+	}
+	version, err := c.int("PRAGMA user_version")
+	if err != nil {
+		return fmt.Errorf("read the schema's version: %w", err)
+	}
+	for n := version + 1; n <= int64(len(steps)); n++ {
+		if err := c.migrateTo(n, steps[n-1]); err != nil {
+			return fmt.Errorf("bring the schema to version %d: %w", n, err)
+		}
+		if n > 1 {
+			log.Info("brought the database schema up to date", "version", n)
+		}
+	}
+	return nil
+}
+
+func (c *conn) migrateTo(n int64, step string) (err error) {
+	if err := c.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	err = c.exec(step + fmt.Sprintf("\n;PRAGMA user_version = %d;", n))
+	if err == nil {
+		err = c.exec("COMMIT")
+	}
+	if err != nil && !c.db.GetAutocommit() {
+		err = errors.Join(err, c.exec("ROLLBACK"))
+	}
+	return err
+}

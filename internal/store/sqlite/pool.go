@@ -1,0 +1,107 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// pool is the connections for views. They are opened when they are first
+// needed, and the one used last is used next, while its cache is warm.
+type pool struct {
+	cfg    Config
+	turns  chan struct{} // one token for each connection that may be in use
+	closed chan struct{}
+
+	mu   sync.Mutex
+	idle []*conn
+}
+
+func newPool(cfg Config) *pool {
+	p := &pool{cfg: cfg, turns: make(chan struct{}, cfg.Readers), closed: make(chan struct{})}
+	for range cfg.Readers {
+		p.turns <- struct{}{}
+	}
+	return p
+}
+
+// view runs fn in one read transaction.
+func (p *pool) view(ctx context.Context, fn func(chat.Reader) error) error {
+	c, err := p.get(ctx)
+	if err != nil {
+		return err
+	}
+	healthy := false // unless we come to the end, as after a panic
+	defer func() { p.put(c, healthy) }()
+
+	c.db.SetInterrupt(ctx)
+	if err := c.exec("BEGIN"); err != nil {
+		healthy = true
+		return readError(ctx, "begin a view", err)
+	}
+	err = fn(&reader{c: c, ctx: ctx})
+	c.db.SetInterrupt(background)
+	if end := c.exec("ROLLBACK"); end != nil {
+		return errors.Join(err, fmt.Errorf("end a view: %w", end))
+	}
+	healthy = true
+	return err
+}
+
+func (p *pool) get(ctx context.Context) (*conn, error) {
+	select {
+	case <-p.closed:
+		return nil, chat.Unavailable("the server is shutting down", nil)
+	default:
+	}
+	select {
+	case <-p.turns:
+	case <-p.closed:
+		return nil, chat.Unavailable("the server is shutting down", nil)
+	case <-ctx.Done():
+		return nil, timeout(ctx)
+	}
+	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		c := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		return c, nil
+	}
+	p.mu.Unlock()
+	c, err := openConn(p.cfg, reading)
+	if err != nil {
+		p.turns <- struct{}{}
+		return nil, readError(ctx, "open a connection", err)
+	}
+	return c, nil
+}
+
+// put takes a connection back; one that is not healthy is let go.
+func (p *pool) put(c *conn, healthy bool) {
+	if healthy {
+		c.db.SetInterrupt(background)
+		p.mu.Lock()
+		p.idle = append(p.idle, c)
+		p.mu.Unlock()
+	} else if err := c.abandon(); err != nil {
+		p.cfg.Log.Warn("cannot close a connection", "error", err)
+	}
+	p.turns <- struct{}{}
+}
+
+// close waits for the views under way.
+func (p *pool) close() error {
+	close(p.closed)
+	for range p.cfg.Readers {
+		<-p.turns
+	}
+	var errs []error
+	for _, c := range p.idle {
+		errs = append(errs, c.close())
+	}
+	return errors.Join(errs...)
+}

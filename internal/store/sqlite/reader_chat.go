@@ -1,0 +1,222 @@
+package sqlite
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+const (
+	selChat           = `SELECT ` + chatColumns + ` FROM chats c WHERE c.chat_id = ?`
+	selChatByPair     = `SELECT ` + chatColumns + ` FROM chats c WHERE c.pair_low = ? AND c.pair_high = ?`
+	selChatByClientID = `SELECT ` + chatColumns + ` FROM chats c WHERE c.created_by = ? AND c.client_chat_id = ?`
+
+	selParticipant  = `SELECT ` + participantColumns + ` FROM participants p WHERE p.chat_id = ? AND p.user_id = ?`
+	selParticipants = `SELECT ` + participantColumns + ` FROM participants p
+WHERE p.chat_id = ? AND p.user_id > ? AND p.joined_seq > 0 AND p.left_seq = 0 ORDER BY p.user_id LIMIT ?`
+	countParticipants = `SELECT count(*) FROM participants p
+WHERE p.chat_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 AND p.role IN (SELECT value FROM json_each(?))`
+	selMemberships = `SELECT c.chat_id, c.kind, c.last_seq, p.joined_seq, p.read_seq
+FROM participants p CROSS JOIN chats c ON c.chat_id = p.chat_id
+WHERE p.user_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 ORDER BY p.chat_id`
+
+	selMessage     = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq = ?`
+	selMessages    = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?`
+	selNewMessages = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?`
+	selSent        = `SELECT sender_id, client_msg_id, chat_id, seq, body_hash, created_at FROM sent
+WHERE sender_id = ? AND client_msg_id = ?`
+
+	// Changed messages come from their index; the condition repeats the index's,
+	// which is what lets it be used.
+	selChanged = `SELECT ` + messageColumns + ` FROM messages INDEXED BY messages_by_change
+WHERE chat_id = ? AND updated_seq > ? AND updated_seq > seq AND seq >= ? ORDER BY updated_seq LIMIT ?`
+	// Those that never changed stand where they were born. The + keeps the
+	// planner from looking for an index on it.
+	selUnchanged = `SELECT ` + messageColumns + ` FROM messages
+WHERE chat_id = ? AND seq >= ? AND +updated_seq = seq ORDER BY seq LIMIT ?`
+	selChangedParticipants = `SELECT ` + participantColumns + ` FROM participants p
+WHERE p.chat_id = ? AND p.updated_seq > ? ORDER BY p.updated_seq, p.user_id LIMIT ?`
+
+	// The positions are sorted first and only the rows of the page are read.
+	changedPositions = `SELECT p.chat_id AS chat, max(c.stamp, p.stamp) AS stamp
+FROM participants p CROSS JOIN chats c ON c.chat_id = p.chat_id WHERE p.user_id = ?1`
+	changedRows = `SELECT t.stamp, ` + chatColumns + `, ` + participantColumns + ` FROM t
+CROSS JOIN chats c ON c.chat_id = t.chat CROSS JOIN participants p ON p.chat_id = t.chat AND p.user_id = ?1`
+	selChangedChats = `WITH t AS MATERIALIZED (SELECT chat, stamp FROM (` + changedPositions + `)
+WHERE (stamp, chat) > (?2, ?3) ORDER BY stamp, chat LIMIT ?4) ` + changedRows + ` ORDER BY t.stamp, t.chat`
+	selNewestChats = `WITH t AS MATERIALIZED (SELECT chat, stamp FROM (` + changedPositions + `)
+WHERE stamp > ?2 AND (stamp, chat) < (?5, ?6) ORDER BY stamp DESC, chat DESC LIMIT ?4) ` + changedRows + `
+ORDER BY t.stamp DESC, t.chat DESC`
+
+	selStamp = `SELECT value FROM counters WHERE name = 'stamp'`
+
+	countUnread = `SELECT count(*) FROM (SELECT 1 FROM messages
+WHERE chat_id = ? AND seq > ? AND sender_id <> ? AND deleted_at IS NULL LIMIT ?)`
+	countMentions = `SELECT count(*) FROM (SELECT n.seq FROM
+(SELECT seq FROM mentions WHERE user_id = ?1 AND chat_id = ?2 AND seq > ?3
+UNION SELECT seq FROM mentions WHERE user_id = 0 AND chat_id = ?2 AND seq > ?3) n
+CROSS JOIN messages m ON m.chat_id = ?2 AND m.seq = n.seq
+WHERE m.sender_id <> ?1 AND m.deleted_at IS NULL LIMIT ?4)`
+)
+
+func (r *reader) Chat(id chat.ChatID) (chat.Chat, error) {
+	return one(r, "read a chat", r.c.prep(selChat).int(int64(id)), scanChat)
+}
+
+func (r *reader) ChatByPair(pair [2]chat.UserID) (chat.Chat, error) {
+	return one(r, "find a private chat", r.c.prep(selChatByPair).int(int64(pair[0])).int(int64(pair[1])), scanChat)
+}
+
+func (r *reader) ChatByClientID(creator chat.UserID, clientChatID string) (chat.Chat, error) {
+	q := r.c.prep(selChatByClientID).int(int64(creator)).text(clientChatID)
+	return one(r, "find a chat by its client_chat_id", q, scanChat)
+}
+
+func (r *reader) Participant(id chat.ChatID, user chat.UserID) (chat.Participant, error) {
+	return one(r, "read a participant", r.c.prep(selParticipant).int(int64(id)).int(int64(user)), scanParticipant)
+}
+
+func (r *reader) Participants(id chat.ChatID, after chat.UserID, limit int) ([]chat.Participant, error) {
+	q := r.c.prep(selParticipants).int(int64(id)).int(int64(after)).int(int64(limit))
+	return all(r, "list participants", q, scanParticipant)
+}
+
+func (r *reader) CountParticipants(id chat.ChatID, roles ...chat.Role) (int, error) {
+	list, err := json.Marshal(append([]chat.Role{}, roles...))
+	if err != nil {
+		return 0, err
+	}
+	n, err := r.count("count participants", r.c.prep(countParticipants).int(int64(id)).text(string(list)))
+	return int(n), err
+}
+
+func (r *reader) count(doing string, q *stmt) (int64, error) {
+	return one(r, doing, q, (*stmt).getInt)
+}
+
+func (r *reader) Memberships(user chat.UserID) ([]chat.Membership, error) {
+	return all(r, "list memberships", r.c.prep(selMemberships).int(int64(user)), func(s *stmt) chat.Membership {
+		return chat.Membership{
+			Chat: chat.ChatID(s.getInt()), Kind: chat.Kind(s.getText()),
+			LastSeq: s.getInt(), JoinedSeq: s.getInt(), ReadSeq: s.getInt(),
+		}
+	})
+}
+
+func (r *reader) Message(id chat.ChatID, seq int64) (chat.Message, error) {
+	q := r.c.prep(selMessage).int(int64(id)).int(seq)
+	if err := q.row(); err != nil {
+		return chat.Message{}, r.fail("read a message", err)
+	}
+	m, err := scanMessage(q)
+	q.reset()
+	return m, r.fail("read a message", err)
+}
+
+func (r *reader) Messages(id chat.ChatID, lo, hi int64, limit int, newest bool) ([]chat.Message, error) {
+	sql := selMessages
+	if newest {
+		sql = selNewMessages
+	}
+	list, err := r.messages("list messages", r.c.prep(sql).int(int64(id)).int(lo).int(hi).int(int64(limit)), limit)
+	if newest {
+		slices.Reverse(list)
+	}
+	return list, err
+}
+
+func (r *reader) messages(doing string, q *stmt, limit int) ([]chat.Message, error) {
+	var list []chat.Message
+	for q.next() {
+		m, err := scanMessage(q)
+		if err != nil {
+			q.reset()
+			return nil, r.fail(doing, err)
+		}
+		if list == nil {
+			list = make([]chat.Message, 0, min(limit, 256))
+		}
+		list = append(list, m)
+	}
+	if q.err != nil {
+		return nil, r.fail(doing, q.err)
+	}
+	return list, nil
+}
+
+func (r *reader) Sent(sender chat.UserID, clientMsgID string) (chat.Sent, error) {
+	return one(r, "look a client_msg_id up", r.c.prep(selSent).int(int64(sender)).clientID(clientMsgID), scanSent)
+}
+
+func (r *reader) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
+	const doing = "list changes"
+	n := int64(limit)
+	unchanged, err := r.messages(doing, r.c.prep(selUnchanged).int(int64(id)).int(max(after+1, floor)).int(n), limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	changed, err := r.messages(doing, r.c.prep(selChanged).int(int64(id)).int(after).int(floor).int(n), limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	people, err := all(r, doing, r.c.prep(selChangedParticipants).int(int64(id)).int(after).int(n), scanParticipant)
+	if err != nil {
+		return nil, nil, err
+	}
+	messages := mergeMessages(unchanged, changed)
+	// Cut both lists where together they have limit rows.
+	m, p := 0, 0
+	for m+p < limit && (m < len(messages) || p < len(people)) {
+		if p == len(people) || m < len(messages) && messages[m].UpdatedSeq < people[p].UpdatedSeq {
+			m++
+		} else {
+			p++
+		}
+	}
+	return messages[:m], people[:p], nil
+}
+
+// mergeMessages merges two lists that ascend by UpdatedSeq.
+func mergeMessages(a, b []chat.Message) []chat.Message {
+	if len(b) == 0 {
+		return a
+	}
+	list := make([]chat.Message, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0].UpdatedSeq < b[0].UpdatedSeq {
+			list, a = append(list, a[0]), a[1:]
+		} else {
+			list, b = append(list, b[0]), b[1:]
+		}
+	}
+	return append(append(list, a...), b...)
+}
+
+func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]chat.ChangedChat, error) {
+	var q *stmt
+	if pos.Below == 0 {
+		q = r.c.prep(selChangedChats).int(int64(user)).int(pos.After).int(int64(pos.AfterChat)).int(int64(limit))
+	} else {
+		q = r.c.prep(selNewestChats).int(int64(user)).int(pos.After).int(int64(pos.AfterChat)).int(int64(limit)).
+			int(pos.Below).int(int64(pos.BelowChat))
+	}
+	return all(r, "list changed chats", q, func(s *stmt) chat.ChangedChat {
+		stamp := s.getInt()
+		return chat.ChangedChat{Stamp: stamp, Chat: scanChat(s), Participant: scanParticipant(s)}
+	})
+}
+
+func (r *reader) LastStamp() (int64, error) {
+	return r.count("read the change stamp", r.c.prep(selStamp))
+}
+
+func (r *reader) CountUnread(id chat.ChatID, user chat.UserID, seq int64, most int) (int64, error) {
+	return r.count("count unread messages",
+		r.c.prep(countUnread).int(int64(id)).int(seq).int(int64(user)).int(int64(most)))
+}
+
+func (r *reader) CountMentions(id chat.ChatID, user chat.UserID, seq int64, most int) (int64, error) {
+	return r.count("count mentions",
+		r.c.prep(countMentions).int(int64(user)).int(int64(id)).int(seq).int(int64(most)))
+}

@@ -1,0 +1,202 @@
+// Package sqlite is a chat.Store in one SQLite file, for one server.
+//
+// One goroutine writes. It takes every update that is queued, runs them in one
+// transaction and commits once (group commit), so that a hundred senders share
+// one fsync; synchronous=FULL makes that commit survive a power cut. A pool of
+// read-only connections serves views, each on its snapshot.
+//
+// A full disk costs the batch and nothing else. Any other error of a commit or
+// of an fsync ends writing for good, because nobody can say what the disk holds
+// then: the process has to be started again, and Open puts what the log holds
+// into the database afresh.
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+const (
+	dbName   = "grima.db"
+	lockName = "lock"
+	pageSize = 4096
+)
+
+// Config says where the store is and what it may use. Only Dir is required.
+type Config struct {
+	Dir         string           // the data directory; it is made if it is not there
+	Readers     int              // connections for views; 0: twice GOMAXPROCS, at least 4
+	WriterCache int              // bytes of page cache for the writer; 0: 64 MiB
+	ReaderCache int              // bytes of page cache for each reader; 0: 2 MiB
+	WALBound    int64            // bytes the write-ahead log is kept below; 0: 64 MiB
+	Queue       int              // updates that may wait to be written; 0: 8192
+	Log         *slog.Logger     // nil: slog.Default()
+	Now         func() time.Time // nil: time.Now
+
+	vfs string // tests put faults between SQLite and the disk
+}
+
+// Store is a chat.Store. Its methods may be called from any goroutine, but a
+// done must not call Update, which may wait for the dones before it.
+type Store struct {
+	epoch   string
+	lock    *os.File
+	failure *failure
+	wal     *wal
+	writer  *writer
+	readers *pool
+
+	close    sync.Once
+	closeErr error
+}
+
+var _ chat.Store = (*Store)(nil)
+
+// Open opens the store in cfg.Dir, makes it if there is none, and brings its
+// schema up to date. It refuses, and leaves alone, a directory that another
+// process has open, a database that is not Grima's or damaged, and one that a
+// newer Grima wrote.
+func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
+	if cfg.Readers == 0 {
+		cfg.Readers = max(4, 2*runtime.GOMAXPROCS(0))
+	}
+	if cfg.WriterCache == 0 {
+		cfg.WriterCache = 64 << 20
+	}
+	if cfg.ReaderCache == 0 {
+		cfg.ReaderCache = 2 << 20
+	}
+	if cfg.WALBound == 0 {
+		cfg.WALBound = 64 << 20
+	}
+	if cfg.Queue == 0 {
+		cfg.Queue = 8192
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Dir, err = makeDir(cfg.Dir, cfg.Log); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{lock: lock, failure: &failure{log: cfg.Log, failed: make(chan struct{})}}
+	if err := s.open(ctx, cfg); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the database %s: %w", filepath.Join(cfg.Dir, dbName), err), lock.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context, cfg Config) (err error) {
+	if err := makeFiles(cfg.Dir); err != nil {
+		return err
+	}
+	if err := inspect(cfg); err != nil {
+		return err
+	}
+	w, err := openConn(cfg, writing)
+	if err != nil {
+		return refine(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(refine(err), w.close())
+		}
+	}()
+	old := w.db.SetInterrupt(ctx)
+	if err := prepare(w, cfg); err != nil {
+		return err
+	}
+	w.db.SetInterrupt(old)
+	if s.epoch, err = w.text("SELECT value FROM meta WHERE name = 'epoch'"); err != nil {
+		return fmt.Errorf("read the epoch: %w", err)
+	}
+	c, err := openConn(cfg, checkpointing)
+	if err != nil {
+		return err
+	}
+	s.readers = newPool(cfg)
+	s.wal = newWAL(c, cfg, s.failure)
+	s.writer = newWriter(w, cfg, s.failure, s.wal)
+	return nil
+}
+
+// prepare makes the database what the writer needs it to be.
+func prepare(c *conn, cfg Config) error {
+	// A database that is not there yet gets its page size now or never.
+	if err := c.exec(fmt.Sprintf("PRAGMA page_size = %d", pageSize)); err != nil {
+		return fmt.Errorf("set the page size: %w", err)
+	}
+	mode, err := c.text("PRAGMA journal_mode = WAL")
+	if err != nil {
+		return fmt.Errorf("turn the write-ahead log on: %w", err)
+	}
+	if mode != "wal" {
+		return fmt.Errorf("turn the write-ahead log on: the journal mode stays %q", mode)
+	}
+	if err := c.exec(fmt.Sprintf("PRAGMA journal_size_limit = %d", cfg.WALBound)); err != nil {
+		return fmt.Errorf("bound the write-ahead log: %w", err)
+	}
+	// What a crash left in the log is written to the database and synced before
+	// anything builds on it: if it was an fsync of the log that failed, pages of
+	// it that look fine may never reach the disk.
+	if _, _, err := c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
+		return fmt.Errorf("recover the write-ahead log: %w", err)
+	}
+	if err := migrate(c, cfg.Log); err != nil {
+		return err
+	}
+	return syncDir(cfg.Dir)
+}
+
+// Epoch implements chat.Store.
+func (s *Store) Epoch() string { return s.epoch }
+
+// Failed implements chat.Store.
+func (s *Store) Failed() <-chan struct{} { return s.failure.failed }
+
+// Err implements chat.Store.
+func (s *Store) Err() error { return s.failure.get() }
+
+// Update implements chat.Store. After Close, done is called before Update
+// returns.
+func (s *Store) Update(op chat.Op, done func(error)) { s.writer.update(op, done) }
+
+// View implements chat.Store. ctx interrupts queries and the wait for a
+// connection with CodeTimeout.
+func (s *Store) View(ctx context.Context, fn func(chat.Reader) error) error {
+	return s.readers.view(ctx, fn)
+}
+
+// Close implements chat.Store. It also waits for views that are under way.
+func (s *Store) Close() error {
+	s.close.Do(func() { s.closeErr = s.shut() })
+	return s.closeErr
+}
+
+func (s *Store) shut() error {
+	s.writer.stop()
+	s.wal.stop()
+	errs := []error{s.readers.close(), s.wal.c.close()}
+	if s.failure.get() == nil {
+		// Leave one file behind, not two.
+		s.wal.run(s.writer.c, sqlite3.CHECKPOINT_TRUNCATE)
+	}
+	return errors.Join(append(errs, s.writer.c.close(), s.lock.Close())...)
+}
