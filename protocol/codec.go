@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -73,6 +74,13 @@ func DecodeRequest(line []byte) (Request, *Error) {
 	r.ID, r.Params = copyBoth(id, params)
 	switch {
 	case err != nil:
+		// The answer obeys the rules that the line broke.
+		if nulAt(r.ID) >= 0 {
+			r.ID = nil
+		}
+		if strings.IndexByte(r.Op, 0) >= 0 {
+			r.Op = ""
+		}
 		return r, err
 	case bad != nil:
 		return r, bad
