@@ -45,9 +45,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Cause }
 
-// Errorf makes an Error. A %w in format becomes its Cause but not its message's
-// business: keep causes out of what users read by wrapping with [Unavailable]
-// or [Internal] instead.
+// Errorf makes an Error without a cause. What users read has no business with
+// causes: give those to [Unavailable] and [Internal].
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
@@ -56,6 +55,12 @@ func Errorf(code Code, format string, args ...any) *Error {
 // same request may succeed later. On a send it means "outcome unknown".
 func Unavailable(message string, cause error) *Error {
 	return &Error{Code: CodeUnavailable, Message: message, Cause: cause}
+}
+
+// Internal is a fault of ours: the message is for nobody in particular, the
+// cause for the log.
+func Internal(message string, cause error) *Error {
+	return &Error{Code: CodeInternal, Message: message, Cause: cause}
 }
 
 // CodeOf is err's code: that of the Error in its chain, else CodeInternal.

@@ -2,8 +2,8 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"net/netip"
 	"time"
 )
 
@@ -13,7 +13,7 @@ type Registration string
 const (
 	RegistrationInvite Registration = "invite" // whoever has an invite code
 	RegistrationOpen   Registration = "open"   // anybody
-	RegistrationClosed Registration = "closed" // only the operator adds people
+	RegistrationClosed Registration = "closed" // only the operator adds people, by hand or by invite
 )
 
 // Config is what a Service needs. Store, Publisher and Passwords are required.
@@ -38,276 +38,169 @@ type Config struct {
 // commit and before the event is published, or at once when nothing needs
 // storing; done must not block.
 type Service struct {
-	cfg Config
+	cfg   Config
+	rates *throttle
 }
 
 // NewService makes a Service on cfg.
-func NewService(cfg Config) *Service { panic("unwritten") }
+func NewService(cfg Config) *Service {
+	if cfg.Registration == "" {
+		cfg.Registration = RegistrationInvite
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Service{cfg: cfg}
+	if !cfg.NoLimits {
+		s.rates = newThrottle(maxBuckets)
+	}
+	return s
+}
+
+// Epoch is the store's.
+func (s *Service) Epoch() string { return s.cfg.Store.Epoch() }
+
+func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
 
 // Actor is who asks. The zero Actor is somebody not logged in.
 type Actor struct {
 	User    UserID
 	Session SessionID
-	Role    Role // on the server
+	Role    Role // on the server, at login; the rules look at the user's row
 	// Operator is whoever runs the server, on its own machine
 	// (docs/operations.md#control-socket): they manage users and invites, and
 	// have no chats of their own.
 	Operator bool
 }
 
-// Login is a session that just began.
-type Login struct {
-	Actor   Actor
-	User    User
-	Session Session
-	Token   string // after a password login and NewToken; else empty
+var errNotLoggedIn = Errorf(CodeUnauthenticated, "log in first")
+
+// person refuses whoever has no chats and sessions of their own.
+func person(a Actor) error {
+	switch {
+	case a.User != 0:
+		return nil
+	case a.Operator:
+		return Errorf(CodePermissionDenied, "the operator has no chats or sessions; log in as somebody")
+	}
+	return errNotLoggedIn
 }
 
-// LoginPassword starts a session (docs/protocol.md#login). Failures are counted
-// per account and per peer.
-func (s *Service) LoginPassword(ctx context.Context, peer netip.Addr, username, password, device, client string) (Login, error) {
-	panic("unwritten")
+// anybody refuses only those who have not logged in.
+func anybody(a Actor) error {
+	if a.User == 0 && !a.Operator {
+		return errNotLoggedIn
+	}
+	return nil
 }
 
-// LoginToken resumes the session that token belongs to. No password is hashed.
-func (s *Service) LoginToken(ctx context.Context, token string) (Login, error) { panic("unwritten") }
-
-// Authenticate finds who a bearer token stands for. It slides the session's
-// expiry, at most once a day, so that it costs no write as a rule.
-func (s *Service) Authenticate(ctx context.Context, token string) (Actor, error) { panic("unwritten") }
-
-// CheckSession reports whether the session is still good. A live connection
-// asks right after it has registered for EndSessions, so that a revocation in
-// between is not missed.
-func (s *Service) CheckSession(ctx context.Context, a Actor) error { panic("unwritten") }
-
-// Register makes an account (users.create).
-func (s *Service) Register(ctx context.Context, a Actor, peer netip.Addr, r NewUser) (User, error) {
-	panic("unwritten")
+// view runs fn on a snapshot.
+func (s *Service) view(ctx context.Context, doing string, fn func(Reader) error) error {
+	return failed(doing, s.cfg.Store.View(ctx, fn))
 }
 
-// NewUser is what Register takes.
-type NewUser struct {
-	Username, Name, Password, Invite string
-	Role                             Role // only from those who may add people without an invite
+// news is what there is to publish once a transaction is committed.
+type news struct {
+	events []Event
+	ended  []SessionID
+	read   *Participant
 }
 
-// UserPatch is what UpdateUser changes; nil keeps.
-type UserPatch struct {
-	Name            *string
-	Password        *string
-	CurrentPassword *string
-	Role            *Role
-	Disabled        *bool
+func (n *news) event(e Event) {
+	e.PrevSeq = e.Seq - 1
+	n.events = append(n.events, e)
 }
 
-// UpdateUser changes oneself (user 0 or one's own) or, for the server's admins
-// and the operator, somebody else. A new password and a disabling end all the
-// user's sessions. The server keeps at least one owner that is not disabled.
-func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPatch) (User, error) {
-	panic("unwritten")
+func (s *Service) publish(n news) {
+	for _, e := range n.events {
+		s.cfg.Publisher.Publish(e)
+	}
+	if n.read != nil {
+		s.cfg.Publisher.PublishRead(n.read.Chat, n.read.User, n.read.ReadSeq)
+	}
+	if len(n.ended) > 0 {
+		s.cfg.Publisher.EndSessions(n.ended)
+	}
 }
 
-func (s *Service) User(ctx context.Context, a Actor, user UserID) (User, error) { panic("unwritten") }
-
-// Users lists users by ascending id. ids, when not nil, asks for exactly those.
-func (s *Service) Users(ctx context.Context, a Actor, ids []UserID, prefix string, after UserID, limit int) (users []User, more bool, err error) {
-	panic("unwritten")
+// enqueue runs run in a write transaction, with op's hints. When that has ended
+// committed hears of it, from the store's done goroutine, and publishes the
+// news.
+func enqueue[T any](s *Service, doing string, op Op, run func(Tx, *news) (T, error), committed func(T, news, error)) {
+	var (
+		result T
+		fresh  news
+	)
+	op.Run = func(tx Tx) error {
+		// A store may run this again: everything is assigned anew.
+		var n news
+		r, err := run(tx, &n)
+		result, fresh = r, n
+		return err
+	}
+	s.cfg.Store.Update(op, func(err error) {
+		if err != nil {
+			var zero T
+			committed(zero, news{}, failed(doing, err))
+			return
+		}
+		committed(result, fresh, nil)
+	})
 }
 
-func (s *Service) Sessions(ctx context.Context, a Actor) ([]Session, error) { panic("unwritten") }
-
-// RevokeSession ends one of one's own sessions (server admins: anybody's).
-// EndSession ends the actor's own.
-func (s *Service) RevokeSession(ctx context.Context, a Actor, id SessionID) error { panic("unwritten") }
-func (s *Service) EndSession(ctx context.Context, a Actor) error                  { panic("unwritten") }
-
-// NewToken makes a session for a script or a bot of the actor's. ttl 0: 90 days.
-func (s *Service) NewToken(ctx context.Context, a Actor, device string, ttl time.Duration) (Login, error) {
-	panic("unwritten")
+// update is enqueue that waits. Its news is published before it returns.
+func update[T any](ctx context.Context, s *Service, doing string, op Op, run func(Tx, *news) (T, error)) (T, error) {
+	type outcome struct {
+		result T
+		err    error
+	}
+	var zero T
+	if err := ctx.Err(); err != nil {
+		return zero, failed(doing, err)
+	}
+	answer := make(chan outcome, 1)
+	enqueue(s, doing, op, run, func(result T, n news, err error) {
+		s.publish(n)
+		answer <- outcome{result, err}
+	})
+	select {
+	case o := <-answer:
+		return o.result, o.err
+	case <-ctx.Done():
+		return zero, failed(doing, ctx.Err())
+	}
 }
 
-// NewInvite makes an invite and its code, which is not stored. Zeros: member,
-// one use, seven days.
-func (s *Service) NewInvite(ctx context.Context, a Actor, role Role, maxUses int64, ttl time.Duration) (Invite, string, error) {
-	panic("unwritten")
-}
-func (s *Service) Invites(ctx context.Context, a Actor) ([]Invite, error)       { panic("unwritten") }
-func (s *Service) RevokeInvite(ctx context.Context, a Actor, id InviteID) error { panic("unwritten") }
+// none is the result of an update that has none.
+type none struct{}
 
-// OwnerInvite makes an invite with RoleOwner if the server has no users yet,
-// voiding any it made before; ok is false when there are users.
-func (s *Service) OwnerInvite(ctx context.Context) (code string, ok bool, err error) {
-	panic("unwritten")
-}
-
-// ChatState is a chat as one participant sees it.
-type ChatState struct {
-	Chat             Chat
-	Participant      Participant
-	Unread, Mentions int64     // capped at UnreadCap
-	Messages         []Message // the newest, ascending; as many as were asked for
-}
-
-// UnreadCap bounds the counts of unread messages and mentions: it means
-// "more than UnreadCap-1".
-const UnreadCap = 1000
-
-// NewChat is what CreateChat takes.
-type NewChat struct {
-	Kind         Kind
-	Peer         UserID // private
-	Title, Topic string // group
-	History      History
-	Users        []UserID
-	ClientChatID string
+// failed gives err, met while doing something, its code. The domain's own
+// errors pass as they are; whatever else comes out of a store is the store's
+// failure.
+func failed(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return &Error{Code: CodeTimeout, Message: "it took too long; a write may or may not have happened", Cause: err}
+	case errors.Is(err, ErrNotFound):
+		// The rules ask for rows that must be there with missing: one is not.
+		return Internal(doing+": the store misses a row", err)
+	}
+	return Unavailable("the server could not reach its store; try again", errors.Join(errors.New(doing), err))
 }
 
-// CreateChat makes a group, or finds or makes the pair's private chat. Creation
-// takes number 1 for the chat together with its creator, and one more for each
-// further founding member.
-func (s *Service) CreateChat(ctx context.Context, a Actor, n NewChat) (st ChatState, duplicate bool, err error) {
-	panic("unwritten")
+// missing turns a Reader's ErrNotFound into then.
+func missing(err, then error) error {
+	if errors.Is(err, ErrNotFound) {
+		return then
+	}
+	return err
 }
-
-// ChatPatch is what UpdateChat changes; nil keeps.
-type ChatPatch struct {
-	Title   *string
-	Topic   *string
-	History *History
-}
-
-func (s *Service) UpdateChat(ctx context.Context, a Actor, id ChatID, p ChatPatch) (ChatState, error) {
-	panic("unwritten")
-}
-func (s *Service) DeleteChat(ctx context.Context, a Actor, id ChatID) error { panic("unwritten") }
-func (s *Service) Chat(ctx context.Context, a Actor, id ChatID) (ChatState, error) {
-	panic("unwritten")
-}
-
-// SyncPage is a page of Sync or of Chats. Next continues it.
-type SyncPage struct {
-	Chats []ChatState
-	Next  SyncPos
-	More  bool
-}
-
-// Sync lists the chats that changed for the actor since pos (the zero SyncPos:
-// all of them, newest first), each with its newest timeline messages
-// (docs/protocol.md#sync). It takes its position before its rows.
-func (s *Service) Sync(ctx context.Context, a Actor, pos SyncPos, limit, timeline int) (SyncPage, error) {
-	panic("unwritten")
-}
-
-// Chats lists the chats the actor is in by latest activity. The zero SyncPos
-// begins.
-func (s *Service) Chats(ctx context.Context, a Actor, pos SyncPos, limit int) (SyncPage, error) {
-	panic("unwritten")
-}
-
-// Member is a participant with what people call them.
-type Member struct {
-	Participant
-	Username, Name string
-}
-
-func (s *Service) Participants(ctx context.Context, a Actor, id ChatID, after UserID, limit int) (members []Member, more bool, err error) {
-	panic("unwritten")
-}
-func (s *Service) AddParticipants(ctx context.Context, a Actor, id ChatID, users []UserID, role Role) ([]Participant, error) {
-	panic("unwritten")
-}
-func (s *Service) UpdateParticipant(ctx context.Context, a Actor, id ChatID, user UserID, role Role) (Participant, error) {
-	panic("unwritten")
-}
-func (s *Service) RemoveParticipant(ctx context.Context, a Actor, id ChatID, user UserID) (Participant, error) {
-	panic("unwritten")
-}
-
-// Memberships lists the chats the actor's live connection must hear of.
-func (s *Service) Memberships(ctx context.Context, user UserID) ([]Membership, error) {
-	panic("unwritten")
-}
-
-// Anchor says which page of messages is asked for; at most one is set.
-type Anchor struct{ Before, After, Around *int64 }
-
-// MessagePage is a page of messages, ascending by seq.
-type MessagePage struct {
-	Messages                    []Message
-	HasMoreBefore, HasMoreAfter bool
-	LastSeq                     int64
-}
-
-func (s *Service) Messages(ctx context.Context, a Actor, id ChatID, at Anchor, limit int) (MessagePage, error) {
-	panic("unwritten")
-}
-func (s *Service) Message(ctx context.Context, a Actor, id ChatID, seq int64) (Message, error) {
-	panic("unwritten")
-}
-
-// ChangePage is a page of changes.list: rows whose latest change lies in
-// (after, Next], from one snapshot (docs/protocol.md#changes).
-type ChangePage struct {
-	Messages     []Message
-	Participants []Participant
-	Chat         *Chat
-	Next         int64
-	More         bool
-}
-
-func (s *Service) Changes(ctx context.Context, a Actor, id ChatID, after int64, limit int) (ChangePage, error) {
-	panic("unwritten")
-}
-
-// NewMessage is what Send takes.
-type NewMessage struct {
-	Chat        ChatID
-	Content     string
-	ClientMsgID string
-	ReplyTo     int64
-	Mentions    []UserID
-	MentionAll  bool
-}
-
-// SendResult is where a message came to stand. Duplicate: it stood there
-// before this request.
-type SendResult struct {
-	Seq       int64
-	CreatedAt time.Time
-	Duplicate bool
-}
-
-// Send stores a message (docs/protocol.md#message.send).
-func (s *Service) Send(a Actor, m NewMessage, done func(SendResult, error)) { panic("unwritten") }
-
-// MessageEdit is what Edit changes; nil keeps.
-type MessageEdit struct {
-	Chat       ChatID
-	Seq        int64
-	Content    string
-	Mentions   *[]UserID
-	MentionAll *bool
-}
-
-// Edit and Delete change a message; done hears its updated_seq. Doing again
-// what is done already takes no number.
-func (s *Service) Edit(a Actor, e MessageEdit, done func(updatedSeq int64, err error)) {
-	panic("unwritten")
-}
-func (s *Service) Delete(a Actor, id ChatID, seq int64, done func(updatedSeq int64, err error)) {
-	panic("unwritten")
-}
-
-// SetRead moves the actor's read mark up, never down, and answers where it is.
-func (s *Service) SetRead(ctx context.Context, a Actor, id ChatID, seq int64) (int64, error) {
-	panic("unwritten")
-}
-
-// Typing tells the others; nothing is stored.
-func (s *Service) Typing(ctx context.Context, a Actor, id ChatID, stop bool) error {
-	panic("unwritten")
-}
-
-// Epoch is the store's.
-func (s *Service) Epoch() string { return s.cfg.Store.Epoch() }

@@ -108,6 +108,9 @@ type Reader interface {
 	// max(chat.Stamp, participant.Stamp) > pos.After (and, newest first, below
 	// pos.Below). Ascending by (stamp, chat) when pos.Below is zero, else
 	// descending; at most limit.
+	//
+	// Chats that user left are among them, with the participant's stamp alone:
+	// leaving is the last thing of such a chat that changes for them.
 	ChangedChats(user UserID, pos SyncPos, limit int) ([]ChangedChat, error)
 	// LastStamp is the newest change stamp below which nothing can appear any
 	// more: the position a sync that reads this snapshot ends at.
@@ -139,7 +142,7 @@ type SyncPos struct {
 }
 
 // ChangedChat is a row of ChangedChats. Stamp is the larger of the chat's and
-// the participant's.
+// the participant's; the participant's when they left.
 type ChangedChat struct {
 	Chat        Chat
 	Participant Participant

@@ -108,7 +108,7 @@ type Participant struct {
 	LeftSeq    int64 // 0: they are in
 	ReadSeq    int64 // they have read up to here; never falls; not a change of the chat
 	UpdatedSeq int64
-	Stamp      int64 // change stamp of the participant's own, unshared state: read marks
+	Stamp      int64 // the store's change stamp when they last read on or left, for sync
 }
 
 // In reports whether p is in the chat now.

@@ -1,0 +1,225 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+var errNoParticipant = Errorf(CodeNotFound, "no such participant")
+
+// Member is a participant with what people call them.
+type Member struct {
+	Participant
+	Username, Name string
+}
+
+// Participants lists who is in the chat, by ascending user id.
+func (s *Service) Participants(ctx context.Context, a Actor, id ChatID, after UserID, limit int) (members []Member, more bool, err error) {
+	if limit, err = pageLimit(limit); err != nil {
+		return nil, false, err
+	}
+	err = s.view(ctx, "listing participants", func(r Reader) error {
+		if _, err := placeOf(r, a, id); err != nil {
+			return err
+		}
+		list, err := r.Participants(id, after, limit+1)
+		if err != nil {
+			return err
+		}
+		list, more = cutPage(list, limit)
+		members = make([]Member, len(list))
+		for i, p := range list {
+			u, err := r.User(p.User)
+			if err != nil {
+				return err
+			}
+			members[i] = Member{p, u.Username, u.Name}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return members, more, nil
+}
+
+// AddParticipants brings people into a group, for its admins and owners; role
+// empty: as members. It answers all of users' places, ascending; those who
+// were in already keep theirs.
+func (s *Service) AddParticipants(ctx context.Context, a Actor, id ChatID, users []UserID, role Role) ([]Participant, error) {
+	role = orMember(role)
+	if err := checkRole(role); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(users) == 0:
+		return nil, Errorf(CodeInvalidRequest, "user_ids must name somebody")
+	case len(users) > MaxPage:
+		return nil, Errorf(CodeInvalidRequest, "at most %d user_ids go into one request", MaxPage)
+	}
+	sorted := sortedUsers(users)
+	return update(ctx, s, "adding participants", Op{Chat: id, User: a.User}, func(tx Tx, n *news) ([]Participant, error) {
+		p, err := groupOf(tx, a, id, RoleAdmin, "add people")
+		if err != nil {
+			return nil, err
+		}
+		if rank(role) > rank(RoleMember) && p.me.Role != RoleOwner {
+			return nil, Errorf(CodePermissionDenied, "only the chat's owners give roles")
+		}
+		list := make([]Participant, len(sorted))
+		adds := 0
+		for i, user := range sorted {
+			if list[i], err = tx.Participant(id, user); err != nil && !errors.Is(err, ErrNotFound) {
+				return nil, err
+			}
+			if !list[i].In() {
+				adds++
+			}
+		}
+		if adds == 0 {
+			return list, nil
+		}
+		isIn := func(user UserID) bool {
+			i, _ := slices.BinarySearch(sorted, user)
+			return list[i].In()
+		}
+		if err := checkUsers(tx, "user_ids", slices.DeleteFunc(slices.Clone(users), isIn)); err != nil {
+			return nil, err
+		}
+		count, err := tx.CountParticipants(id, RoleOwner, RoleAdmin, RoleMember)
+		if err != nil {
+			return nil, err
+		}
+		if count+adds > MaxParticipants {
+			return nil, Errorf(CodeConflict, "a chat has at most %d participants; %d are in", MaxParticipants, count)
+		}
+		for i, user := range sorted {
+			if list[i].In() {
+				continue
+			}
+			one := list[i] // of an earlier membership, or nothing
+			one.Chat, one.User, one.Role, one.JoinedSeq, one.LeftSeq = id, user, role, p.take(), 0
+			if list[i], err = p.putParticipant(tx, n, ParticipantAdded, one); err != nil {
+				return nil, err
+			}
+		}
+		return list, tx.PutChat(p.chat)
+	})
+}
+
+// putParticipant stores a change of one's place that took the chat's latest
+// number.
+func (p *place) putParticipant(tx Tx, n *news, kind EventKind, one Participant) (Participant, error) {
+	one.UpdatedSeq = p.chat.LastSeq
+	n.event(Event{Kind: kind, Chat: one.Chat, Seq: one.UpdatedSeq, Actor: p.me.User, Participant: &one})
+	return one, tx.PutParticipant(one)
+}
+
+// target finds who is to be changed among those who are in.
+func (p *place) target(r Reader, user UserID) (Participant, error) {
+	if user == p.me.User {
+		return p.me, nil
+	}
+	one, err := r.Participant(p.chat.ID, user)
+	if err != nil {
+		return Participant{}, missing(err, errNoParticipant)
+	}
+	if !one.In() {
+		return Participant{}, errNoParticipant
+	}
+	return one, nil
+}
+
+// keepOwner refuses to let the last owner go while others are in.
+func (p *place) keepOwner(r Reader) error {
+	owners, err := r.CountParticipants(p.chat.ID, RoleOwner)
+	if err != nil || owners > 1 {
+		return err
+	}
+	others, err := r.CountParticipants(p.chat.ID, RoleAdmin, RoleMember)
+	if err != nil || others == 0 {
+		return err
+	}
+	return Errorf(CodeConflict, "you are the last owner, and others are in; make somebody else an owner first, or delete the chat")
+}
+
+// UpdateParticipant gives somebody a role, for a group's owners.
+func (s *Service) UpdateParticipant(ctx context.Context, a Actor, id ChatID, user UserID, role Role) (Participant, error) {
+	if err := checkRole(role); err != nil {
+		return Participant{}, err
+	}
+	return update(ctx, s, "updating a participant", Op{Chat: id, User: a.User}, func(tx Tx, n *news) (Participant, error) {
+		p, err := groupOf(tx, a, id, RoleOwner, "give roles")
+		if err != nil {
+			return Participant{}, err
+		}
+		one, err := p.target(tx, user)
+		if err != nil || one.Role == role {
+			return one, err
+		}
+		if user == a.User {
+			if err := p.keepOwner(tx); err != nil {
+				return Participant{}, err
+			}
+		}
+		one.Role = role
+		p.take()
+		if one, err = p.putParticipant(tx, n, ParticipantUpdated, one); err != nil {
+			return Participant{}, err
+		}
+		return one, tx.PutChat(p.chat)
+	})
+}
+
+// RemoveParticipant takes somebody out of a group, for its admins (members
+// only) and owners. Anybody may leave; the last owner only when nobody else is
+// in.
+func (s *Service) RemoveParticipant(ctx context.Context, a Actor, id ChatID, user UserID) (Participant, error) {
+	return update(ctx, s, "removing a participant", Op{Chat: id, User: a.User}, func(tx Tx, n *news) (Participant, error) {
+		least := RoleAdmin
+		if user == a.User {
+			least = RoleMember
+		}
+		p, err := groupOf(tx, a, id, least, "remove people")
+		if err != nil {
+			return Participant{}, err
+		}
+		one, err := p.target(tx, user)
+		if err != nil {
+			return Participant{}, err
+		}
+		switch {
+		case user == a.User && one.Role == RoleOwner:
+			err = p.keepOwner(tx)
+		case user != a.User && one.Role != RoleMember && p.me.Role != RoleOwner:
+			err = Errorf(CodePermissionDenied, "only the chat's owners remove admins and owners")
+		}
+		if err != nil {
+			return Participant{}, err
+		}
+		one.LeftSeq = p.take()
+		if one, err = p.putParticipant(tx, n, ParticipantRemoved, one); err != nil {
+			return Participant{}, err
+		}
+		// The chat goes on changing without them; the stamp of their own row is
+		// how their next sync learns that they left.
+		if err := tx.PutReadMark(id, user, one.ReadSeq); err != nil {
+			return Participant{}, err
+		}
+		return one, tx.PutChat(p.chat)
+	})
+}
+
+// Memberships lists the chats the actor's live connection must hear of.
+func (s *Service) Memberships(ctx context.Context, user UserID) ([]Membership, error) {
+	var list []Membership
+	err := s.view(ctx, "listing memberships", func(r Reader) (err error) {
+		list, err = r.Memberships(user)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}

@@ -1,0 +1,237 @@
+package chat
+
+import (
+	"context"
+	"math"
+)
+
+// SyncPage is a page of Sync or of Chats. Next continues it.
+type SyncPage struct {
+	Chats []ChatState
+	Next  SyncPos
+	More  bool
+}
+
+// Sync lists the chats that changed for the actor since pos (the zero SyncPos:
+// all of them, newest first), each with its newest timeline messages
+// (docs/protocol.md#sync). It takes its position before its rows.
+//
+// A first sync goes down from its position, which it carries along as After,
+// and then goes up from there. A chat that changes meanwhile leaves the part
+// that is gone down through and is met on the way up.
+func (s *Service) Sync(ctx context.Context, a Actor, pos SyncPos, limit, timeline int) (SyncPage, error) {
+	if timeline < 0 || timeline > MaxTimeline {
+		return SyncPage{}, Errorf(CodeInvalidRequest, "timeline_limit must be 0 to %d", MaxTimeline)
+	}
+	return s.syncPage(ctx, a, pos, limit, func(r Reader, last int64, limit int) (SyncPage, error) {
+		if pos == (SyncPos{}) {
+			pos = SyncPos{After: last, Below: last + 1}
+		}
+		down := pos.Below > 0
+		query := SyncPos{Below: pos.Below, BelowChat: pos.BelowChat}
+		if !down {
+			query = SyncPos{After: pos.After, AfterChat: pos.AfterChat}
+			if query.AfterChat == 0 {
+				query.AfterChat = math.MaxInt64 // all of After is done
+			}
+		}
+		rows, err := r.ChangedChats(a.User, query, limit+1)
+		if err != nil {
+			return SyncPage{}, err
+		}
+		page := SyncPage{}
+		rows, page.More = cutPage(rows, limit)
+		for _, row := range rows {
+			if down && gone(row) {
+				continue
+			}
+			st, err := changedState(r, row, timeline)
+			if err != nil {
+				return SyncPage{}, err
+			}
+			page.Chats = append(page.Chats, st)
+		}
+		switch {
+		case page.More && down:
+			end := rows[len(rows)-1]
+			page.Next = SyncPos{After: pos.After, Below: end.Stamp, BelowChat: end.Chat.ID}
+		case down:
+			page.Next, page.More = SyncPos{After: pos.After}, last > pos.After
+		case page.More:
+			end := rows[len(rows)-1]
+			page.Next = SyncPos{After: end.Stamp, AfterChat: end.Chat.ID}
+		default:
+			page.Next = SyncPos{After: last}
+		}
+		return page, nil
+	})
+}
+
+// Chats lists the chats the actor is in by latest activity. The zero SyncPos
+// begins.
+func (s *Service) Chats(ctx context.Context, a Actor, pos SyncPos, limit int) (SyncPage, error) {
+	return s.syncPage(ctx, a, pos, limit, func(r Reader, last int64, limit int) (SyncPage, error) {
+		if pos.Below == 0 {
+			pos = SyncPos{Below: last + 1}
+		}
+		rows, err := r.ChangedChats(a.User, SyncPos{Below: pos.Below, BelowChat: pos.BelowChat}, limit+1)
+		if err != nil {
+			return SyncPage{}, err
+		}
+		page := SyncPage{}
+		if rows, page.More = cutPage(rows, limit); page.More {
+			end := rows[len(rows)-1]
+			page.Next = SyncPos{Below: end.Stamp, BelowChat: end.Chat.ID}
+		}
+		for _, row := range rows {
+			if gone(row) {
+				continue
+			}
+			st, err := changedState(r, row, 0)
+			if err != nil {
+				return SyncPage{}, err
+			}
+			page.Chats = append(page.Chats, st)
+		}
+		return page, nil
+	})
+}
+
+// syncPage does what Sync and Chats have in common: it checks what is asked,
+// and gives fn the position of its snapshot.
+func (s *Service) syncPage(ctx context.Context, a Actor, pos SyncPos, limit int, fn func(r Reader, last int64, limit int) (SyncPage, error)) (SyncPage, error) {
+	if err := person(a); err != nil {
+		return SyncPage{}, err
+	}
+	limit, err := pageLimit(limit)
+	if err != nil {
+		return SyncPage{}, err
+	}
+	var page SyncPage
+	err = s.view(ctx, "listing changed chats", func(r Reader) error {
+		last, err := r.LastStamp()
+		if err != nil {
+			return err
+		}
+		if pos.After > last || pos.Below > last+1 {
+			return Errorf(CodeCursorInvalid, "this cursor is ahead of the server's history; begin again without one")
+		}
+		page, err = fn(r, last, limit)
+		return err
+	})
+	return page, err
+}
+
+// gone reports whether row's chat is one the user is not in any more.
+func gone(row ChangedChat) bool { return !row.Participant.In() || !row.Chat.DeletedAt.IsZero() }
+
+func changedState(r Reader, row ChangedChat, timeline int) (ChatState, error) {
+	if !gone(row) {
+		p := place{row.Chat, row.Participant}
+		return p.state(r, timeline)
+	}
+	st := ChatState{Chat: row.Chat, Participant: row.Participant}
+	if left := row.Participant.LeftSeq; left > 0 {
+		// What the chat became without them is not theirs to see.
+		st.Chat = Chat{
+			ID: row.Chat.ID, Kind: row.Chat.Kind, CreatedAt: row.Chat.CreatedAt,
+			LastSeq: left, UpdatedSeq: min(row.Chat.UpdatedSeq, left),
+		}
+	}
+	return st, nil
+}
+
+// ChangePage is a page of changes.list: rows whose latest change lies in
+// (after, Next], from one snapshot (docs/protocol.md#changes).
+type ChangePage struct {
+	Messages     []Message
+	Participants []Participant
+	Chat         *Chat
+	Next         int64
+	More         bool
+}
+
+// Changes lists what changed in a chat after a position, by ascending
+// position; with limit rows at most, besides the chat's own.
+func (s *Service) Changes(ctx context.Context, a Actor, id ChatID, after int64, limit int) (ChangePage, error) {
+	limit, err := pageLimit(limit)
+	if err != nil {
+		return ChangePage{}, err
+	}
+	if after < 0 {
+		return ChangePage{}, Errorf(CodeInvalidRequest, "after is a position: 0 or more")
+	}
+	var page ChangePage
+	err = s.view(ctx, "listing changes", func(r Reader) error {
+		p, err := placeOf(r, a, id)
+		if err != nil {
+			return err
+		}
+		if after > p.chat.LastSeq {
+			return Errorf(CodeCursorInvalid, "position %d is ahead of the chat, which is at %d; read it from the beginning", after, p.chat.LastSeq)
+		}
+		page, err = p.changes(r, after, limit)
+		return err
+	})
+	return page, err
+}
+
+func (p *place) changes(r Reader, after int64, limit int) (ChangePage, error) {
+	messages, people, err := r.Changes(p.chat.ID, after, p.floor(), limit+1)
+	if err != nil {
+		return ChangePage{}, err
+	}
+	page := ChangePage{Messages: messages, Participants: people, Next: p.chat.LastSeq}
+	if len(messages)+len(people) > limit {
+		// One row too many: the one with the highest position. The page ends
+		// with the row before it.
+		m, n := len(messages), len(people)
+		if n == 0 || m > 0 && messages[m-1].UpdatedSeq > people[n-1].UpdatedSeq {
+			m--
+		} else {
+			n--
+		}
+		page.Messages, page.Participants, page.More, page.Next = messages[:m], people[:n], true, 0
+		if m > 0 {
+			page.Next = messages[m-1].UpdatedSeq
+		}
+		if n > 0 {
+			page.Next = max(page.Next, people[n-1].UpdatedSeq)
+		}
+	}
+	if after < p.chat.UpdatedSeq && p.chat.UpdatedSeq <= page.Next {
+		row := p.chat
+		page.Chat = &row
+	}
+	return page, nil
+}
+
+// SetRead moves the actor's read mark up, never down, and answers where it is.
+func (s *Service) SetRead(ctx context.Context, a Actor, id ChatID, seq int64) (int64, error) {
+	return update(ctx, s, "setting a read mark", Op{Chat: id, User: a.User}, func(tx Tx, n *news) (int64, error) {
+		p, err := placeOf(tx, a, id)
+		switch {
+		case err != nil:
+			return 0, err
+		case seq < 0 || seq > p.chat.LastSeq:
+			return 0, Errorf(CodeInvalidRequest, "seq must be 0 to %d, the chat's last_seq", p.chat.LastSeq)
+		case seq <= p.me.ReadSeq:
+			return p.me.ReadSeq, nil
+		}
+		p.me.ReadSeq = seq
+		n.read = &p.me
+		return seq, tx.PutReadMark(id, a.User, seq)
+	})
+}
+
+// Typing tells the others; nothing is stored.
+func (s *Service) Typing(ctx context.Context, a Actor, id ChatID, stop bool) error {
+	err := s.view(ctx, "checking who is typing", func(r Reader) error {
+		_, err := placeOf(r, a, id)
+		return err
+	})
+	if err == nil {
+		s.cfg.Publisher.PublishTyping(id, a.User, stop)
+	}
+	return err
+}
