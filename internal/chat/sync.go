@@ -1,9 +1,6 @@
 package chat
 
-import (
-	"context"
-	"math"
-)
+import "context"
 
 // SyncPage is a page of Sync or of Chats. Next continues it.
 type SyncPage struct {
@@ -30,10 +27,7 @@ func (s *Service) Sync(ctx context.Context, a Actor, pos SyncPos, limit, timelin
 		down := pos.Below > 0
 		query := SyncPos{Below: pos.Below, BelowChat: pos.BelowChat}
 		if !down {
-			query = SyncPos{After: pos.After, AfterChat: pos.AfterChat}
-			if query.AfterChat == 0 {
-				query.AfterChat = math.MaxInt64 // all of After is done
-			}
+			query = pos
 		}
 		rows, err := r.ChangedChats(a.User, query, limit+1)
 		if err != nil {

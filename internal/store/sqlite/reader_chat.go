@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -39,7 +40,8 @@ WHERE chat_id = ? AND seq >= ? AND +updated_seq = seq ORDER BY seq LIMIT ?`
 WHERE p.chat_id = ? AND p.updated_seq > ? ORDER BY p.updated_seq, p.user_id LIMIT ?`
 
 	// The positions are sorted first and only the rows of the page are read.
-	changedPositions = `SELECT p.chat_id AS chat, max(c.stamp, p.stamp) AS stamp
+	changedPositions = `SELECT p.chat_id AS chat,
+CASE WHEN p.left_seq = 0 THEN max(c.stamp, p.stamp) ELSE p.stamp END AS stamp
 FROM participants p CROSS JOIN chats c ON c.chat_id = p.chat_id WHERE p.user_id = ?1`
 	changedRows = `SELECT t.stamp, ` + chatColumns + `, ` + participantColumns + ` FROM t
 CROSS JOIN chats c ON c.chat_id = t.chat CROSS JOIN participants p ON p.chat_id = t.chat AND p.user_id = ?1`
@@ -195,6 +197,9 @@ func mergeMessages(a, b []chat.Message) []chat.Message {
 
 func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]chat.ChangedChat, error) {
 	var q *stmt
+	if pos.AfterChat == 0 {
+		pos.AfterChat = math.MaxInt64 // the end of the stamp
+	}
 	if pos.Below == 0 {
 		q = r.c.prep(selChangedChats).int(int64(user)).int(pos.After).int(int64(pos.AfterChat)).int(int64(limit))
 	} else {

@@ -233,7 +233,10 @@ func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]
 		if !ok {
 			continue
 		}
-		x := chat.ChangedChat{Chat: c, Participant: p, Stamp: max(c.Stamp, p.Stamp)}
+		x := chat.ChangedChat{Chat: c, Participant: p, Stamp: p.Stamp}
+		if p.In() {
+			x.Stamp = max(c.Stamp, p.Stamp)
+		}
 		if within(x, pos) {
 			list = append(list, x)
 		}
