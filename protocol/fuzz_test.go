@@ -50,6 +50,37 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// The short cut for plain objects takes nothing that the whole way refuses, and
+// reads what it takes alike.
+func FuzzPlain(f *testing.F) {
+	for _, v := range readVectors[requestVector](f, "requests.json") {
+		if line := v.bytes(f); len(line) < 4096 {
+			f.Add(line)
+		}
+	}
+	for _, v := range readVectors[frameVector](f, "frames.json") {
+		f.Add(v.bytes(f))
+	}
+	f.Add([]byte(`{"a":{"b":[{"c":[]},"x",-0,01,true,null]},"d":-12, "e": ["1", 2]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var members [plainMembers]span
+		n, ok := readPlain(text, &members)
+		if !ok {
+			return
+		}
+		i := 0
+		err := readAnyObject(text, func(name, value []byte) {
+			if i >= n || !bytes.Equal(name, members[i].name) || !bytes.Equal(value, members[i].value) {
+				t.Fatalf("member %d of %q: %q: %q", i, text, name, value)
+			}
+			i++
+		})
+		if err != nil || i != n {
+			t.Fatalf("%q: plainly read, but %v, and %d members instead of %d", text, err, i, n)
+		}
+	})
+}
+
 func compact(t *testing.T, v jsontext.Value) jsontext.Value {
 	t.Helper()
 	v = v.Clone()

@@ -36,6 +36,18 @@ var writers = sync.Pool{New: func() any { return new(frameWriter) }}
 // unquoted name and raw value of each of its members, in their order. Both
 // alias text. Members before an error were handed over.
 func readObject(text []byte, member func(name, value []byte)) *Error {
+	var members [plainMembers]span
+	if n, ok := readPlain(text, &members); ok {
+		for _, m := range members[:n] {
+			member(m.name, m.value)
+		}
+		return nil
+	}
+	return readAnyObject(text, member)
+}
+
+// readAnyObject is readObject without the short cut.
+func readAnyObject(text []byte, member func(name, value []byte)) *Error {
 	r := readers.Get().(*objectReader)
 	err := r.walk(text, member)
 	readers.Put(r)
