@@ -48,7 +48,7 @@ func groupOf(r Reader, a Actor, id ChatID, least Role, what string) (place, erro
 	case err != nil:
 		return place{}, err
 	case p.chat.Kind == KindPrivate:
-		return place{}, Errorf(CodeInvalidRequest, "a private chat stays as it is, between its two people; make a group instead")
+		return place{}, Errorf(CodePermissionDenied, "a private chat stays as it is, between its two people; make a group instead")
 	case rank(p.me.Role) < rank(least):
 		return place{}, Errorf(CodePermissionDenied, "only the chat's %s %s", map[Role]string{
 			RoleOwner: "owners", RoleAdmin: "admins and owners",
@@ -172,7 +172,7 @@ func newPrivate(a Actor, n NewChat) (func(Tx, *news) (ChatState, error), error) 
 		} else if !errors.Is(err, ErrNotFound) {
 			return ChatState{}, err
 		}
-		if err := checkUsers(tx, "user_id", []UserID{n.Peer}); err != nil {
+		if err := checkUsers(tx, n.Peer); err != nil {
 			return ChatState{}, err
 		}
 		return create(tx, fresh, a, Chat{Kind: KindPrivate, History: HistoryAll, Pair: pair}, RoleMember, []UserID{n.Peer})
@@ -225,7 +225,7 @@ func newGroup(a Actor, n NewChat) (func(Tx, *news) (ChatState, error), error) {
 				return ChatState{}, err
 			}
 		}
-		if err := checkUsers(tx, "user_ids", n.Users); err != nil {
+		if err := checkUsers(tx, n.Users...); err != nil {
 			return ChatState{}, err
 		}
 		return create(tx, fresh, a, c, RoleOwner, sorted)
@@ -259,20 +259,19 @@ func create(tx Tx, fresh *news, a Actor, c Chat, creator Role, others []UserID) 
 	return ChatState{Chat: c, Participant: me}, nil
 }
 
-// checkUsers sees that users are there and not disabled; what names the list
-// in errors.
-func checkUsers(r Reader, what string, users []UserID) error {
-	for i, id := range users {
+// checkUsers sees that users are there, and not disabled.
+func checkUsers(r Reader, users ...UserID) error {
+	for _, id := range users {
 		u, err := r.User(id)
 		switch {
 		case errors.Is(err, ErrNotFound) && len(users) > 1:
-			return Errorf(CodeNotFound, "no such user: number %d of %s", i+1, what)
+			return Errorf(CodeNotFound, "no such user: one of the %d", len(users))
 		case errors.Is(err, ErrNotFound):
 			return errNoUser
 		case err != nil:
 			return err
 		case u.Disabled:
-			return Errorf(CodeConflict, "%s is disabled on this server", u.Username)
+			return Errorf(CodeNotFound, "%s is disabled on this server", u.Username)
 		}
 	}
 	return nil
@@ -283,6 +282,17 @@ func sortedUsers(users []UserID) []UserID {
 	users = slices.Clone(users)
 	slices.Sort(users)
 	return slices.Compact(users)
+}
+
+// eachOnce is users in their order, without repetitions.
+func eachOnce(users []UserID) []UserID {
+	var list []UserID
+	for _, u := range users {
+		if !slices.Contains(list, u) {
+			list = append(list, u)
+		}
+	}
+	return list
 }
 
 func checkHistory(h History) error {

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -32,22 +33,22 @@ func (s *Service) NewInvite(ctx context.Context, a Actor, role Role, maxUses int
 			return Invite{}, Errorf(CodePermissionDenied, "nobody gives a role above their own")
 		}
 		if s.cfg.Registration == RegistrationClosed && !a.Operator {
-			return Invite{}, Errorf(CodePermissionDenied, "this server is closed; only whoever runs it invites people")
+			return Invite{}, Errorf(CodePermissionDenied, "this server is closed, so an invite would be no good; add people by hand")
 		}
 		list, err := tx.Invites()
 		if err != nil {
 			return Invite{}, err
 		}
-		live := 0
-		for _, i := range list {
-			if tx.Now().Before(i.ExpiresAt) {
-				live++
-			} else if err := tx.DeleteInvite(i.ID); err != nil {
+		// The invites that are over are kept for reading while there is room.
+		for room := MaxInvites - len(list); room <= 0; room++ {
+			over := slices.IndexFunc(list, func(i Invite) bool { return i.Uses >= i.MaxUses || !tx.Now().Before(i.ExpiresAt) })
+			if over < 0 {
+				return Invite{}, Errorf(CodeConflict, "there are %d invites already; revoke some first", MaxInvites)
+			}
+			if err := tx.DeleteInvite(list[over].ID); err != nil {
 				return Invite{}, err
 			}
-		}
-		if live >= MaxInvites {
-			return Invite{}, Errorf(CodeConflict, "there are %d invites already; revoke some first", live)
+			list = slices.Delete(list, over, over+1)
 		}
 		return putInvite(tx, Invite{CodeHash: tokenHash(code), Role: role, MaxUses: maxUses, CreatedBy: a.User}, ttl)
 	})

@@ -23,7 +23,7 @@ const (
 const (
 	MaxParticipants = 20_000 // of one chat
 	MaxSessions     = 100    // of one user; a new one ends the one idle for longest
-	MaxInvites      = 1000   // that have not expired
+	MaxInvites      = 1000   // those that are over make room
 	MaxInviteUses   = 10_000
 )
 

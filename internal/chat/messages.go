@@ -127,8 +127,8 @@ type SendResult struct {
 
 // Send stores a message (docs/protocol.md#message.send).
 func (s *Service) Send(a Actor, m NewMessage, done func(SendResult, error)) {
-	mentions := sortedUsers(m.Mentions)
-	if err := checkMessage(m.Content, mentions); err != nil {
+	mentions, err := checkMessage(m.Content, m.Mentions)
+	if err != nil {
 		done(SendResult{}, err)
 		return
 	}
@@ -200,12 +200,13 @@ func missingReply(err error) error {
 	return err
 }
 
-// checkMessage looks at what can be judged without the store.
-func checkMessage(content string, mentions []UserID) error {
+// checkMessage looks at what can be judged without the store, and gives the
+// mentions each once.
+func checkMessage(content string, mentions []UserID) ([]UserID, error) {
 	if len(mentions) > MaxMentions {
-		return Errorf(CodeInvalidRequest, "a message mentions at most %d people", MaxMentions)
+		return nil, Errorf(CodeInvalidRequest, "a message mentions at most %d people", MaxMentions)
 	}
-	return checkContent(content)
+	return eachOnce(mentions), checkContent(content)
 }
 
 // checkMentions sees that whoever is mentioned is in the chat, and names those
@@ -263,9 +264,10 @@ type MessageEdit struct {
 func (s *Service) Edit(a Actor, e MessageEdit, done func(updatedSeq int64, err error)) {
 	var mentions []UserID
 	if e.Mentions != nil {
-		mentions = sortedUsers(*e.Mentions)
+		mentions = *e.Mentions
 	}
-	if err := checkMessage(e.Content, mentions); err != nil {
+	mentions, err := checkMessage(e.Content, mentions)
+	if err != nil {
 		done(0, err)
 		return
 	}

@@ -3,7 +3,6 @@ package chat
 import (
 	"context"
 	"errors"
-	"slices"
 )
 
 var errNoParticipant = Errorf(CodeNotFound, "no such participant")
@@ -68,30 +67,26 @@ func (s *Service) AddParticipants(ctx context.Context, a Actor, id ChatID, users
 			return nil, Errorf(CodePermissionDenied, "only the chat's owners give roles")
 		}
 		list := make([]Participant, len(sorted))
-		adds := 0
+		var adds []UserID
 		for i, user := range sorted {
 			if list[i], err = tx.Participant(id, user); err != nil && !errors.Is(err, ErrNotFound) {
 				return nil, err
 			}
 			if !list[i].In() {
-				adds++
+				adds = append(adds, user)
 			}
 		}
-		if adds == 0 {
+		if len(adds) == 0 {
 			return list, nil
 		}
-		isIn := func(user UserID) bool {
-			i, _ := slices.BinarySearch(sorted, user)
-			return list[i].In()
-		}
-		if err := checkUsers(tx, "user_ids", slices.DeleteFunc(slices.Clone(users), isIn)); err != nil {
+		if err := checkUsers(tx, adds...); err != nil {
 			return nil, err
 		}
 		count, err := tx.CountParticipants(id, RoleOwner, RoleAdmin, RoleMember)
 		if err != nil {
 			return nil, err
 		}
-		if count+adds > MaxParticipants {
+		if count+len(adds) > MaxParticipants {
 			return nil, Errorf(CodeConflict, "a chat has at most %d participants; %d are in", MaxParticipants, count)
 		}
 		for i, user := range sorted {
@@ -100,6 +95,7 @@ func (s *Service) AddParticipants(ctx context.Context, a Actor, id ChatID, users
 			}
 			one := list[i] // of an earlier membership, or nothing
 			one.Chat, one.User, one.Role, one.JoinedSeq, one.LeftSeq = id, user, role, p.take(), 0
+			one.ReadSeq = one.JoinedSeq // what was said before is no news
 			if list[i], err = p.putParticipant(tx, n, ParticipantAdded, one); err != nil {
 				return nil, err
 			}

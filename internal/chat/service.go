@@ -13,7 +13,7 @@ type Registration string
 const (
 	RegistrationInvite Registration = "invite" // whoever has an invite code
 	RegistrationOpen   Registration = "open"   // anybody
-	RegistrationClosed Registration = "closed" // only the operator adds people, by hand or by invite
+	RegistrationClosed Registration = "closed" // nobody by themselves; admins add people, the operator also invites them
 )
 
 // Config is what a Service needs. Store, Publisher and Passwords are required.

@@ -161,9 +161,6 @@ func (s *Service) Changes(ctx context.Context, a Actor, id ChatID, after int64, 
 		if err != nil {
 			return err
 		}
-		if after > p.chat.LastSeq {
-			return Errorf(CodeCursorInvalid, "position %d is ahead of the chat, which is at %d; read it from the beginning", after, p.chat.LastSeq)
-		}
 		page, err = p.changes(r, after, limit)
 		return err
 	})

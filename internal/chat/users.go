@@ -146,7 +146,7 @@ func (s *Service) admit(r Reader, a Actor, n NewUser) (Role, Invite, error) {
 		return orMember(n.Role), Invite{}, nil
 	}
 	closed := s.cfg.Registration == RegistrationClosed
-	if a.User != 0 && !closed {
+	if a.User != 0 {
 		u, err := standing(r, a)
 		if err != nil {
 			return "", Invite{}, err
@@ -179,7 +179,7 @@ func (s *Service) admit(r Reader, a Actor, n NewUser) (Role, Invite, error) {
 	case RegistrationInvite:
 		return "", Invite{}, Errorf(CodePermissionDenied, "this server takes people by invite; ask one of its admins for a code")
 	}
-	return "", Invite{}, Errorf(CodePermissionDenied, "this server is closed; only whoever runs it adds people")
+	return "", Invite{}, Errorf(CodePermissionDenied, "this server is closed; only its admins add people")
 }
 
 var errBadInvite = Errorf(CodePermissionDenied, "this invite is used up, has expired, or never was; ask for another")
