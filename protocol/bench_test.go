@@ -1,16 +1,26 @@
 package protocol
 
-import "testing"
+import (
+	"bytes"
+	"testing"
+)
 
 var sendLine = []byte(`{"type":"BroadcastRequest","id":4711,"op":"message.send","params":{"chat_id":"c_1","content":"` +
 	`The harbour master says that the crane is free from ten to twelve; the second boat can wait for it.` +
 	`","client_msg_id":"0f8c2a4e-7d11-4a0e-9f1c-3a1f0b6f8a11"}}`)
 
 func BenchmarkDecodeSend(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { benchmarkDecode(b, sendLine) })
+	b.Run("escaped", func(b *testing.B) {
+		benchmarkDecode(b, bytes.Replace(sendLine, []byte("; "), []byte(`\n`), 1))
+	})
+}
+
+func benchmarkDecode(b *testing.B, line []byte) {
 	b.ReportAllocs()
-	b.SetBytes(int64(len(sendLine)))
+	b.SetBytes(int64(len(line)))
 	for b.Loop() {
-		r, err := DecodeRequest(sendLine)
+		r, err := DecodeRequest(line)
 		if err != nil {
 			b.Fatal(err)
 		}
