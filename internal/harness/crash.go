@@ -17,8 +17,8 @@ import (
 // Crash kills a server again and again under load and then asks for the truth.
 type Crash struct {
 	Bin, Data string
-	Wrap      []string // a command around the server, such as strace; empty: none
-	Args      []string // further flags of serve
+	Wrap      func(round int) []string // a command around the server, such as strace; nil: none
+	Args      []string                 // further flags of serve
 	Rounds    int
 	Senders   int // each has one connection, and sends into every chat
 	Chats     int
@@ -130,7 +130,11 @@ func (r *crash) setup() error {
 // round starts the server, loads it, and kills it somewhere in the middle.
 func (r *crash) round(i int) error {
 	r.report.Kills++
-	p, err := Start(r.Bin, r.Data, r.Wrap, r.Args...)
+	var wrap []string
+	if r.Wrap != nil {
+		wrap = r.Wrap(i)
+	}
+	p, err := Start(r.Bin, r.Data, wrap, r.Args...)
 	if err != nil {
 		if r.SelfDestruct {
 			r.report.Unready++
