@@ -10,10 +10,6 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// passivePages is how many pages the WAL grows by before the checkpointer
-// copies them into the database, beside the writer.
-const passivePages = 2048
-
 // pushTimeout bounds how long the writer waits for old readers when the WAL has
 // reached its bound.
 const pushTimeout = 50 * time.Millisecond
@@ -25,7 +21,8 @@ const pushTimeout = 50 * time.Millisecond
 // by then is little.
 type wal struct {
 	c       *conn
-	bound   int // in pages
+	bound   int // pages the log is kept below
+	step    int // pages it grows by before the goroutine looks at it
 	log     *slog.Logger
 	failure *failure
 	mu      sync.Mutex // held while checkpointing: SQLite refuses a second one
@@ -34,8 +31,9 @@ type wal struct {
 }
 
 func newWAL(c *conn, cfg Config, f *failure) *wal {
+	bound := max(int(cfg.WALBound/pageSize), 16)
 	w := &wal{
-		c: c, bound: max(int(cfg.WALBound/pageSize), 2*passivePages), log: cfg.Log, failure: f,
+		c: c, bound: bound, step: bound / 8, log: cfg.Log, failure: f,
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	go w.work()
@@ -83,7 +81,7 @@ func (w *writer) checkpoint() {
 	if w.pages < w.woken { // it started afresh
 		w.woken, w.pushAt = 0, w.wal.bound
 	}
-	if w.pages-w.woken >= passivePages {
+	if w.pages-w.woken >= w.wal.step {
 		w.woken = w.pages
 		select {
 		case w.wal.wake <- struct{}{}:

@@ -105,7 +105,9 @@ func (t *rows[K, V]) find(r *reader, match func(*V) bool, load func() (V, error)
 	return val, err
 }
 
-func (t *rows[K, V]) put(key K, val V) { t.set(row[K, V]{key: key, val: val, state: present, dirty: true}) }
+func (t *rows[K, V]) put(key K, val V) {
+	t.set(row[K, V]{key: key, val: val, state: present, dirty: true})
+}
 
 func (t *rows[K, V]) delete(key K) { t.set(row[K, V]{key: key, state: missing, dirty: true}) }
 

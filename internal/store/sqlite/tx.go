@@ -99,7 +99,7 @@ func newTx(r *reader) *tx {
 			return count{name, n}, err
 		},
 		write: func(c *conn, v *count) error { return c.prep(putCounter).int(v.last).text(string(v.name)).run() },
-		keep: cached,
+		keep:  cached,
 	}
 	t.tables = []table{
 		&t.users, &t.sessions, &t.invites, &t.chats, &t.participants, &t.messages, &t.sent, &t.counters,

@@ -1,0 +1,352 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// script is a short life of a store: a chat of two, then messages, some of them
+// pipelined, so small a log that it is checkpointed meanwhile, and an edit. It
+// gives what was acked: numbers of messages, by the order they were sent in.
+// The chat's id is 1. heard is told of every ack at once.
+func script(dir string, d *disk, heard func(int)) (acks []int, results []error, err error) {
+	s, err := tryOpen(dir, d.on, func(c *Config) { c.WALBound = 16 * pageSize })
+	if err != nil {
+		return nil, nil, err
+	}
+	var wg sync.WaitGroup
+	do := func(n int, run func(chat.Tx) error) {
+		wg.Add(1)
+		s.Update(chat.Op{Run: run}, func(err error) {
+			defer wg.Done()
+			results = append(results, err)
+			if err == nil && n > 0 {
+				acks = append(acks, n)
+				heard(n)
+			}
+		})
+	}
+	do(0, func(tx chat.Tx) error {
+		_, err := newChat(tx, 1, 2)
+		return err
+	})
+	wg.Wait()
+	for n := 1; n <= 8; n++ {
+		do(n, func(tx chat.Tx) error {
+			if _, err := tx.Chat(1); errors.Is(err, chat.ErrNotFound) { // its creation met the fault
+				if _, err := newChat(tx, 1, 2); err != nil {
+					return err
+				}
+			}
+			_, err := send(tx, 1, 1, fmt.Sprint("id", n), fmt.Sprint("text ", n))
+			return err
+		})
+		if n != 3 && n != 6 { // these go together with the next
+			wg.Wait()
+		}
+	}
+	do(0, func(tx chat.Tx) error {
+		m, err := tx.Message(1, 3)
+		if err != nil {
+			return err
+		}
+		c, err := tx.Chat(1)
+		if err != nil {
+			return err
+		}
+		c.LastSeq++
+		m.UpdatedSeq, m.EditedAt = c.LastSeq, tx.Now()
+		return errors.Join(tx.PutMessage(m), tx.PutChat(c))
+	})
+	wg.Wait()
+	return acks, results, s.Close()
+}
+
+// holds opens what is left in dir and checks that everything acked is there,
+// nothing is there by half, and no number is missing.
+func holds(t *testing.T, dir string, acks []int, when string) {
+	t.Helper()
+	s, err := tryOpen(dir)
+	if err != nil {
+		t.Fatalf("%s: reopen: %v", when, err)
+	}
+	defer s.Close()
+	if err := s.Check(t.Context()); err != nil {
+		t.Fatalf("%s: %v", when, err)
+	}
+	view(t, s, func(r chat.Reader) error {
+		list, err := r.Messages(1, 0, 1<<60, 100, false)
+		if err != nil {
+			return err
+		}
+		there := map[string]bool{}
+		for i, m := range list {
+			there[m.Content] = true
+			if m.Seq != int64(i)+3 {
+				t.Fatalf("%s: message %d has seq %d", when, i, m.Seq)
+			}
+			var n int
+			if _, err := fmt.Sscanf(m.Content, "text %d", &n); err != nil {
+				t.Fatalf("%s: message %d is %q", when, i, m.Content)
+			}
+			if sent, err := r.Sent(1, fmt.Sprint("id", n)); err != nil || sent.Seq != m.Seq {
+				t.Fatalf("%s: message %d: its client_msg_id gives %+v, %v", when, n, sent, err)
+			}
+		}
+		for _, n := range acks {
+			if !there[fmt.Sprint("text ", n)] {
+				t.Fatalf("%s: message %d was acked and is lost; acked were %v, there are %d", when, n, acks, len(list))
+			}
+		}
+		return nil
+	})
+	// And life goes on.
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		_, err := tx.NewUserID()
+		return err
+	})
+}
+
+// step is how many of the points in time a test of all of them looks at.
+func step() int {
+	if testing.Short() {
+		return 7
+	}
+	return 1
+}
+
+func TestPowerCutAtEveryPoint(t *testing.T) {
+	d := newDisk(t)
+	d.record = true
+	acks, results, err := script(t.TempDir(), d, d.ack)
+	if err != nil || len(acks) != 8 {
+		t.Fatalf("acked %v, heard %v, %v", acks, results, err)
+	}
+	t.Logf("%d points", len(d.log))
+	for n := 0; n <= len(d.log); n += step() {
+		for name, survives := range map[string]func() bool{"nothing": nothing, "some": some(uint64(n))} {
+			files, acks := d.after(n, survives)
+			dir := t.TempDir()
+			files.put(t, dir)
+			holds(t, dir, acks, fmt.Sprintf("power cut after action %d, %s unsynced survives", n, name))
+		}
+	}
+}
+
+func TestFaultAtEveryPoint(t *testing.T) {
+	d := newDisk(t)
+	if _, _, err := script(t.TempDir(), d, func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	points := d.ops
+	t.Logf("%d points", points)
+	for n := 1; n <= points; n += step() {
+		for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
+			for _, lasting := range []bool{false, true} {
+				when := fmt.Sprintf("%v at action %d, lasting: %v", errno, n, lasting)
+				d := newDisk(t)
+				var hit action
+				d.fails(func(a action) error {
+					// A full disk takes no writes, but syncs what it has.
+					if a.n < n || a.n > n && (!lasting || errno == syscall.ENOSPC && a.kind != write) {
+						return nil
+					}
+					if hit.n == 0 {
+						hit = a
+					}
+					return errno
+				})
+				dir := t.TempDir()
+				acks, results, err := script(dir, d, func(int) {})
+				for _, err := range results {
+					if err != nil && chat.CodeOf(err) != chat.CodeUnavailable && !errors.Is(err, chat.ErrNotFound) {
+						t.Fatalf("%s: an update heard %v", when, err)
+					}
+				}
+				if errno == syscall.ENOSPC && !lasting && hit.kind == write && len(results) > 0 {
+					// Nothing but the batch in the middle of it was lost.
+					if len(acks) < 6 || err != nil {
+						t.Fatalf("%s (%s of %s): acked only %v, heard %v, %v", when, hit.kind, hit.file, acks, results, err)
+					}
+				}
+				holds(t, dir, acks, when)
+			}
+		}
+	}
+}
+
+func TestFailedSyncIsTheEndOfWriting(t *testing.T) {
+	d := newDisk(t)
+	s, err := tryOpen(t.TempDir(), d.on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		_, err := newChat(tx, 1)
+		return err
+	})
+	d.fails(func(a action) error {
+		if a.kind == syncing {
+			return syscall.EIO
+		}
+		return nil
+	})
+	write := func(tx chat.Tx) error {
+		_, err := send(tx, 1, 1, "a", "hello")
+		return err
+	}
+	if err := update(s, write); chat.CodeOf(err) != chat.CodeUnavailable {
+		t.Errorf("the update whose fsync failed heard %v", err)
+	}
+	<-s.Failed()
+	if !errors.Is(s.Err(), sqlite3.IOERR_FSYNC) {
+		t.Errorf("Err is %v", s.Err())
+	}
+	d.fails(nil) // the disk says it is well again: nobody may believe it
+	if err := update(s, write); chat.CodeOf(err) != chat.CodeUnavailable {
+		t.Errorf("an update after the failed fsync heard %v", err)
+	}
+	view(t, s, func(r chat.Reader) error {
+		if _, err := r.Message(1, 2); !errors.Is(err, chat.ErrNotFound) {
+			t.Errorf("a view after the failed fsync saw the message: %v", err)
+		}
+		return nil
+	})
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFullDiskRecoversWhenThereIsSpace(t *testing.T) {
+	d := newDisk(t)
+	s := open(t, t.TempDir(), d.on)
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		_, err := newChat(tx, 1)
+		return err
+	})
+	sendText := func(id string) error {
+		return update(s, func(tx chat.Tx) error {
+			_, err := send(tx, 1, 1, id, "hello")
+			return err
+		})
+	}
+	d.fails(func(a action) error {
+		if a.kind == write {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	for range 3 {
+		if err := sendText("a"); chat.CodeOf(err) != chat.CodeUnavailable {
+			t.Fatalf("with a full disk an update heard %v", err)
+		}
+	}
+	d.fails(nil)
+	if err := sendText("b"); err != nil {
+		t.Fatalf("with space again an update heard %v", err)
+	}
+	view(t, s, func(r chat.Reader) error {
+		list, err := r.Messages(1, 0, 1<<60, 10, false)
+		if len(list) != 1 || list[0].Seq != 2 {
+			t.Errorf("the failed sends took numbers: %+v", list)
+		}
+		return err
+	})
+	if err := s.Err(); err != nil {
+		t.Errorf("a full disk ended writing: %v", err)
+	}
+}
+
+func TestGroupCommitSharesSyncs(t *testing.T) {
+	d := newDisk(t)
+	s := open(t, t.TempDir(), d.on)
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		_, err := newChat(tx, 1)
+		return err
+	})
+	// Hold the writer until all are queued behind it.
+	started, release := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	var order []int
+	wg.Add(101)
+	syncs := d.count(syncing, func() {
+		s.Update(chat.Op{Run: func(chat.Tx) error {
+			close(started)
+			<-release
+			return nil
+		}}, func(error) { wg.Done() })
+		<-started
+		for i := range 100 {
+			s.Update(chat.Op{Run: func(tx chat.Tx) error {
+				_, err := send(tx, 1, 1, fmt.Sprint(i), "hello")
+				return err
+			}}, func(err error) {
+				if err != nil {
+					t.Error(err)
+				}
+				order = append(order, i)
+				wg.Done()
+			})
+		}
+		close(release)
+		wg.Wait()
+	})
+	if syncs > 2 {
+		t.Errorf("100 pipelined updates took %d syncs", syncs)
+	}
+	if !slices.IsSorted(order) || len(order) != 100 {
+		t.Errorf("the dones came in the order %v", order)
+	}
+}
+
+func TestLogStaysBoundedUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	const bound = 64 * pageSize
+	s := open(t, dir, func(c *Config) { c.WALBound = bound })
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		_, err := newChat(tx, 1)
+		return err
+	})
+	// A reader that never stops looking, each time at a new snapshot.
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			view(t, s, func(r chat.Reader) error {
+				_, err := r.Messages(1, 0, 1<<60, 20, true)
+				return err
+			})
+		}
+	}()
+	var largest int64
+	for i := range 1500 {
+		mustUpdate(t, s, func(tx chat.Tx) error {
+			_, err := send(tx, 1, 1, fmt.Sprint(i), body)
+			return err
+		})
+		info, err := os.Stat(dir + "/" + dbName + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		largest = max(largest, info.Size())
+	}
+	close(stop)
+	<-stopped
+	if largest > 3*bound {
+		t.Errorf("the log grew to %d bytes; its bound is %d", largest, bound)
+	}
+}
