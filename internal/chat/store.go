@@ -152,7 +152,8 @@ type ChangedChat struct {
 // Tx is a Reader that also writes. Reads by a key see what this Tx put before;
 // lists need not, so an op lists before it puts.
 //
-// A Put writes the whole row, new or not. Positions are the rules' business
+// A Put writes the whole row, new or not. Times are kept to the millisecond and
+// come back in UTC, strings byte for byte. Positions are the rules' business
 // (see Service); Stamp fields are the store's: it sets them on every chat put,
 // and on participants put with PutReadMark, above every LastStamp that anybody
 // has seen, and ignores what a row brings. Ids are positive and never used

@@ -45,6 +45,13 @@ func remove[K comparable, V any](t *tx, rows table[K, V], key K) {
 	t.undo = append(t.undo, rows.put(key, version[V]{at: t.at, deleted: true}))
 }
 
+// stored makes of times what a store keeps of them.
+func stored(times ...*time.Time) {
+	for _, t := range times {
+		*t = t.UTC().Truncate(time.Millisecond)
+	}
+}
+
 // taken reports whether clash holds for some row.
 func taken[K comparable, V any](t *tx, rows table[K, V], clash func(V) bool) bool {
 	_, err := first(rows.all(t.at), clash)
@@ -53,6 +60,7 @@ func taken[K comparable, V any](t *tx, rows table[K, V], clash func(V) bool) boo
 
 func (t *tx) PutUser(u chat.User) error {
 	defer t.lock()()
+	stored(&u.CreatedAt)
 	if taken(t, t.m.users, func(o chat.User) bool { return o.ID != u.ID && o.Username == u.Username }) {
 		return chat.Errorf(chat.CodeConflict, "the username %s is taken", u.Username)
 	}
@@ -62,6 +70,7 @@ func (t *tx) PutUser(u chat.User) error {
 
 func (t *tx) PutSession(s chat.Session) error {
 	defer t.lock()()
+	stored(&s.CreatedAt, &s.UsedAt, &s.ExpiresAt)
 	if taken(t, t.m.sessions, func(o chat.Session) bool { return o.ID != s.ID && o.TokenHash == s.TokenHash }) {
 		return chat.Errorf(chat.CodeConflict, "another session has this token")
 	}
@@ -77,6 +86,7 @@ func (t *tx) DeleteSession(id chat.SessionID) error {
 
 func (t *tx) PutInvite(i chat.Invite) error {
 	defer t.lock()()
+	stored(&i.CreatedAt, &i.ExpiresAt)
 	if taken(t, t.m.invites, func(o chat.Invite) bool { return o.ID != i.ID && o.CodeHash == i.CodeHash }) {
 		return chat.Errorf(chat.CodeConflict, "another invite has this code")
 	}
@@ -92,6 +102,7 @@ func (t *tx) DeleteInvite(id chat.InviteID) error {
 
 func (t *tx) PutChat(c chat.Chat) error {
 	defer t.lock()()
+	stored(&c.CreatedAt, &c.DeletedAt)
 	if taken(t, t.m.chats, func(o chat.Chat) bool {
 		return o.ID != c.ID && (hasPair(c) && o.Pair == c.Pair ||
 			c.ClientChatID != "" && o.CreatedBy == c.CreatedBy && o.ClientChatID == c.ClientChatID)
@@ -126,12 +137,14 @@ func (t *tx) PutReadMark(id chat.ChatID, user chat.UserID, seq int64) error {
 
 func (t *tx) PutMessage(m chat.Message) error {
 	defer t.lock()()
+	stored(&m.CreatedAt, &m.EditedAt, &m.DeletedAt)
 	put(t, in(t.m.messages, m.Chat), m.Seq, ownMentions(m))
 	return nil
 }
 
 func (t *tx) PutSent(s chat.Sent) error {
 	defer t.lock()()
+	stored(&s.CreatedAt)
 	key := sentKey{s.Sender, s.ClientMsgID}
 	if _, ok := t.m.sent.get(key, t.at); ok {
 		return chat.Errorf(chat.CodeConflict, "this client_msg_id was used before")
