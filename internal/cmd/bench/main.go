@@ -102,6 +102,9 @@ func run(ctx context.Context, args []string) (err error) {
 	if o.Out == "" {
 		return nil
 	}
+	if err := os.MkdirAll(filepath.Dir(o.Out), 0o755); err != nil {
+		return err
+	}
 	svg := strings.TrimSuffix(o.Out, filepath.Ext(o.Out)) + ".svg"
 	if err := os.WriteFile(svg, []byte(b.report.plot.svg()), 0o644); err != nil {
 		return err

@@ -34,9 +34,9 @@ type message struct {
 // time is an action or a notice.
 var saying = regexp.MustCompile(`^\[\d\d:\d\d\] <([^>]+)>(?: (.*))?$`)
 
-// blankLine stands in for a message without text. IRC cannot send such a thing:
-// what was said there was a blank or a code that the log did not keep.
-const blankLine = "\u2800" // a Braille pattern without dots: it looks empty and is a character like others
+// blankLine stands in for a message without text, which neither IRC nor Grima
+// can send: what was said there was a blank that the log did not keep.
+const blankLine = " "
 
 func (r *replay) read() error {
 	dir := r.logs
@@ -81,7 +81,7 @@ func (r *replay) read() error {
 	for _, t := range r.transcripts {
 		other += t.other
 	}
-	r.say("logs: %d, with %d messages by %d nicks; %d other lines left out; %d messages without text (sent as U+2800), %d with invalid UTF-8 (sent with U+FFFD)",
+	r.say("logs: %d, with %d messages by %d nicks; %d other lines left out; %d messages without text (sent as one blank), %d with invalid UTF-8 (sent with U+FFFD)",
 		len(r.transcripts), r.total(), len(r.nicks()), other, blank, mended)
 	return nil
 }
@@ -107,7 +107,7 @@ func parse(name string, raw []byte) (t *transcript, blank, mended int) {
 			mended++
 		}
 		said := message{n, m[1], m[2]}
-		if strings.TrimSpace(said.text) == "" {
+		if said.text == "" {
 			blank++
 			said.text = blankLine
 		}

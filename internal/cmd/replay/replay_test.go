@@ -17,7 +17,7 @@ func TestSaysTwoDaysAtTheHarbourAndReadsThemBack(t *testing.T) {
 				t.Fatalf("%v\n%s%s", err, &diag, &out)
 			}
 			for _, want := range []string{
-				"logs: 2, with 13 messages by 5 nicks; 4 other lines left out; 2 messages without text (sent as U+2800), 1 with invalid UTF-8",
+				"logs: 2, with 13 messages by 5 nicks; 4 other lines left out; 1 messages without text (sent as one blank), 1 with invalid UTF-8",
 				"sent: 13 messages into 2 groups",
 				"equal: all 13 messages of 2 groups",
 			} {
