@@ -33,7 +33,7 @@ func CanonicalUsername(username string) (string, error) {
 			return "", Errorf(CodeInvalidRequest, "a username has letters (a to z) and digits, and after the first also . _ -")
 		}
 	}
-	if _, reserved := slices.BinarySearch(reservedUsernames, string(name)); reserved {
+	if slices.Contains(reservedUsernames, string(name)) {
 		return "", Errorf(CodeInvalidRequest, "the username %s is reserved; choose another", name)
 	}
 	return string(name), nil
@@ -112,7 +112,6 @@ func checkContent(content string) error {
 // byte: no trimming, no normalizing.
 func checkPassword(password, username string) error {
 	lower := strings.ToLower(password)
-	_, common := slices.BinarySearch(commonPasswords, lower)
 	switch {
 	case len(password) < MinPassword:
 		return Errorf(CodeInvalidRequest, "a password has at least %d bytes", MinPassword)
@@ -120,29 +119,28 @@ func checkPassword(password, username string) error {
 		return Errorf(CodeInvalidRequest, "a password has at most %d bytes", MaxPassword)
 	case lower == username:
 		return Errorf(CodeInvalidRequest, "the password must not be the username")
-	case common:
+	case slices.Contains(commonPasswords, lower):
 		return Errorf(CodeInvalidRequest, "that password is among the first that anybody would try; choose another")
 	}
 	return nil
 }
 
 // commonPasswords are those of the most used ones that are long enough to be
-// taken, sorted, in lower case.
+// taken, in lower case.
 var commonPasswords = []string{
-	"00000000", "0123456789", "0987654321", "11111111", "1111111111", "12121212", "123123123", "1234567890",
-	"12345678", "123456789", "12345678910", "123456789a", "123456abc", "1234abcd", "1234qwer", "123qweasd",
-	"147258369", "1q2w3e4r", "1q2w3e4r5t", "1qaz2wsx", "22222222", "55555555", "66666666", "77777777",
-	"87654321", "88888888", "987654321", "99999999", "a1234567", "a12345678", "a123456789", "aa123456",
-	"aa12345678", "abc12345", "abcd1234", "abcdefgh", "abcdefg1", "access14", "admin123", "administrator",
-	"adminadmin", "asdf1234", "asdfasdf", "asdfghjk", "asdfghjkl", "baseball", "basketball", "blink182",
-	"changeme", "changeme1", "chocolate", "computer", "consumer", "corvette", "danielle", "default1",
-	"dragon123", "einstein", "football", "football1", "freedom1", "godzilla", "hello123", "iloveyou",
-	"iloveyou1", "internet", "jennifer", "jonathan", "letmein1", "letmein123", "liverpool", "logitech",
-	"master123", "maverick", "mercedes", "metallica", "michelle", "midnight", "minecraft", "monkey123",
-	"mustang1", "nicholas", "p@ssw0rd", "p@ssword", "pa$$w0rd", "pass1234", "passw0rd", "password",
-	"password!", "password1", "password12", "password123", "password1234", "patricia", "pokemon1", "princess",
-	"princess1", "q1w2e3r4", "q1w2e3r4t5", "qazwsx123", "qazwsxedc", "qwer1234", "qwerty12", "qwerty123",
-	"qwerty1234", "qwertyui", "qwertyuiop", "rootroot", "samantha", "scorpion", "secret123", "sunshine",
-	"sunshine1", "superman", "superman1", "test1234", "testtest", "trustno1", "user1234", "victoria",
-	"welcome1", "welcome123", "whatever", "william1", "zaq12wsx", "zxcvbnm1",
+	"00000000", "0123456789", "0987654321", "11111111", "1111111111", "12121212", "123123123", "12345678",
+	"123456789", "1234567890", "12345678910", "123456789a", "123456abc", "1234abcd", "1234qwer", "123qweasd",
+	"147258369", "1q2w3e4r", "1q2w3e4r5t", "1qaz2wsx", "22222222", "55555555", "66666666", "77777777", "87654321",
+	"88888888", "987654321", "99999999", "a1234567", "a12345678", "a123456789", "aa123456", "aa12345678",
+	"abc12345", "abcd1234", "abcdefg1", "abcdefgh", "access14", "admin123", "adminadmin", "administrator",
+	"asdf1234", "asdfasdf", "asdfghjk", "asdfghjkl", "baseball", "basketball", "blink182", "changeme",
+	"changeme1", "chocolate", "computer", "consumer", "corvette", "danielle", "default1", "dragon123", "einstein",
+	"football", "football1", "freedom1", "godzilla", "hello123", "iloveyou", "iloveyou1", "internet", "jennifer",
+	"jonathan", "letmein1", "letmein123", "liverpool", "logitech", "master123", "maverick", "mercedes",
+	"metallica", "michelle", "midnight", "minecraft", "monkey123", "mustang1", "nicholas", "p@ssw0rd", "p@ssword",
+	"pa$$w0rd", "pass1234", "passw0rd", "password", "password!", "password1", "password12", "password123",
+	"password1234", "patricia", "pokemon1", "princess", "princess1", "q1w2e3r4", "q1w2e3r4t5", "qazwsx123",
+	"qazwsxedc", "qwer1234", "qwerty12", "qwerty123", "qwerty1234", "qwertyui", "qwertyuiop", "rootroot",
+	"samantha", "scorpion", "secret123", "sunshine", "sunshine1", "superman", "superman1", "test1234", "testtest",
+	"trustno1", "user1234", "victoria", "welcome1", "welcome123", "whatever", "william1", "zaq12wsx", "zxcvbnm1",
 }

@@ -148,7 +148,7 @@ func (s *Service) tryLogin(ctx context.Context, account string, peer netip.Addr)
 		return func() {}, nil
 	}
 	from := peerPrefix(peer)
-	forgive, err = s.try("failed logins",
+	back, err := s.try("failed logins",
 		bucket{rate: &ratePeer, peer: from},
 		bucket{rate: &rateAccountPeer, account: account, peer: from})
 	if err != nil {
@@ -156,13 +156,13 @@ func (s *Service) tryLogin(ctx context.Context, account string, peer netip.Addr)
 	}
 	all := bucket{rate: &rateAccount, account: account}
 	if s.rates.take(s.cfg.Now(), all) == 0 {
-		return func() { forgive(); s.rates.giveBack(all) }, nil
+		return func() { back(); s.rates.giveBack(all) }, nil
 	}
 	timer := time.NewTimer(loginDelay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return forgive, nil
+		return back, nil
 	case <-ctx.Done():
 		return nil, failed("waiting after failed logins", ctx.Err())
 	}

@@ -215,7 +215,10 @@ func (s *Service) LoginToken(ctx context.Context, token string) (Login, error) {
 	if err != nil {
 		return Login{}, err
 	}
-	return newLogin(u, s.touch(ctx, session), ""), nil
+	if session, err = s.touch(ctx, session); err != nil {
+		return Login{}, err
+	}
+	return newLogin(u, session, ""), nil
 }
 
 // Authenticate finds who a bearer token stands for. It slides the session's
@@ -237,10 +240,10 @@ func (s *Service) checkSession(u User, session Session) error {
 
 // touch notes that session is used, at most once a day, and slides its expiry
 // if it is a login's. A store that cannot write now does not keep anybody out.
-func (s *Service) touch(ctx context.Context, session Session) Session {
+func (s *Service) touch(ctx context.Context, session Session) (Session, error) {
 	now := s.now()
 	if now.Sub(session.UsedAt) < sessionTouch {
-		return session
+		return session, nil
 	}
 	touched, err := update(ctx, s, "noting a session's use", Op{User: session.User}, func(tx Tx, _ *news) (Session, error) {
 		current, err := tx.Session(session.ID)
@@ -256,11 +259,12 @@ func (s *Service) touch(ctx context.Context, session Session) Session {
 		}
 		return current, tx.PutSession(current)
 	})
-	if err != nil {
+	switch CodeOf(err) {
+	case CodeUnavailable, CodeTimeout:
 		s.cfg.Log.Warn("could not note a session's use", "session", session.ID, "err", err)
-		return session
+		return session, nil
 	}
-	return touched
+	return touched, err
 }
 
 func earlier(a, b time.Time) time.Time {
