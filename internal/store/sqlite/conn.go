@@ -37,7 +37,9 @@ const (
 
 const busyTimeout = 5 * time.Second
 
-func openConn(cfg Config, role connRole) (*conn, error) {
+func openConn(cfg Config, role connRole) (*conn, error) { return openNamed(cfg, dbName, role) }
+
+func openNamed(cfg Config, file string, role connRole) (*conn, error) {
 	mode, cache := "ro", cfg.ReaderCache
 	switch role {
 	case writing:
@@ -45,7 +47,7 @@ func openConn(cfg Config, role connRole) (*conn, error) {
 	case checkpointing:
 		mode = "rw"
 	}
-	path := filepath.Join(cfg.Dir, dbName)
+	path := filepath.Join(cfg.Dir, file)
 	query := url.Values{"mode": {mode}, "modeof": {path}} // the WAL gets the database's mode
 	if cfg.vfs != "" {
 		query.Set("vfs", cfg.vfs)

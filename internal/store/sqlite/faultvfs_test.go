@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -46,6 +47,7 @@ const (
 	truncate kind = "truncate"
 	syncing  kind = "sync"
 	remove   kind = "remove"
+	rename   kind = "rename" // of the new database to its name
 	acked    kind = "ack"
 )
 
@@ -119,7 +121,20 @@ func (d *disk) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, v
 	if err != nil {
 		return nil, flags, err
 	}
+	if base := filepath.Base(name.String()); flags&vfs.OPEN_MAIN_DB != 0 && base == dbName {
+		d.renamed()
+	}
 	return &diskFile{File: f, disk: d, name: filepath.Base(name.String())}, flags, nil
+}
+
+// renamed writes down that the new database has its name now, which happens
+// without SQLite, and so later than it was.
+func (d *disk) renamed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.record && !slices.ContainsFunc(d.log, func(a action) bool { return a.kind == rename }) {
+		d.log = append(d.log, action{kind: rename, file: dbName + ".new"})
+	}
 }
 
 func (d *disk) Delete(name string, syncDir bool) error {
@@ -175,7 +190,7 @@ type image map[string][]byte
 func (d *disk) after(n int, survives func() bool) (image, []int) {
 	synced := map[string]int{} // where in the log each file was last synced
 	for i, a := range d.log[:n] {
-		if a.kind == syncing || a.kind == remove {
+		if a.kind == syncing || a.kind == remove || a.kind == rename {
 			synced[a.file] = i
 		}
 	}
@@ -198,6 +213,9 @@ func (d *disk) after(n int, survives func() bool) (image, []int) {
 			data = append(data, make([]byte, max(0, int(a.off)-len(data)))...)
 			files[a.file] = data[:a.off]
 		case remove:
+			delete(files, a.file)
+		case rename:
+			files[dbName] = files[a.file]
 			delete(files, a.file)
 		}
 	}

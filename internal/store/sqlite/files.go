@@ -86,11 +86,11 @@ func openOwn(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 }
 
-// makeFiles makes the files that SQLite would make readable for others. They
-// may be empty.
-func makeFiles(dir string) error {
-	for _, suffix := range []string{"", "-shm"} {
-		f, err := openOwn(filepath.Join(dir, dbName+suffix))
+// makeFiles makes files of the database's that SQLite would make readable for
+// others. They may be empty.
+func makeFiles(dir string, names ...string) error {
+	for _, name := range names {
+		f, err := openOwn(filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
@@ -98,8 +98,61 @@ func makeFiles(dir string) error {
 			return err
 		}
 	}
-	if info, err := os.Lstat(filepath.Join(dir, dbName+"-wal")); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s-wal is no regular file (%s)", dbName, info.Mode().Type())
+	return nil
+}
+
+// create makes the database if there is none. It is made under another name and
+// renamed when it is complete and durable, so that a crash meanwhile leaves
+// nothing that a later start would have to understand.
+func create(cfg Config) error {
+	path, unfinished := filepath.Join(cfg.Dir, dbName), dbName+".new"
+	info, err := os.Lstat(path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("it is no regular file (%s)", info.Mode().Type())
+	case err == nil && info.Size() > 0:
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if info, err := os.Lstat(path + "-wal"); err == nil && info.Size() > 0 {
+		return errors.New("it is empty or gone, but its write-ahead log is not: the database was cut off. " +
+			"Put both files back as they were, or restore a backup")
+	}
+	if err := removeFiles(cfg.Dir, unfinished, unfinished+"-journal", unfinished+"-wal", unfinished+"-shm"); err != nil {
+		return err
+	}
+	if err := makeFiles(cfg.Dir, unfinished, unfinished+"-shm"); err != nil {
+		return err
+	}
+	c, err := openNamed(cfg, unfinished, writing)
+	if err != nil {
+		return err
+	}
+	err = c.exec(fmt.Sprintf("PRAGMA page_size = %d", pageSize)) // now or never
+	if err == nil {
+		err = migrate(c, cfg.Log)
+	}
+	if err == nil {
+		err = turnWALOn(c)
+	}
+	if err := errors.Join(err, c.close()); err != nil {
+		return fmt.Errorf("make a new database: %w", err)
+	}
+	if err := removeFiles(cfg.Dir, unfinished+"-wal", unfinished+"-shm"); err != nil { // nothing is in them
+		return err
+	}
+	if err := os.Rename(filepath.Join(cfg.Dir, unfinished), path); err != nil {
+		return err
+	}
+	return syncDir(cfg.Dir)
+}
+
+func removeFiles(dir string, names ...string) error {
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }
@@ -113,19 +166,9 @@ func inspect(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.ReadFull(f, head)
-	if err := errors.Join(err, f.Close()); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	_, err = io.ReadFull(f, head)
+	if err := errors.Join(err, f.Close()); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
-	}
-	if n == 0 {
-		// SQLite takes an empty file for a new database and would drop the log.
-		if info, err := os.Stat(path + "-wal"); err == nil && info.Size() > 0 {
-			return errors.New("the file is empty but its write-ahead log is not: the database was cut off. " +
-				"Put both files back as they were, or restore a backup")
-		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
 	}
 	if !bytes.Equal(head, []byte("SQLite format 3\x00")) {
 		return errors.New("the file is not an SQLite database, or its beginning is damaged. " +
@@ -152,13 +195,7 @@ func (c *conn) inspect() error {
 	if err != nil {
 		return err
 	}
-	objects, err := c.int("SELECT count(*) FROM sqlite_schema")
-	if err != nil {
-		return err
-	}
 	switch {
-	case id == 0 && version == 0 && objects == 0: // a start that was interrupted
-		return nil
 	case id != applicationID:
 		return fmt.Errorf("the file belongs to another program (application id %#x). "+
 			"Move it away, or choose another data directory", id)

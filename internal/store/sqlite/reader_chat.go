@@ -41,7 +41,7 @@ WHERE p.chat_id = ? AND p.updated_seq > ? ORDER BY p.updated_seq, p.user_id LIMI
 
 	// The positions are sorted first and only the rows of the page are read.
 	changedPositions = `SELECT p.chat_id AS chat,
-CASE WHEN p.left_seq = 0 THEN max(c.stamp, p.stamp) ELSE p.stamp END AS stamp
+CASE WHEN p.joined_seq > 0 AND p.left_seq = 0 THEN max(c.stamp, p.stamp) ELSE p.stamp END AS stamp
 FROM participants p CROSS JOIN chats c ON c.chat_id = p.chat_id WHERE p.user_id = ?1`
 	changedRows = `SELECT t.stamp, ` + chatColumns + `, ` + participantColumns + ` FROM t
 CROSS JOIN chats c ON c.chat_id = t.chat CROSS JOIN participants p ON p.chat_id = t.chat AND p.user_id = ?1`

@@ -229,7 +229,7 @@ func parseMentions(text string) ([]chat.UserID, error) {
 	return users, nil
 }
 
-const putSent = `REPLACE INTO sent (sender_id, client_msg_id, chat_id, seq, body_hash, created_at) VALUES (?, ?, ?, ?, ?, ?)`
+const putSent = `INSERT INTO sent (sender_id, client_msg_id, chat_id, seq, body_hash, created_at) VALUES (?, ?, ?, ?, ?, ?)`
 
 func writeSent(c *conn, v *chat.Sent) error {
 	return c.prep(putSent).int(int64(v.Sender)).clientID(v.ClientMsgID).int(int64(v.Chat)).int(v.Seq).

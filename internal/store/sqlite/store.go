@@ -104,7 +104,10 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 }
 
 func (s *Store) open(ctx context.Context, cfg Config) (err error) {
-	if err := makeFiles(cfg.Dir); err != nil {
+	if err := create(cfg); err != nil {
+		return err
+	}
+	if err := makeFiles(cfg.Dir, dbName+"-wal", dbName+"-shm"); err != nil {
 		return err
 	}
 	if err := inspect(cfg); err != nil {
@@ -139,16 +142,8 @@ func (s *Store) open(ctx context.Context, cfg Config) (err error) {
 
 // prepare makes the database what the writer needs it to be.
 func prepare(c *conn, cfg Config) error {
-	// A database that is not there yet gets its page size now or never.
-	if err := c.exec(fmt.Sprintf("PRAGMA page_size = %d", pageSize)); err != nil {
-		return fmt.Errorf("set the page size: %w", err)
-	}
-	mode, err := c.text("PRAGMA journal_mode = WAL")
-	if err != nil {
-		return fmt.Errorf("turn the write-ahead log on: %w", err)
-	}
-	if mode != "wal" {
-		return fmt.Errorf("turn the write-ahead log on: the journal mode stays %q", mode)
+	if err := turnWALOn(c); err != nil {
+		return err
 	}
 	if err := c.exec(fmt.Sprintf("PRAGMA journal_size_limit = %d", cfg.WALBound)); err != nil {
 		return fmt.Errorf("bound the write-ahead log: %w", err)
@@ -159,10 +154,18 @@ func prepare(c *conn, cfg Config) error {
 	if _, _, err := c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
 		return fmt.Errorf("recover the write-ahead log: %w", err)
 	}
-	if err := migrate(c, cfg.Log); err != nil {
-		return err
+	return migrate(c, cfg.Log)
+}
+
+func turnWALOn(c *conn) error {
+	mode, err := c.text("PRAGMA journal_mode = WAL")
+	if err != nil {
+		return fmt.Errorf("turn the write-ahead log on: %w", err)
 	}
-	return syncDir(cfg.Dir)
+	if mode != "wal" {
+		return fmt.Errorf("turn the write-ahead log on: the journal mode stays %q", mode)
+	}
+	return nil
 }
 
 // Epoch implements chat.Store.

@@ -210,12 +210,23 @@ func (t *tx) wrote(bytes int) {
 	t.size += bytes + 100 // what a row takes besides its texts
 }
 
-func (t *tx) PutUser(u chat.User) error {
-	other, err := t.UserByName(u.Username)
+// free makes sure that what must be unique is not another row's: find gives
+// whose it is.
+func free[K comparable, V any](find func() (V, error), key func(*V) K, own K, format string, args ...any) error {
+	other, err := find()
 	switch {
-	case err == nil && other.ID != u.ID:
-		return chat.Errorf(chat.CodeConflict, "the username %s is taken", u.Username)
-	case err != nil && !errors.Is(err, chat.ErrNotFound):
+	case errors.Is(err, chat.ErrNotFound) || err == nil && key(&other) == own:
+		return nil
+	case err == nil:
+		return chat.Errorf(chat.CodeConflict, format, args...)
+	default:
+		return err
+	}
+}
+
+func (t *tx) PutUser(u chat.User) error {
+	if err := free(func() (chat.User, error) { return t.UserByName(u.Username) },
+		func(u *chat.User) chat.UserID { return u.ID }, u.ID, "the username %s is taken", u.Username); err != nil {
 		return err
 	}
 	t.users.put(u.ID, u)
@@ -224,6 +235,10 @@ func (t *tx) PutUser(u chat.User) error {
 }
 
 func (t *tx) PutSession(s chat.Session) error {
+	if err := free(func() (chat.Session, error) { return t.SessionByToken(s.TokenHash) },
+		func(s *chat.Session) chat.SessionID { return s.ID }, s.ID, "another session has this token"); err != nil {
+		return err
+	}
 	t.sessions.put(s.ID, s)
 	t.wrote(len(s.Device) + len(s.Client))
 	return nil
@@ -236,6 +251,10 @@ func (t *tx) DeleteSession(id chat.SessionID) error {
 }
 
 func (t *tx) PutInvite(i chat.Invite) error {
+	if err := free(func() (chat.Invite, error) { return t.InviteByCode(i.CodeHash) },
+		func(i *chat.Invite) chat.InviteID { return i.ID }, i.ID, "another invite has this code"); err != nil {
+		return err
+	}
 	t.invites.put(i.ID, i)
 	t.wrote(0)
 	return nil
@@ -248,7 +267,24 @@ func (t *tx) DeleteInvite(id chat.InviteID) error {
 }
 
 func (t *tx) PutChat(c chat.Chat) error {
-	var err error
+	old, err := t.chats.get(t.r, c.ID)
+	if err != nil && !errors.Is(err, chat.ErrNotFound) {
+		return err
+	}
+	id := func(c *chat.Chat) chat.ChatID { return c.ID }
+	// Most puts move a chat on and leave its names as they are.
+	if c.Pair != old.Pair && c.Pair != [2]chat.UserID{} {
+		if err := free(func() (chat.Chat, error) { return t.ChatByPair(c.Pair) }, id, c.ID,
+			"these two have a private chat already"); err != nil {
+			return err
+		}
+	}
+	if c.ClientChatID != "" && (c.ClientChatID != old.ClientChatID || c.CreatedBy != old.CreatedBy) {
+		if err := free(func() (chat.Chat, error) { return t.ChatByClientID(c.CreatedBy, c.ClientChatID) }, id, c.ID,
+			"this client_chat_id was used before"); err != nil {
+			return err
+		}
+	}
 	if c.Stamp, err = t.nextStamp(); err != nil {
 		return err
 	}
@@ -292,7 +328,15 @@ func (t *tx) PutMessage(m chat.Message) error {
 }
 
 func (t *tx) PutSent(s chat.Sent) error {
-	t.sent.put(sentKey{s.Sender, s.ClientMsgID}, s)
+	key := sentKey{s.Sender, s.ClientMsgID}
+	_, err := t.sent.get(t.r, key)
+	switch {
+	case err == nil:
+		return chat.Errorf(chat.CodeConflict, "this client_msg_id was used before")
+	case !errors.Is(err, chat.ErrNotFound):
+		return err
+	}
+	t.sent.put(key, s)
 	t.wrote(len(s.ClientMsgID))
 	return nil
 }

@@ -62,6 +62,9 @@ func (t *tx) Invites() ([]chat.Invite, error) {
 func (t *tx) Chat(id chat.ChatID) (chat.Chat, error) { return t.chats.get(t.r, id) }
 
 func (t *tx) ChatByPair(pair [2]chat.UserID) (chat.Chat, error) {
+	if pair == [2]chat.UserID{} { // groups have none
+		return chat.Chat{}, chat.ErrNotFound
+	}
 	return t.chats.find(t.r,
 		func(c *chat.Chat) bool { return c.Pair == pair },
 		func() (chat.Chat, error) { return t.r.ChatByPair(pair) },
@@ -69,6 +72,9 @@ func (t *tx) ChatByPair(pair [2]chat.UserID) (chat.Chat, error) {
 }
 
 func (t *tx) ChatByClientID(creator chat.UserID, clientChatID string) (chat.Chat, error) {
+	if clientChatID == "" { // none is not an id
+		return chat.Chat{}, chat.ErrNotFound
+	}
 	return t.chats.find(t.r,
 		func(c *chat.Chat) bool { return c.CreatedBy == creator && c.ClientChatID == clientChatID },
 		func() (chat.Chat, error) { return t.r.ChatByClientID(creator, clientChatID) },
