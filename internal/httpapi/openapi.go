@@ -34,7 +34,7 @@ var openAPIDocument = sync.OnceValue(func() []byte {
 	}
 	d.addFrames("/v1/data", protocol.TypeDataRequest)
 	d.addFrames("/v1/broadcast", protocol.TypeBroadcastRequest)
-	d.addPlain("/v1/openapi.json", "openapi", "This document", object{"type": "object"})
+	d.addPlain("/v1/openapi.json", "openapi", "This document", anything)
 	d.addPlain("/healthz", "healthz", "Whether the process runs", statusSchema)
 	d.addPlain("/readyz", "readyz", "Whether this node can take traffic", statusSchema)
 	out, err := json.Marshal(object{
@@ -54,14 +54,19 @@ var openAPIDocument = sync.OnceValue(func() []byte {
 				"bearer": object{"type": "http", "scheme": "bearer", "description": "a token from POST /v1/sessions or POST /v1/tokens"},
 			},
 			"headers": object{
-				ignoredHeader: object{"description": "members that were not known, as quoted strings between commas", "schema": object{"type": "string"}},
-				"Retry-After": object{"description": "seconds", "schema": object{"type": "integer"}},
+				ignoredHeader:      object{"description": "members that were not known, as quoted strings between commas", "schema": object{"type": "string"}},
+				"WWW-Authenticate": object{"description": "with status 401", "schema": object{"type": "string"}},
+				"Retry-After":      object{"description": "seconds", "schema": object{"type": "integer"}},
 			},
 			"responses": object{
 				"Problem": object{
 					"description": "an error; code says which",
-					"headers":     object{"Retry-After": ref("headers", "Retry-After")},
-					"content":     object{"application/problem+json": object{"schema": d.schema(reflect.TypeFor[Problem]())}},
+					"headers": object{
+						ignoredHeader:      ref("headers", ignoredHeader),
+						"Retry-After":      ref("headers", "Retry-After"),
+						"WWW-Authenticate": ref("headers", "WWW-Authenticate"),
+					},
+					"content": object{"application/problem+json": object{"schema": d.schema(reflect.TypeFor[Problem]())}},
 				},
 			},
 		},
@@ -71,6 +76,8 @@ var openAPIDocument = sync.OnceValue(func() []byte {
 	}
 	return out
 })
+
+var anything = object{"type": "object", "additionalProperties": true}
 
 var statusSchema = object{"type": "object", "required": []any{"status"}, "properties": object{"status": object{"type": "string"}}}
 
@@ -177,7 +184,7 @@ func (d *document) addFrames(path string, takes protocol.Type) {
 		"type": "object", "required": []any{"type", "op"},
 		"properties": object{
 			"type": object{"const": takes}, "id": id, "op": op,
-			"params": object{"type": "object", "description": "those of the resource route whose x-grima-op this op is, path and query included"},
+			"params": object{"type": "object", "additionalProperties": true, "description": "those of the resource route whose x-grima-op this op is, path and query included"},
 			"strict": object{"type": "boolean"},
 		},
 	}
@@ -185,7 +192,7 @@ func (d *document) addFrames(path string, takes protocol.Type) {
 		"type": "object", "required": []any{"type"},
 		"properties": object{
 			"type": object{"enum": []any{takes.Response(), protocol.TypeError}}, "id": id, "op": object{"type": "string"},
-			"result": object{"type": "object"}, "error": d.schema(reflect.TypeFor[protocol.Error]()),
+			"result": anything, "error": d.schema(reflect.TypeFor[protocol.Error]()),
 			"ignored": object{"type": "array", "items": object{"type": "string"}},
 		},
 		"oneOf": []any{object{"required": []any{"result"}}, object{"required": []any{"error"}}},
@@ -193,6 +200,10 @@ func (d *document) addFrames(path string, takes protocol.Type) {
 	request["title"], answer["title"] = string(takes), string(takes.Response())
 	d.schemas[string(takes)], d.schemas[string(takes.Response())] = request, answer
 	gives := object{
+		"headers": object{
+			"Retry-After":      ref("headers", "Retry-After"),
+			"WWW-Authenticate": ref("headers", "WWW-Authenticate"),
+		},
 		"description": "the frame that answers; an error has its code's status",
 		"content":     object{"application/json": object{"schema": ref("schemas", string(takes.Response()))}},
 	}

@@ -96,7 +96,11 @@ func (s Step) Request(names map[string]string) (protocol.Request, error) {
 	if strings.Contains(params, "$") {
 		return protocol.Request{}, fmt.Errorf("a name in %s is not known yet", params)
 	}
-	return protocol.Request{Type: frameOf(s.Op), Op: s.Op, Params: jsontext.Value(params), Strict: s.Strict}, nil
+	req := protocol.Request{Type: frameOf(s.Op), Op: s.Op, Strict: s.Strict}
+	if params != "" {
+		req.Params = jsontext.Value(params)
+	}
+	return req, nil
 }
 
 // Check compares an answer with what the step wants, remembers names, and

@@ -1,0 +1,341 @@
+package httpapi
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/grima-chat/grima/internal/api"
+	"github.com/grima-chat/grima/internal/api/apitest"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// server is a running server with ana, bob, cyd and dan, and their tokens.
+type server struct {
+	*httptest.Server
+	t      *testing.T
+	tokens map[string]string
+}
+
+func start(t *testing.T, change func(*Config)) (s *server, ownerInvite string) {
+	t.Helper()
+	svc, invite := apitest.NewService(t)
+	cfg := Config{API: api.New(svc), Service: svc, Log: slog.New(slog.DiscardHandler)}
+	if change != nil {
+		change(&cfg)
+	}
+	s = &server{httptest.NewServer(New(cfg)), t, map[string]string{}}
+	t.Cleanup(s.Close)
+	return s, invite
+}
+
+// populated runs a first part of the table's script by hand: ana with a group.
+func populated(t *testing.T) *server {
+	t.Helper()
+	s, invite := start(t, nil)
+	s.expect(201, "", "POST /v1/users", `{"username":"ana","password":"correct horse battery","invite":"`+invite+`"}`)
+	s.login("ana")
+	_, body := s.expect(201, "ana", "POST /v1/invites", ``)
+	code := between(body, `"code":"`, `"`)
+	s.expect(201, "", "POST /v1/users", `{"username":"bob","password":"correct horse battery","invite":"`+code+`"}`)
+	s.login("bob")
+	s.expect(201, "ana", "POST /v1/chats", `{"kind":"group","title":"Port"}`)
+	return s
+}
+
+func (s *server) login(who string) {
+	s.t.Helper()
+	_, body := s.expect(200, "", "POST /v1/sessions", `{"mechanism":"PLAIN","username":"`+who+`","password":"correct horse battery"}`)
+	s.tokens[who] = between(body, `"token":"`, `"`)
+}
+
+func between(s, before, after string) string {
+	_, s, _ = strings.Cut(s, before)
+	s, _, _ = strings.Cut(s, after)
+	return s
+}
+
+// request makes "METHOD /path" with a body of JSON, as who.
+func (s *server) request(who, route, body string) *http.Request {
+	s.t.Helper()
+	method, path, _ := strings.Cut(route, " ")
+	r, err := http.NewRequest(method, s.URL+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if who != "" {
+		r.Header.Set("Authorization", "Bearer "+s.tokens[who])
+	}
+	return r
+}
+
+func (s *server) send(r *http.Request) (*http.Response, string) {
+	s.t.Helper()
+	res, err := s.Client().Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// expect sends a request and wants a status.
+func (s *server) expect(status int, who, route, body string) (*http.Response, string) {
+	s.t.Helper()
+	return s.expectOf(status, s.request(who, route, body))
+}
+
+func (s *server) expectOf(status int, r *http.Request) (*http.Response, string) {
+	s.t.Helper()
+	res, answer := s.send(r)
+	if res.StatusCode != status {
+		s.t.Errorf("%s %s: %d %s, want %d", r.Method, r.URL.Path, res.StatusCode, answer, status)
+	}
+	return res, answer
+}
+
+// The same requests give the same answers through every door of HTTP and
+// without any.
+func TestSameThroughEveryDoor(t *testing.T) {
+	var transcripts [][]string
+	for _, door := range []func(s *server, a *api.API) apitest.Door{
+		func(_ *server, a *api.API) apitest.Door { return apitest.Direct(a) },
+		func(s *server, _ *api.API) apitest.Door { return apitest.HTTPFrames(s.URL, s.Client()) },
+		func(s *server, _ *api.API) apitest.Door { return apitest.Resources(s.URL, s.Client()) },
+	} {
+		var requests *api.API
+		s, invite := start(t, func(c *Config) { requests = c.API })
+		transcripts = append(transcripts, apitest.Run(t, door(s, requests), invite))
+	}
+	for _, other := range transcripts[1:] {
+		if d := cmp.Diff(transcripts[0], other); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
+// Every request of the table that succeeds is one the OpenAPI document allows,
+// and every answer is one it describes.
+func TestAnswersAreAsDescribed(t *testing.T) {
+	s, invite := start(t, nil)
+	check := &checkedTransport{t: t, next: s.Client().Transport, described: map[string]bool{}}
+	client := &http.Client{Transport: check}
+	apitest.Run(t, apitest.Resources(s.URL, client), invite)
+	for _, path := range []string{"/v1/openapi.json", "/healthz", "/readyz"} {
+		res, err := client.Get(s.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	}
+	for _, op := range api.Operations() {
+		if len(op.Routes) > 0 && !slices.ContainsFunc(op.Routes, func(r string) bool { return check.described[r] }) {
+			t.Errorf("no request for %s succeeded", op.Name)
+		}
+	}
+
+	s, invite = start(t, nil)
+	apitest.Run(t, apitest.HTTPFrames(s.URL, client), invite)
+}
+
+func TestFinerPoints(t *testing.T) {
+	s := populated(t)
+	const problem, plain = "application/problem+json", "application/json"
+	for _, c := range []struct {
+		name       string
+		who, route string
+		body       string
+		head       string // "Name: value" to send
+		status     int
+		media      string
+		want       string // is in the answer
+		wantHead   string // "Name: value" in the answer
+	}{
+		{name: "no token", route: "GET /v1/chats", status: 401, media: problem, want: `"code":"unauthenticated"`, wantHead: `Www-Authenticate: Bearer realm="grima"`},
+		{name: "a wrong token", route: "GET /v1/chats", head: "Authorization: Bearer gt_wrong", status: 401, media: problem, want: `"code":"unauthenticated"`},
+		{name: "another scheme", route: "GET /v1/chats", head: "Authorization: Basic YTpi", status: 401, media: problem, want: "Bearer"},
+		{name: "bearer in small letters", head: "Authorization: bearer $ana", route: "GET /v1/users/me", status: 200, media: plain, want: `"username":"ana"`},
+		{name: "a token in the address", route: "GET /v1/chats?access_token=gt_x", status: 400, media: problem, want: "Authorization: Bearer"},
+		{name: "a whole problem", who: "ana", route: "GET /v1/chats/c_99", status: 404, media: problem, want: `{"type":"about:blank","title":"Not Found","status":404,"detail":"no such chat","code":"not_found","retryable":false}` + "\n"},
+
+		{name: "created", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"hi","client_msg_id":"m1"}`, status: 201, media: plain, want: `{"chat_id":"c_1","seq":2,`},
+		{name: "created before", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"hi","client_msg_id":"m1"}`, status: 200, media: plain, want: `"duplicate":true`},
+		{name: "in the path and in the body", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"chat_id":"c_1","content":"hi"}`, status: 400, media: problem, want: "chat_id"},
+		{name: "in the query of a POST", who: "ana", route: "POST /v1/chats/c_1/messages?content=hi", status: 400, media: problem, want: "in the body"},
+		{name: "no body where none is needed", who: "ana", route: "POST /v1/chats/c_1/typing", status: 200, media: plain, want: "{}\n"},
+		{name: "no body where one is needed", who: "ana", route: "POST /v1/chats/c_1/messages", status: 400, media: problem, want: "content is missing"},
+		{name: "a body that is no JSON", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":`, status: 400, media: problem, want: `"code":"parse_error"`},
+		{name: "a body that ends twice", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"hi"}}`, status: 400, media: problem, want: `"code":"parse_error"`},
+		{name: "a body that is no object", who: "ana", route: "POST /v1/chats/c_1/messages", body: `["hi"]`, status: 400, media: problem},
+		{name: "a body that is not UTF-8", who: "ana", route: "POST /v1/chats/c_1/messages", body: "{\"content\":\"\xff\"}", status: 400, media: problem, want: `"code":"invalid_utf8"`},
+		{name: "another media type", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"hi"}`, head: "Content-Type: text/plain", status: 415, media: problem},
+		{name: "another charset", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"hi"}`, head: "Content-Type: application/json; charset=latin1", status: 415, media: problem},
+		{name: "the charset that it is", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"hi"}`, head: "Content-Type: application/json; charset=UTF-8", status: 201, media: plain},
+		{name: "a compressed body", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"hi"}`, head: "Content-Encoding: gzip", status: 415, media: problem},
+		{name: "a large body", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"` + strings.Repeat("x", protocol.MaxFrame) + `"}`, status: 413, media: problem, want: `"code":"frame_too_large"`},
+		{name: "a large message", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"` + strings.Repeat("x", protocol.MaxContent+1) + `"}`, status: 413, media: problem, want: `"code":"content_too_large"`},
+		{name: "a large body of nobody's", route: "POST /v1/users", body: `{"username":"` + strings.Repeat("x", protocol.MaxFrameLogin) + `"}`, status: 413, media: problem},
+		{name: "a GET with a body", who: "ana", route: "GET /v1/chats", body: `{"limit":1}`, status: 400, media: problem},
+
+		{name: "one name twice", who: "ana", route: "GET /v1/chats?limit=1&limit=2", status: 400, media: problem, want: "twice"},
+		{name: "an unknown name", who: "ana", route: "GET /v1/chats?colour=red&shape=%22%C3%A9", status: 200, media: plain, wantHead: `Grima-Ignored: "colour", "shape"`},
+		{name: "an unknown name, strict", who: "ana", route: "GET /v1/chats?colour=red", head: "Prefer: respond-async, handling=strict", status: 400, media: problem, want: "colour"},
+		{name: "a number that is none", who: "ana", route: "GET /v1/chats?limit=1e1", status: 400, media: problem, want: "limit"},
+		{name: "a number in another spelling", who: "ana", route: "GET /v1/chats?limit=01", status: 400, media: problem, want: "limit"},
+		{name: "a huge number", who: "ana", route: "GET /v1/chats/c_1/messages?before=9007199254740992", status: 400, media: problem, want: "before"},
+		{name: "a position that is none", who: "ana", route: "GET /v1/chats/c_1/messages/first", status: 400, media: problem, want: "seq"},
+		{name: "a bad escape", who: "ana", route: "GET /v1/chats?cursor=%zz", status: 400, media: problem},
+		{name: "a query that is not UTF-8", who: "ana", route: "GET /v1/users?prefix=%ff", status: 400, media: problem, want: `"code":"invalid_utf8"`},
+		{name: "an empty cursor begins", who: "ana", route: "GET /v1/sync?cursor=&timeline_limit=0", status: 200, media: plain, want: `"chat_id":"c_1"`},
+		{name: "a list", who: "ana", route: "GET /v1/users?user_ids=u_1,u_99", status: 200, media: plain, want: `"user_id":"u_1"`},
+		{name: "a stale cursor", who: "ana", route: "GET /v1/sync?cursor=v1.x.1.2", status: 410, media: problem, want: `"code":"cursor_invalid"`},
+
+		{name: "oneself", who: "bob", route: "PATCH /v1/users/me", body: `{"name":"Bob"}`, status: 200, media: plain, want: `"name":"Bob"`},
+		{name: "oneself as somebody else", who: "ana", route: "PATCH /v1/users/me", body: `{"user_id":"u_2","name":"Bob"}`, status: 400, media: problem},
+		{name: "somebody else", who: "ana", route: "PATCH /v1/users/u_2", body: `{"name":"Robert"}`, status: 200, media: plain, want: `"name":"Robert"`},
+
+		{name: "no such path", route: "GET /v1/nothing", status: 404, media: problem, want: "no such path"},
+		{name: "a slash too many", who: "ana", route: "GET /v1/chats/", status: 404, media: problem},
+		{name: "no such method", who: "ana", route: "PUT /v1/chats", status: 405, media: problem, want: "this path takes", wantHead: "Allow: GET, HEAD, POST"},
+		{name: "HEAD", who: "ana", route: "HEAD /v1/users/me", status: 200, media: plain},
+		{name: "from another site", route: "POST /v1/users", body: `{}`, head: "Origin: https://evil.example", status: 403, media: problem, want: "another site"},
+
+		{name: "a frame", who: "ana", route: "POST /v1/data", body: `{"type":"DataRequest","id":"x","op":"users.me"}`, status: 200, media: plain, want: `{"type":"DataResponse","id":"x","op":"users.me","result":{"user":{"user_id":"u_1"`},
+		{name: "a frame with an error", who: "ana", route: "POST /v1/data", body: `{"type":"DataRequest","id":7,"op":"users.get","params":{"user_id":"x"}}`, status: 404, media: plain, want: `{"type":"DataResponse","id":7,"op":"users.get","error":{"code":"not_found","message":"no such user","retryable":false}}` + "\n"},
+		{name: "a frame without a token", route: "POST /v1/data", body: `{"type":"DataRequest","id":7,"op":"users.me"}`, status: 401, media: plain, want: `{"type":"DataResponse","id":7,"op":"users.me","error":{"code":"unauthenticated"`},
+		{name: "a frame at the wrong door", who: "ana", route: "POST /v1/data", body: `{"type":"BroadcastRequest","id":7,"op":"message.send"}`, status: 400, media: plain, want: `{"type":"BroadcastResponse","id":7,"op":"message.send","error":{"code":"invalid_request"`},
+		{name: "a line that is no frame", who: "ana", route: "POST /v1/broadcast", body: `{"type":`, status: 400, media: plain, want: `{"type":"Error","error":{"code":"parse_error"`},
+		{name: "no frame at all", who: "ana", route: "POST /v1/data", status: 400, media: plain, want: `{"type":"Error"`},
+		{name: "a frame in the query", who: "ana", route: "POST /v1/data?op=users.me", status: 400, media: plain, want: `{"type":"Error"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &server{s.Server, t, s.tokens}
+			r := s.request(c.who, c.route, c.body)
+			if name, value, ok := strings.Cut(c.head, ": "); ok {
+				r.Header.Set(name, strings.ReplaceAll(value, "$ana", s.tokens["ana"]))
+			}
+			res, body := s.expectOf(c.status, r)
+			if got := res.Header.Get("Content-Type"); got != c.media {
+				t.Errorf("Content-Type: %s, want %s", got, c.media)
+			}
+			if !strings.Contains(body, c.want) {
+				t.Errorf("got %swant %s", body, c.want)
+			}
+			if name, value, ok := strings.Cut(c.wantHead, ": "); ok && res.Header.Get(name) != value {
+				t.Errorf("%s: %s, want %s", name, res.Header.Get(name), value)
+			}
+			for name, value := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "Access-Control-Allow-Origin": ""} {
+				if got := res.Header.Get(name); got != value {
+					t.Errorf("%s: %s, want %s", name, got, value)
+				}
+			}
+		})
+	}
+}
+
+// A chat one is not in and one that does not exist are the same, to the byte.
+func TestAbsentAndForeignAreAlike(t *testing.T) {
+	s := populated(t)
+	s.expect(201, "ana", "POST /v1/chats/c_1/messages", `{"content":"secret"}`)
+	for _, path := range []string{"", "/participants", "/messages", "/messages/2", "/changes?after=0"} {
+		heard := map[string]string{}
+		for _, id := range []string{"c_1", "c_2", "c_01", "Port", "c_1%2Fmessages"} {
+			res, body := s.expect(404, "bob", "GET /v1/chats/"+id+path, "")
+			res.Header.Del("Date")
+			heard[body] = heard[body] + " " + id
+		}
+		if len(heard) != 1 {
+			t.Errorf("%s tells these apart: %v", path, heard)
+		}
+	}
+}
+
+func TestReady(t *testing.T) {
+	var failure error
+	s, _ := start(t, func(c *Config) { c.Ready = func() error { return failure } })
+	s.expect(200, "", "GET /healthz", "")
+	s.expect(200, "", "GET /readyz", "")
+	failure = errors.New("the disk of /secret is full")
+	res, body := s.expect(503, "", "GET /readyz", "")
+	if strings.Contains(body, "secret") || res.Header.Get("Retry-After") != "1" {
+		t.Errorf("%v %s", res.Header, body)
+	}
+	s.expect(200, "", "GET /healthz", "")
+}
+
+func TestPages(t *testing.T) {
+	s, _ := start(t, func(c *Config) { c.Software = "grima/1.2.3" })
+	for _, path := range []string{"/", "/join"} {
+		res, text := s.expect(200, "", "GET "+path, "")
+		if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") || !strings.Contains(text, "curl -s "+s.URL+"/v1/users ") || !strings.Contains(text, "grima/1.2.3") {
+			t.Errorf("%s: %s", path, text)
+		}
+		r := s.request("", "GET "+path, "")
+		r.Header.Set("Accept", "text/html,*/*")
+		r.Host = `x"><script>`
+		res, html := s.expectOf(200, r)
+		if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") || strings.Contains(html, "<script") || !strings.Contains(html, "http://localhost/v1") {
+			t.Errorf("%s: %s", path, html)
+		}
+		policy := res.Header.Get("Content-Security-Policy")
+		if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "script-src") {
+			t.Error(policy)
+		}
+	}
+}
+
+func TestPeer(t *testing.T) {
+	for _, c := range []struct {
+		remote    string
+		forwarded []string
+		trust     bool
+		want      string
+	}{
+		{"192.0.2.1:5", nil, false, "192.0.2.1"},
+		{"192.0.2.1:5", []string{"203.0.113.9"}, false, "192.0.2.1"},
+		{"127.0.0.1:5", []string{"203.0.113.9"}, true, "203.0.113.9"},
+		{"127.0.0.1:5", []string{"1.1.1.1, 203.0.113.9"}, true, "203.0.113.9"},
+		{"127.0.0.1:5", []string{"1.1.1.1", "2001:db8::1"}, true, "2001:db8::1"},
+		{"127.0.0.1:5", []string{"garbage"}, true, "127.0.0.1"},
+		{"[::ffff:192.0.2.1]:5", nil, false, "192.0.2.1"},
+		{"@", nil, false, ""},
+	} {
+		h := &handler{Config: Config{TrustProxy: c.trust}}
+		r := &http.Request{RemoteAddr: c.remote, Header: http.Header{"X-Forwarded-For": c.forwarded}}
+		want := netip.Addr{}
+		if c.want != "" {
+			want = netip.MustParseAddr(c.want)
+		}
+		if got := h.peer(r); got != want {
+			t.Errorf("%s %v (trusted: %v): %v, want %v", c.remote, c.forwarded, c.trust, got, want)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	for ms, want := range map[int64]string{0: "1", 1: "1", 1000: "1", 1001: "2"} {
+		w := httptest.NewRecorder()
+		err := protocol.NewError(protocol.CodeRateLimited, "slow down")
+		err.RetryAfterMS = ms
+		writeProblem(w, 429, err)
+		if got := w.Header().Get("Retry-After"); got != want || !bytes.Contains(w.Body.Bytes(), []byte(`"retryable":true`)) {
+			t.Errorf("%d ms: Retry-After %s, want %s: %s", ms, got, want, w.Body)
+		}
+	}
+}
