@@ -1,0 +1,244 @@
+package stream_test
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/grima-chat/grima/internal/api"
+	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/password"
+	"github.com/grima-chat/grima/internal/store/storetest"
+	"github.com/grima-chat/grima/internal/stream"
+	"github.com/grima-chat/grima/internal/testserver"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// clockwork is a stream server inside a bubble, where time passes only when
+// everybody waits. Connections are pipes.
+type clockwork struct {
+	*testing.T
+	*stream.Server
+
+	svc *chat.Service
+}
+
+func inBubble(t *testing.T, test func(clockwork)) {
+	synctest.Test(t, func(t *testing.T) {
+		store := storetest.NewMemory()
+		var svc *chat.Service
+		h := hub.New(hub.Config{
+			Encode: api.AppendEvent, EncodeRead: api.AppendRead, EncodeTyping: api.AppendTyping,
+			Memberships: func(ctx context.Context, user chat.UserID) ([]chat.Membership, error) {
+				return svc.Memberships(ctx, user)
+			},
+		})
+		svc = chat.NewService(chat.Config{
+			Store: store, Publisher: h, Passwords: password.New(password.Params{Memory: 64, Time: 1}),
+			Registration: chat.RegistrationOpen, NoLimits: true,
+		})
+		s := stream.New(stream.Config{API: api.New(svc), Service: svc, Hub: h})
+		t.Cleanup(func() {
+			if err := s.Shutdown(context.Background(), protocol.GoodbyeShutdown, "the test is over"); err != nil {
+				t.Error(err)
+			}
+			if err := store.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		test(clockwork{t, s, svc})
+	})
+}
+
+func (w clockwork) dial() *testserver.Conn {
+	w.Helper()
+	near, far := net.Pipe()
+	go w.Serve(near, stream.Peer{Addr: netip.MustParseAddr("192.0.2.1")})
+	c := testserver.NewConn(w.T, far)
+	c.Want(`{"type":"Hello"}`)
+	return c
+}
+
+// token makes an account and a token for it.
+func (w clockwork) token() string {
+	w.Helper()
+	return w.login().Token
+}
+
+func (w clockwork) login() chat.Login {
+	w.Helper()
+	u, err := w.svc.Register(w.Context(), chat.Actor{Operator: true}, netip.Addr{}, chat.NewUser{Username: "ana", Password: "password of ana"})
+	if err != nil {
+		w.Fatal(err)
+	}
+	l, err := w.svc.NewToken(w.Context(), chat.Actor{User: u.ID, Role: u.Role}, "test", time.Hour)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return l
+}
+
+func TestNoLoginInTime(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		c := w.dial()
+		began := time.Now()
+		for range 50 {
+			time.Sleep(time.Second) // talking is not logging in
+			c.Line(`{"type":"Ping"}`)
+			c.Want(`{"type":"Pong"}`)
+		}
+		c.Patience(time.Hour)
+		c.Want(`{"type":"Goodbye","code":"auth_timeout","reconnect":true}`)
+		c.WantEnd()
+		if waited := time.Since(began); waited.Round(time.Second) != 60*time.Second {
+			t.Errorf("after %v", waited)
+		}
+	})
+}
+
+func TestNoHeartbeatUnlessAskedFor(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		c := w.dial()
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: w.token()}))
+		c.Want(`{"id":1,"result":{"heartbeat_ms":0}}`)
+		time.Sleep(24 * 30 * time.Minute)
+		c.WantSilence()
+	})
+}
+
+func TestHeartbeat(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		c := w.dial()
+		c.Patience(time.Hour)
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: w.token(), HeartbeatMS: 30_000}))
+		c.Want(`{"id":1,"result":{"heartbeat_ms":30000}}`)
+		began := time.Now()
+		at := func(want time.Duration) {
+			t.Helper()
+			if is := time.Since(began); is != want {
+				t.Fatalf("at %v, want %v", is, want)
+			}
+		}
+		c.Want(`{"type":"Ping"}`)
+		at(30 * time.Second)
+		time.Sleep(9 * time.Second)
+		c.Line(`{"type":"Ping","id":1}`)
+		c.Want(`{"type":"Pong","id":1}`) // what is sent puts the next Ping off
+		at(39 * time.Second)
+		c.Want(`{"type":"Ping"}`)
+		at(69 * time.Second)
+		time.Sleep(5 * time.Second)
+		c.Raw("\n") // any byte is a sign of life
+		c.Want(`{"type":"Ping"}`, `{"type":"Ping"}`)
+		at(129 * time.Second)
+		c.Want(`{"type":"Goodbye","code":"idle_timeout","reconnect":true}`)
+		c.WantEnd()
+		at(134 * time.Second)
+	})
+}
+
+func TestHeartbeatHasBounds(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		c := w.dial()
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: w.token(), HeartbeatMS: 1}))
+		c.Want(`{"id":1,"result":{"heartbeat_ms":5000}}`)
+		for _, tt := range []struct{ ask, want string }{
+			{"3600000", `{"result":{"heartbeat_ms":600000}}`},
+			{"-1", `{"error":{"code":"invalid_request"}}`},
+			{"0", `{"result":{"heartbeat_ms":0}}`},
+		} {
+			c.Line(`{"type":"SessionRequest","op":"session.update","params":{"heartbeat_ms":` + tt.ask + `}}`)
+			c.Want(tt.want)
+		}
+		time.Sleep(time.Hour)
+		c.WantSilence()
+	})
+}
+
+func TestWriteWithoutProgress(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		near, far := net.Pipe()
+		served := make(chan struct{})
+		began := time.Now()
+		go func() {
+			w.Serve(near, stream.Peer{})
+			close(served)
+		}()
+		<-served // Hello is never read
+		if waited := time.Since(began); waited != 15*time.Second {
+			t.Errorf("after %v", waited)
+		}
+		if err := far.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRevokedWhileItDoesNotRead(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		l := w.login()
+		near, far := net.Pipe()
+		served := make(chan struct{})
+		go func() {
+			w.Serve(near, stream.Peer{})
+			close(served)
+		}()
+		c := testserver.NewConn(w.T, far)
+		c.Want(`{"type":"Hello"}`)
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: l.Token}))
+		synctest.Wait() // the answer is being written
+		began := time.Now()
+		if err := w.svc.EndSession(w.Context(), chat.Actor{User: l.User.ID, Session: l.Session.ID}); err != nil {
+			t.Fatal(err)
+		}
+		<-served
+		if waited := time.Since(began); waited > time.Second {
+			t.Errorf("after %v", waited)
+		}
+	})
+}
+
+func TestShutdownWaitsForNobodyLongerThanItMay(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		near, far := net.Pipe()
+		go w.Serve(near, stream.Peer{})
+		synctest.Wait() // it is writing Hello, which nobody reads
+		ctx, cancel := context.WithTimeout(w.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := w.Shutdown(ctx, protocol.GoodbyeShutdown, "restarting"); err == nil {
+			t.Error("a clean end")
+		}
+		if waited := time.Since(began); waited != 3*time.Second {
+			t.Errorf("after %v", waited)
+		}
+		if err := far.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestComingDuringShutdown(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		c := w.dial()
+		done := make(chan error)
+		go func() { done <- w.Shutdown(w.Context(), protocol.GoodbyeShutdown, "restarting") }()
+		c.Want(`{"type":"Goodbye","code":"shutdown","message":"restarting","reconnect":true}`)
+		c.WantEnd()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		near, far := net.Pipe()
+		go w.Serve(near, stream.Peer{})
+		late := testserver.NewConn(w.T, far)
+		if got := late.Next(); !strings.Contains(got, `"code":"shutdown"`) {
+			t.Error(got)
+		}
+		late.WantEnd()
+	})
+}
