@@ -450,6 +450,7 @@ func TestReadMarks(t *testing.T) {
 
 func TestUnreadStopsCounting(t *testing.T) {
 	w := newWorld(t)
+	w.large = true
 	list := w.people("ana", "bob")
 	ana, bob := list[0], list[1]
 	id := ana.private(bob)

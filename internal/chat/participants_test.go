@@ -110,6 +110,7 @@ func TestAddRefuses(t *testing.T) {
 // A chat has room for so many, counted when they come.
 func TestParticipantsBound(t *testing.T) {
 	w := newWorld(t)
+	w.large = true
 	ana := w.people("ana")[0]
 	id := ana.group("Port")
 	// Making twenty thousand accounts is not what this is about.

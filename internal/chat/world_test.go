@@ -31,6 +31,8 @@ type world struct {
 	store chat.Store
 	news  *news
 	clock *clock
+	// large logs are not checked at the end: that takes its time.
+	large bool
 }
 
 type option func(*chat.Config)
@@ -55,6 +57,9 @@ func newWorld(t testing.TB, opts ...option) *world {
 	w.store = cfg.Store
 	w.Service = chat.NewService(cfg)
 	t.Cleanup(func() {
+		if !w.large {
+			storetest.CheckLog(t, w.store)
+		}
 		if err := w.store.Close(); err != nil {
 			t.Errorf("closing the store: %v", err)
 		}
