@@ -256,7 +256,11 @@ func (c *conn) close() {
 	if c.place != nil {
 		c.place.Close()
 	}
-	c.log.Debug("connection closed", "goodbye", code, "write", failed, "close", err)
+	level := slog.LevelDebug
+	if code == protocol.GoodbyeSlowConsumer {
+		level = slog.LevelInfo
+	}
+	c.log.Log(context.Background(), level, "connection closed", "goodbye", code, "write", failed, "close", err)
 }
 
 // linger reads and forgets what the client is still sending.
@@ -281,9 +285,6 @@ func (c *conn) end(bye *protocol.Goodbye) {
 		return
 	}
 	c.bye = bye
-	if bye.Code == protocol.GoodbyeSlowConsumer {
-		c.log.Info("client reads too slowly")
-	}
 	c.interruptLocked()
 	c.grace = time.AfterFunc(patience, func() {
 		// A shutdown waits for what is under way, within its own bound.
@@ -333,9 +334,7 @@ func (c *conn) setReadDeadline(t time.Time) {
 }
 
 func (c *conn) setReadDeadlineLocked(t time.Time) {
-	if err := c.nc.SetReadDeadline(t); err != nil {
-		c.log.Debug("setting a deadline failed", "error", err) // it is closed; reading will say so
-	}
+	_ = c.nc.SetReadDeadline(t) // fails on a closed connection, of which reading tells
 }
 
 // errFlood ends the reading of input that never gets to the point.

@@ -216,7 +216,7 @@ func TestStopUnderLoad(t *testing.T) {
 			}
 		}
 		again := s.User.Connect()
-		for i := s.acked; i < min(s.acked+300, each); i++ {
+		for i := s.acked; i < min(s.acked+20, each); i++ {
 			again.Do(protocol.OpMessageSend, protocol.MessageSendParams{ChatID: port, Content: fmt.Sprint(s.Name, i), ClientMsgID: fmt.Sprint(i)}, nil)
 			if n := stored[fmt.Sprint(s.Name, i)]; n > 1 {
 				t.Errorf("%s's message %d is there %d times", s.Name, i, n)

@@ -40,7 +40,7 @@ type Config struct {
 	Log      *slog.Logger
 
 	Outbox         int           // bytes of events, and as many of answers, that wait to be written (1 MiB)
-	InFlight       int           // sends, edits and deletes of one connection under way at once (256)
+	InFlight       int           // sends, edits and deletes of one connection under way at once (512)
 	LoginErrors    int           // bad lines before login that end a connection (16)
 	AuthTimeout    time.Duration // from connecting to being logged in (60 s)
 	WriteTimeout   time.Duration // without any byte written, when there are some to write (15 s)
@@ -61,7 +61,7 @@ func (c Config) withDefaults() Config {
 		c.Outbox = 1 << 20
 	}
 	if c.InFlight == 0 {
-		c.InFlight = 256
+		c.InFlight = 512
 	}
 	if c.LoginErrors == 0 {
 		c.LoginErrors = 16

@@ -28,7 +28,7 @@ type clockwork struct {
 	svc *chat.Service
 }
 
-func inBubble(t *testing.T, test func(clockwork)) {
+func inBubble(t *testing.T, test func(clockwork), set ...func(*stream.Config)) {
 	synctest.Test(t, func(t *testing.T) {
 		store := storetest.NewMemory()
 		var svc *chat.Service
@@ -42,7 +42,11 @@ func inBubble(t *testing.T, test func(clockwork)) {
 			Store: store, Publisher: h, Passwords: password.New(password.Params{Memory: 64, Time: 1}),
 			Registration: chat.RegistrationOpen, NoLimits: true,
 		})
-		s := stream.New(stream.Config{API: api.New(svc), Service: svc, Hub: h})
+		cfg := stream.Config{API: api.New(svc), Service: svc, Hub: h}
+		for _, f := range set {
+			f(&cfg)
+		}
+		s := stream.New(cfg)
 		t.Cleanup(func() {
 			if err := s.Shutdown(context.Background(), protocol.GoodbyeShutdown, "the test is over"); err != nil {
 				t.Error(err)
@@ -201,6 +205,39 @@ func TestRevokedWhileItDoesNotRead(t *testing.T) {
 			t.Errorf("after %v", waited)
 		}
 	})
+}
+
+// A reader that fell behind and reads again in time hears why it is sent away.
+func TestSlowReaderHearsWhy(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		l := w.login()
+		me := chat.Actor{User: l.User.ID, Session: l.Session.ID, Role: l.User.Role}
+		st, _, err := w.svc.CreateChat(w.Context(), me, chat.NewChat{Kind: chat.KindGroup, Title: "Port"})
+		if err != nil {
+			w.Fatal(err)
+		}
+		c := w.dial()
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: l.Token}))
+		c.Want(`{"id":1,"result":{}}`)
+		for range 50 {
+			sent := make(chan error)
+			w.svc.Send(me, chat.NewMessage{Chat: st.Chat.ID, Content: strings.Repeat("x", 100)}, func(_ chat.SendResult, err error) { sent <- err })
+			if err := <-sent; err != nil {
+				w.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		last := ""
+		for line, err := c.TryNext(); err == nil; line, err = c.TryNext() {
+			if why := testserver.Differs(`{"type":"*"}`, line); why != "" {
+				w.Errorf("not a whole line: %s", line)
+			}
+			last = line
+		}
+		if why := testserver.Differs(`{"type":"Goodbye","code":"slow_consumer","reconnect":true}`, last); why != "" {
+			w.Errorf("the last line: %s: %s", why, last)
+		}
+	}, func(c *stream.Config) { c.Outbox = 1000 })
 }
 
 func TestShutdownWaitsForNobodyLongerThanItMay(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/grima-chat/grima/internal/testserver"
 	"github.com/grima-chat/grima/protocol"
 )
@@ -92,6 +94,45 @@ func TestBadLineCostsOnlyItself(t *testing.T) {
 	}
 	c.Line(`{"type":"Pong"}`)
 	c.WantSilence()
+}
+
+// Whatever a client sends, every line has one answer, and the connection goes
+// on.
+func TestRandomLinesHaveOneAnswerEach(t *testing.T) {
+	srv := testserver.Start(t)
+	ana := srv.User("ana").Connect()
+	rapid.Check(t, func(t *rapid.T) {
+		words := rapid.SampledFrom([]string{
+			"{", "}", "[", "]", ",", ":", `"`, `"type"`, `"Ping"`, `"Pong`, `"DataRequest"`, `"SessionRequest"`, `"BroadcastRequest"`, `"Hello"`,
+			`"id"`, `"op"`, `"params"`, `"message.send"`, `"users.me"`, `"strict"`, "1", "-0", "1e999", "null", "true", "\\u0000", "\xff", "\x00", "\r", " ", "ü",
+			`{"type":"DataRequest","id":1,"op":"users.me"}`, `{"type":"DataRequest","op":"sync","params":{}}`, `{"type":"Ping","id":`, strings.Repeat("[", 20), strings.Repeat("x", 70_000),
+		})
+		n := rapid.IntRange(1, 20).Draw(t, "lines")
+		var script strings.Builder
+		for range n {
+			script.WriteString("!" + strings.Join(rapid.SliceOfN(words, 0, 8).Draw(t, "line"), "") + "\n")
+		}
+		// Half of the lines begin like JSON.
+		text := strings.Replace(script.String(), "!", "", n/2)
+		answers := 0
+		for line := range strings.Lines(text) {
+			if strings.Trim(line, " \t\r\n") != "" {
+				answers++
+			}
+		}
+		ana.Raw(text)
+		ana.Line(`{"type":"Ping","id":"the last one"}`)
+		for {
+			line := ana.Next()
+			if strings.Contains(line, `"the last one"`) {
+				break
+			}
+			answers--
+		}
+		if answers != 0 {
+			t.Fatalf("%d answers are missing to %q", answers, text)
+		}
+	})
 }
 
 func TestAnswersToManyKindsComeInOrder(t *testing.T) {

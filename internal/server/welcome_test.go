@@ -1,0 +1,124 @@
+package server
+
+import (
+	"bufio"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/grima-chat/grima/internal/stream"
+)
+
+// from is a connection from another machine.
+type from struct {
+	net.Conn
+
+	addr net.TCPAddr
+}
+
+func (f from) RemoteAddr() net.Addr { return &f.addr }
+
+// visit lets a client at addr in and returns its end of the connection.
+func visit(t *testing.T, cfg Config, addr string) net.Conn {
+	t.Helper()
+	cfg.Listen, cfg.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
+	cfg.Lines = stream.New(stream.Config{}) // nobody gets as far
+	cfg.HTTP = http.NotFoundHandler()
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cert = &certificate{}
+	here, there := net.Pipe()
+	var serving sync.WaitGroup
+	serving.Go(func() { s.welcome(from{here, net.TCPAddr{IP: net.ParseIP(addr), Port: 7}}) })
+	serving.Go(func() { _ = s.http.serve() })
+	t.Cleanup(func() {
+		_ = there.Close()
+		if err := s.http.shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		serving.Wait()
+		if s.gate.open != 0 {
+			t.Errorf("%d connections are still counted", s.gate.open)
+		}
+	})
+	return there
+}
+
+func TestPlainTextFromAnotherMachine(t *testing.T) {
+	t.Run("lines", func(t *testing.T) {
+		nc := visit(t, Config{}, "192.0.2.1")
+		got, err := io.ReadAll(nc)
+		if want := `"code":"protocol_violation","message":"use TLS"`; err != nil || !strings.Contains(string(got), want) {
+			t.Errorf("%s, %v, want %s", got, err, want)
+		}
+	})
+	t.Run("HTTP", func(t *testing.T) {
+		nc := visit(t, Config{}, "192.0.2.1")
+		if _, err := io.WriteString(nc, "GET / HTTP/1.1\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(nc), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if res.StatusCode != http.StatusForbidden || !strings.Contains(string(body), "https") || err != nil {
+			t.Errorf("%s %s %v", res.Status, body, err)
+		}
+	})
+	for name, tt := range map[string]struct {
+		cfg  Config
+		addr string
+	}{
+		"insecure on purpose": {Config{Insecure: true}, "192.0.2.1"},
+		"behind a proxy":      {Config{BehindProxy: true}, "192.0.2.1"},
+		"from this machine":   {Config{}, "127.0.0.1"},
+		"IPv6, this machine":  {Config{}, "::1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nc := visit(t, tt.cfg, tt.addr)
+			if _, err := io.WriteString(nc, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.ReadResponse(bufio.NewReader(nc), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.StatusCode != http.StatusNotFound {
+				t.Error(res.Status)
+			}
+		})
+	}
+}
+
+func TestSilenceAfterTheFirstByte(t *testing.T) {
+	for name, first := range map[string]string{
+		"TLS handshake": "\x16",
+		"HTTP method":   "GET",
+		"HTTP headers":  "GET / HTTP/1.1\r\nHost: local",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nc := visit(t, Config{Insecure: true}, "192.0.2.1")
+				began := time.Now()
+				if _, err := io.WriteString(nc, first); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := io.ReadAll(nc); err != nil && len(got) > 0 {
+					t.Errorf("%s, %v", got, err)
+				}
+				if waited := time.Since(began); waited < 9*time.Second || waited > 11*time.Second {
+					t.Errorf("after %v", waited)
+				}
+			})
+		})
+	}
+}
