@@ -67,8 +67,8 @@ func TestTreesAccountForEveryPageOfAFile(t *testing.T) {
 		CREATE TABLE a (id INTEGER PRIMARY KEY, v TEXT);
 		CREATE INDEX b ON a (v);
 		CREATE TABLE c (x INTEGER, y TEXT, PRIMARY KEY (x, y)) WITHOUT ROWID;
-		WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
-		INSERT INTO a SELECT i, printf('%080d', i * 7919 % 60000) FROM n;
+		WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000)
+		INSERT INTO a SELECT i, printf('%080d', i * 7919 % 8000) FROM n;
 		INSERT INTO c SELECT id % 500, v FROM a`); err != nil {
 		t.Fatal(err)
 	}

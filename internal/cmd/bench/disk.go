@@ -60,6 +60,21 @@ func measureDisk(dir string) (u usage, err error) {
 	return u, nil
 }
 
+// messagesIn counts the messages of a store that no server holds: every chat
+// has its founders' numbers and then nothing but messages.
+func messagesIn(dir string) (n int, err error) {
+	path, err := databaseIn(dir)
+	if err != nil {
+		return 0, err
+	}
+	db, err := sqlite3.OpenFlags("file:"+path, sqlite3.OPEN_READONLY|sqlite3.OPEN_URI)
+	if err != nil {
+		return 0, err
+	}
+	err = each(db, fmt.Sprintf(`SELECT sum(last_seq - %d) FROM chats`, founders), func(s *sqlite3.Stmt) { n = s.ColumnInt(0) })
+	return n, errors.Join(err, db.Close())
+}
+
 // trees counts the pages of B-trees in a database file
 // (https://sqlite.org/fileformat2.html#b_tree_pages), without the overflow
 // pages of rows that are longer than a page.

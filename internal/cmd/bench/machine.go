@@ -29,13 +29,18 @@ func describeMachine() (string, error) {
 	if err := unix.Uname(&uts); err != nil {
 		return "", err
 	}
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "", err
+	}
+	busy, _, _ := strings.Cut(string(load), " ")
 	commit := "no git"
 	if out, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
 		commit = strings.TrimSpace(string(out))
 	}
-	return fmt.Sprintf("%s: %d cores (%s), %.0f GB of memory, %s %s, %s, SQLite %s, Grima at %s.",
+	return fmt.Sprintf("%s: %d cores (%s), %.0f GB of memory, %s %s, %s, SQLite %s, Grima at %s; load average %s at the start.",
 		time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), procLine("/proc/cpuinfo", "model name"), memory(),
-		unix.ByteSliceToString(uts.Sysname[:]), unix.ByteSliceToString(uts.Release[:]), runtime.Version(), version, commit), nil
+		unix.ByteSliceToString(uts.Sysname[:]), unix.ByteSliceToString(uts.Release[:]), runtime.Version(), version, commit, busy), nil
 }
 
 // procLine is the value of the first line that begins with key, or "unknown".

@@ -79,6 +79,11 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	b := &bench{options: o, ctx: ctx, report: &report{}, began: time.Now()}
+	if o.Dir != "" {
+		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+			return err
+		}
+	}
 	if b.tmp, err = os.MkdirTemp(o.Dir, "grima-bench-"); err != nil {
 		return err
 	}

@@ -74,6 +74,8 @@ func percentile(d []time.Duration, p float64) time.Duration {
 // rate prints a number per second.
 func rate(v float64) string {
 	switch {
+	case v >= 999_500:
+		return fmt.Sprintf("%.1f M", v/1e6)
 	case v >= 99_500:
 		return fmt.Sprintf("%.0f k", v/1000)
 	case v >= 1000:
