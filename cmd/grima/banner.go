@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// ownerLinkFile is the name of the file, in the data directory, that holds the
+// owner's link while there is no owner (docs/operations.md#owner-link).
+const ownerLinkFile = "owner-link"
+
+// ownerLink makes the link with which the first account is made, and writes it
+// to a file that only we can read. It is empty, and the file gone, once there
+// are users.
+func ownerLink(ctx context.Context, svc *chat.Service, data, url string) (string, error) {
+	path := filepath.Join(data, ownerLinkFile)
+	code, ok, err := svc.OwnerInvite(ctx)
+	if err != nil {
+		return "", fmt.Errorf("making the owner's link: %w", err)
+	}
+	if !ok {
+		return "", removeOwnerLink(data)
+	}
+	link := joinLink(url, code)
+	// Not in place: a file of that name with another mode would keep it.
+	if err := os.WriteFile(path+".new", []byte(link+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("writing the owner's link: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return "", fmt.Errorf("writing the owner's link: %w", err)
+	}
+	return link, nil
+}
+
+// dropOwnerLink removes the owner's link if somebody has used it.
+func dropOwnerLink(ctx context.Context, svc *chat.Service, data string) error {
+	users, _, err := svc.Users(ctx, chat.Actor{Operator: true}, nil, "", 0, 1)
+	if err != nil {
+		return fmt.Errorf("looking whether the owner's link is of use still: %w", err)
+	}
+	if len(users) == 0 {
+		return nil
+	}
+	return removeOwnerLink(data)
+}
+
+func removeOwnerLink(data string) error {
+	if err := os.Remove(filepath.Join(data, ownerLinkFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the owner's link, which is of no use any more: %w", err)
+	}
+	return nil
+}
+
+// banner tells whoever started the server what it is and what to do now. It is
+// the one place that shows the owner's link; the log never does.
+func banner(w io.Writer, f *serveFlags, at net.Addr, link string) {
+	url := f.publicURL(at)
+	host, port, err := net.SplitHostPort(at.String())
+	if err != nil {
+		host, port = at.String(), ""
+	}
+	b := build()
+	fmt.Fprintf(w, "grima %s · SQLite %s · data in %s\n", b.Version, b.SQLite, f.Data)
+	switch {
+	case f.Dev:
+		fmt.Fprintln(w, "DEV: anybody on this machine may register, and nothing limits rates. Not for anything you care about.")
+	case f.registration() == chat.RegistrationInvite:
+		fmt.Fprintln(w, "registration by invite: grima invite makes one")
+	default:
+		fmt.Fprintf(w, "registration %s\n", f.registration())
+	}
+	if f.Insecure && f.TLSCert == "" {
+		fmt.Fprintln(w, "INSECURE: no TLS, as you said. Passwords cross the net in the clear.")
+	}
+	fmt.Fprintf(w, "\n  nc %s %s\n  curl -s %s/v1/openapi.json\n", host, port, url)
+	if link != "" {
+		fmt.Fprintf(w, "  %s\n    the owner's link: makes the first account, once; also in %s\n", link, filepath.Join(f.Data, ownerLinkFile))
+	}
+	fmt.Fprintf(w, "\ngrima: listening on %s\n", at)
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/grima-chat/grima/internal/api"
+	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/httpapi"
+	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/password"
+	"github.com/grima-chat/grima/internal/server"
+	"github.com/grima-chat/grima/internal/store/sqlite"
+	"github.com/grima-chat/grima/internal/stream"
+)
+
+type serveCmd struct{ serveFlags }
+
+func (*serveCmd) Help() string {
+	return `Signals: TERM and INT stop it cleanly (a second one at once), HUP reads the TLS certificate again. Exit code 0 after a clean stop, 1 when it failed, 2 when it was called wrongly.
+
+    grima serve --dev                      # try it out
+    grima serve                            # this machine only, by invite
+    grima serve --config /etc/grima/grima.conf
+    grima serve --listen :7007 --tls-cert cert.pem --tls-key key.pem
+
+` + configHelp
+}
+
+// Run serves until a signal, ctx, or a failure of the store ends it.
+func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
+	if err := c.check(); err != nil {
+		return err
+	}
+	// Whoever reads our output may go away; that is no reason to stop.
+	signal.Ignore(syscall.SIGPIPE)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	log, err := newLogger(std.err, &c.serveFlags)
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() == 0 {
+		log.Warn("running as root; a user of its own would do (docs/operations.md#systemd)")
+	}
+	if err := prepareData(c.Data); err != nil {
+		return err
+	}
+	store, err := sqlite.Open(ctx, sqlite.Config{Dir: c.Data, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return c.serve(ctx, std, log, store, signals)
+}
+
+// serve is Run with a store.
+func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store *sqlite.Store, signals chan os.Signal) error {
+	srv, svc, err := c.wire(log, store)
+	if err != nil {
+		return err
+	}
+	if err := srv.Listen(); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ctx) }()
+
+	link, err := ownerLink(ctx, svc, c.Data, c.publicURL(srv.Addr()))
+	if err != nil {
+		stop()
+		return errors.Join(err, <-served)
+	}
+	banner(std.err, &c.serveFlags, srv.Addr(), link)
+	log.Info("serving", "address", srv.Addr().String(), "version", build().Version)
+
+	for {
+		select {
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				reload(log, srv)
+				continue
+			}
+			log.Info("stopping", "signal", sig.String())
+			// The next one has its usual effect: it ends us at once.
+			signal.Reset(syscall.SIGTERM, syscall.SIGINT)
+			stop()
+		case err := <-served:
+			log.Info("stopped")
+			if cause := store.Err(); cause != nil {
+				return fmt.Errorf("the store cannot write any more; everything that was acknowledged is on disk. "+
+					"Look at the disk (is %s full, or broken?) and start again: %w", c.Data, err)
+			}
+			return errors.Join(err, dropOwnerLink(context.WithoutCancel(ctx), svc, c.Data))
+		}
+	}
+}
+
+// wire puts the rooms together, each on the ones below it.
+func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, *chat.Service, error) {
+	// The service tells the hub what was committed, and the hub asks the
+	// service who is where.
+	var svc *chat.Service
+	live := hub.New(hub.Config{
+		Encode:       api.AppendEvent,
+		EncodeRead:   api.AppendRead,
+		EncodeTyping: api.AppendTyping,
+		Memberships: func(ctx context.Context, user chat.UserID) ([]chat.Membership, error) {
+			return svc.Memberships(ctx, user)
+		},
+		Log: log,
+	})
+	svc = chat.NewService(chat.Config{
+		Store:        store,
+		Publisher:    live,
+		Passwords:    password.New(password.Params{}),
+		Registration: c.registration(),
+		NoLimits:     c.Dev,
+		Log:          log,
+	})
+	requests := api.New(svc)
+	software := "grima/" + build().Version
+
+	var srv *server.Server
+	srv, err := server.New(server.Config{
+		Listen:      c.Listen,
+		Control:     filepath.Join(c.Data, controlSocket),
+		CertFile:    c.TLSCert,
+		KeyFile:     c.TLSKey,
+		BehindProxy: c.BehindProxy,
+		Insecure:    c.Insecure,
+		Lines:       stream.New(stream.Config{API: requests, Service: svc, Hub: live, Software: software, Log: log}),
+		HTTP: httpapi.New(httpapi.Config{
+			API: requests, Service: svc, Software: software, TrustProxy: c.BehindProxy, Log: log,
+			Ready: func() error { return srv.Ready() },
+		}),
+		Failed:      store.Failed(),
+		Err:         store.Err,
+		NoLimits:    c.Dev,
+		StopTimeout: c.ShutdownTimeout,
+		Log:         log,
+	})
+	return srv, svc, err
+}
+
+// reload reads the certificate again; the old one stays if that fails.
+func reload(log *slog.Logger, srv *server.Server) {
+	if err := srv.ReloadCertificate(); err != nil {
+		log.Error("reading the certificate again failed; the old one stays", "error", err)
+		return
+	}
+	log.Info("read the certificate again")
+}
+
+// newLogger makes the log that flags ask for.
+func newLogger(w io.Writer, f *serveFlags) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.LogLevel)); err != nil {
+		return nil, usagef("--log-level: %w", err)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, options)), nil
+}

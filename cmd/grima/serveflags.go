@@ -1,0 +1,104 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// defaultListen is the one port, for this machine only.
+const defaultListen = "127.0.0.1:7007"
+
+// serveFlags is everything that can be set of a server.
+type serveFlags struct {
+	dataFlags
+
+	Listen          string        `help:"Address of the one port." default:"127.0.0.1:7007" placeholder:"HOST:PORT" env:"GRIMA_LISTEN"`
+	URL             string        `help:"Where people reach the server, for links. Default: what --listen says." placeholder:"URL" env:"GRIMA_URL"`
+	TLSCert         string        `name:"tls-cert" help:"Certificate chain in PEM; read again on SIGHUP." placeholder:"FILE" env:"GRIMA_TLS_CERT"`
+	TLSKey          string        `name:"tls-key" help:"Its private key in PEM." placeholder:"FILE" env:"GRIMA_TLS_KEY"`
+	BehindProxy     bool          `help:"Something in front ends TLS and only it can reach this address." env:"GRIMA_BEHIND_PROXY"`
+	Insecure        bool          `help:"Serve a public address without TLS: passwords and messages cross the net in the clear." env:"GRIMA_INSECURE"`
+	Registration    string        `help:"Who may make an account: whoever has an invite, anybody (open), or nobody (closed)." enum:"invite,open,closed" default:"invite" env:"GRIMA_REGISTRATION"`
+	Dev             bool          `help:"For trying things out on this machine: anybody may register, and nothing limits rates." env:"GRIMA_DEV"`
+	LogLevel        string        `help:"Least severe entries to log: ${enum}." enum:"debug,info,warn,error" default:"info" env:"GRIMA_LOG_LEVEL"`
+	LogFormat       string        `help:"Form of log entries: ${enum}." enum:"text,json" default:"text" env:"GRIMA_LOG_FORMAT"`
+	ShutdownTimeout time.Duration `help:"How long a stop waits for answers under way." default:"10s" placeholder:"TIME" env:"GRIMA_SHUTDOWN_TIMEOUT"`
+}
+
+// check finds what is wrong with the flags together, before anything starts.
+func (f *serveFlags) check() error {
+	if f.Data == "" {
+		return prepareData("")
+	}
+	local, err := isLoopback(f.Listen)
+	if err != nil {
+		return err
+	}
+	if (f.TLSCert == "") != (f.TLSKey == "") {
+		return usagef("--tls-cert and --tls-key go together: give both or neither")
+	}
+	if f.ShutdownTimeout <= 0 {
+		return usagef("--shutdown-timeout must be more than nothing, not %v", f.ShutdownTimeout)
+	}
+	if f.Dev && !local {
+		return usagef("--dev lets anybody in, so it serves this machine only: leave out --listen %s, or leave out --dev", f.Listen)
+	}
+	if !local && f.TLSCert == "" && !f.BehindProxy && !f.Insecure {
+		return usagef(`%s can be reached from other machines, and there is no TLS: passwords would cross the net in the clear. One of:
+  --tls-cert FILE --tls-key FILE   serve TLS
+  --behind-proxy                   a proxy in front ends TLS, and only it reaches this address
+  --insecure                       in the clear all the same, as inside a private network
+  --listen 127.0.0.1:7007          this machine only`, f.Listen)
+	}
+	if f.TLSCert != "" {
+		if _, err := tls.LoadX509KeyPair(f.TLSCert, f.TLSKey); err != nil {
+			return fmt.Errorf("loading the certificate --tls-cert %s and its key --tls-key %s: %w", f.TLSCert, f.TLSKey, err)
+		}
+	}
+	return nil
+}
+
+// isLoopback reports whether only this machine reaches address.
+func isLoopback(address string) (bool, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false, usagef("--listen %s: %w; it looks like 127.0.0.1:7007 or :7007", address, err)
+	}
+	if host == "localhost" {
+		return true, nil
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback(), nil
+}
+
+// registration is who may make an account.
+func (f *serveFlags) registration() chat.Registration {
+	if f.Dev {
+		return chat.RegistrationOpen
+	}
+	return chat.Registration(f.Registration)
+}
+
+// publicURL is where people reach a server that listens on address.
+func (f *serveFlags) publicURL(address net.Addr) string {
+	if f.URL != "" {
+		return f.URL
+	}
+	scheme := "http"
+	if f.TLSCert != "" {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(address.String())
+	if err != nil {
+		return scheme + "://" + address.String()
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, port))
+}
