@@ -87,7 +87,9 @@ const UnreadCap = 1000
 func (p *place) state(r Reader, messages int) (ChatState, error) {
 	st := ChatState{Chat: p.chat, Participant: p.me}
 	var err error
-	if seen := max(p.me.ReadSeq, p.floor()-1); seen < p.chat.LastSeq {
+	// Nobody's read mark is below where they joined, save a founder's, who has
+	// missed nothing: what they may not read is not counted.
+	if seen := p.me.ReadSeq; seen < p.chat.LastSeq {
 		if st.Unread, err = r.CountUnread(p.chat.ID, p.me.User, seen, UnreadCap); err != nil {
 			return ChatState{}, err
 		}
