@@ -136,6 +136,7 @@ func (x *call) decode(op *Operation) (any, *protocol.Error) {
 	ignored, err := protocol.DecodeParams(x.req.Params, params)
 	if len(ignored) > 0 {
 		x.ignored = slices.Concat(x.ignored, ignored)
+		x.ignored = x.ignored[:min(len(x.ignored), protocol.MaxIgnored)]
 	}
 	switch {
 	case err != nil:
