@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/store/storetest"
 )
 
 // Random people do random things, well and badly. What must hold whatever they
@@ -15,12 +17,15 @@ import (
 // holes, and applying them gives the rows that are stored; a client that syncs
 // now and then, a page at a time, ends with what a full read gives; and the log
 // is sound (see world's end).
+//
+// The store runs some updates twice and fails others; then nothing of them is
+// there.
 func TestRandomPeople(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { randomPeople(t, rt) })
 }
 
 func randomPeople(t *testing.T, rt *rapid.T) {
-	w := newWorld(t)
+	w, store := newFaultyWorld(t)
 	w.t, w.news.t = rapidTB{t, rt}, rapidTB{t, rt}
 	people := w.people("ana", "bob", "cem")
 	clients := make([]*client, len(people))
@@ -28,8 +33,6 @@ func randomPeople(t *testing.T, rt *rapid.T) {
 		p.w = w
 		clients[i] = &client{p: p, chats: map[chat.ChatID]*replica{}}
 	}
-	var events []chat.Event
-
 	who := func() *person { return rapid.SampledFrom(people).Draw(rt, "who") }
 	whom := func() chat.UserID { return rapid.SampledFrom(people).Draw(rt, "whom").User }
 	some := func() []chat.UserID { return rapid.SliceOfN(rapid.SampledFrom(ids(people...)), 0, 3).Draw(rt, "some") }
@@ -46,7 +49,7 @@ func randomPeople(t *testing.T, rt *rapid.T) {
 	theirs := func(err error) {
 		switch chat.CodeOf(err) {
 		case chat.CodeInternal, chat.CodeUnavailable, chat.CodeTimeout:
-			if err != nil {
+			if err != nil && !errors.Is(err, storetest.ErrFault) {
 				rt.Fatalf("not a user's error: %v", err)
 			}
 		}
@@ -93,6 +96,10 @@ func randomPeople(t *testing.T, rt *rapid.T) {
 		},
 		"erase": func(*rapid.T) { _, err := who().erase(which(), seq()); theirs(err) },
 		"read":  func(*rapid.T) { _, err := w.SetRead(ctx, who().Actor, which(), seq()); theirs(err) },
+		"fault": func(rt *rapid.T) {
+			const fine, twice, not = storetest.NoFault, storetest.RunTwice, storetest.NotWritten
+			store.Always(rapid.SampledFrom([]storetest.Fault{fine, fine, twice, twice, not}).Draw(rt, "fault"))
+		},
 		"sync": func(rt *rapid.T) {
 			c := rapid.SampledFrom(clients).Draw(rt, "client")
 			c.syncPage(rapid.IntRange(1, 2).Draw(rt, "limit"))
@@ -105,7 +112,8 @@ func randomPeople(t *testing.T, rt *rapid.T) {
 		},
 	})
 
-	events = w.events()
+	store.Always(storetest.NoFault)
+	events := w.events()
 	for _, c := range clients {
 		for c.syncPage(2) {
 		}
