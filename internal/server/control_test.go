@@ -2,7 +2,6 @@ package server
 
 import (
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,7 +75,7 @@ func TestControlSocketDoesNotRemoveWhatIsNoSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	if ln, err := listenControl(path); err == nil {
-		t.Errorf("listens at %s", ln.(net.Listener).Addr())
+		t.Errorf("listens at %s", ln.Addr())
 	}
 	if b, err := os.ReadFile(path); string(b) != "precious" {
 		t.Errorf("the file is %q, %v", b, err)

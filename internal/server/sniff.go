@@ -49,6 +49,9 @@ func (p *peeked) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// NetConn is the connection below.
+func (p *peeked) NetConn() net.Conn { return p.Conn }
+
 // CloseWrite closes the sending half, if there are halves.
 func (p *peeked) CloseWrite() error {
 	if half, ok := p.Conn.(interface{ CloseWrite() error }); ok {

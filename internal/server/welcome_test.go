@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -41,7 +42,7 @@ func visit(t *testing.T, cfg Config, addr string) net.Conn {
 	serving.Go(func() { _ = s.http.serve() })
 	t.Cleanup(func() {
 		_ = there.Close()
-		if err := s.http.shutdown(t.Context()); err != nil {
+		if err := s.http.shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 		serving.Wait()

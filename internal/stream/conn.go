@@ -251,6 +251,9 @@ func (c *conn) close() {
 	c.mu.Unlock()
 	c.cancel()
 	c.out.abort()
+	if failed != nil {
+		cut(c.nc)
+	}
 	err := c.nc.Close()
 	c.out.waitWritten()
 	if c.place != nil {
@@ -305,7 +308,20 @@ func (c *conn) ending() *protocol.Goodbye {
 func (c *conn) kill() {
 	c.out.abort()
 	c.cancel()
-	_ = c.nc.Close() // its goroutine closes it again and reports
+	cut(c.nc)
+}
+
+// cut closes what is below TLS. Closing TLS itself would first say so, and wait
+// for a client that may not be reading.
+func cut(nc net.Conn) {
+	for {
+		above, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		nc = above.NetConn()
+	}
+	_ = nc.Close() // whose goroutine closes it again and reports
 }
 
 // writeFailed is the outbox's news that nothing can be written any more.

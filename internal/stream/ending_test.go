@@ -74,7 +74,7 @@ func TestSlowReaderIsSentAway(t *testing.T) {
 	bob := srv.User("bob").Connect()
 	port := ana.Group("Port", bob, cem)
 
-	const n = 600
+	const n = 400
 	var readers sync.WaitGroup
 	readers.Go(func() {
 		for i := range n {
@@ -133,7 +133,7 @@ func TestUnreadAnswersHoldUpRequests(t *testing.T) {
 // not can be sent again under its key.
 func TestStopUnderLoad(t *testing.T) {
 	srv := testserver.Start(t)
-	const people, each = 5, 2000
+	const people, each = 5, 1000
 	ana := srv.User("ana").Connect()
 	port := ana.Group("Port")
 	type sender struct {

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"strings"
@@ -29,8 +30,13 @@ type clockwork struct {
 }
 
 func inBubble(t *testing.T, test func(clockwork), set ...func(*stream.Config)) {
+	onStore(t, func(s chat.Store) chat.Store { return s }, test, set...)
+}
+
+// onStore is inBubble with the store wrapped.
+func onStore(t *testing.T, wrap func(chat.Store) chat.Store, test func(clockwork), set ...func(*stream.Config)) {
 	synctest.Test(t, func(t *testing.T) {
-		store := storetest.NewMemory()
+		store := wrap(storetest.NewMemory())
 		var svc *chat.Service
 		h := hub.New(hub.Config{
 			Encode: api.AppendEvent, EncodeRead: api.AppendRead, EncodeTyping: api.AppendTyping,
@@ -183,6 +189,43 @@ func TestWriteWithoutProgress(t *testing.T) {
 	})
 }
 
+// meddled is a store that lets something happen after its next View.
+type meddled struct {
+	chat.Store
+
+	next func()
+}
+
+func (m *meddled) View(ctx context.Context, fn func(chat.Reader) error) error {
+	err := m.Store.View(ctx, fn)
+	if next := m.next; next != nil {
+		m.next = nil
+		next()
+	}
+	return err
+}
+
+// A session that is revoked after its token was looked up, and before its
+// connection could be told, does not come alive.
+func TestRevokedWhileItLogsIn(t *testing.T) {
+	store := &meddled{}
+	onStore(t, func(s chat.Store) chat.Store {
+		store.Store = s
+		return store
+	}, func(w clockwork) {
+		l := w.login()
+		c := w.dial()
+		store.next = func() {
+			if err := w.svc.EndSession(w.Context(), chat.Actor{User: l.User.ID, Session: l.Session.ID}); err != nil {
+				w.Error(err)
+			}
+		}
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: l.Token}),
+			testserver.Request("2", "users.me", protocol.Empty{}))
+		c.Want(`{"id":1,"error":{"code":"*"}}`, `{"id":2,"error":{"code":"unauthenticated"}}`)
+	})
+}
+
 func TestRevokedWhileItDoesNotRead(t *testing.T) {
 	inBubble(t, func(w clockwork) {
 		l := w.login()
@@ -257,6 +300,29 @@ func TestShutdownWaitsForNobodyLongerThanItMay(t *testing.T) {
 		if err := far.Close(); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// The same through TLS, whose closing would rather have a word with the client.
+func TestShutdownDoesNotWaitForTLSEither(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		near, far := net.Pipe()
+		go w.Serve(tls.Server(near, testserver.ServerTLS()), stream.Peer{})
+		client := tls.Client(far, testserver.TLSConfig())
+		if err := client.HandshakeContext(w.Context()); err != nil {
+			w.Fatal(err)
+		}
+		synctest.Wait() // it is writing Hello, which nobody reads
+		ctx, cancel := context.WithTimeout(w.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := w.Shutdown(ctx, protocol.GoodbyeShutdown, "restarting"); err == nil {
+			w.Error("a clean end")
+		}
+		if waited := time.Since(began); waited != 3*time.Second {
+			w.Errorf("after %v", waited)
+		}
+		_ = client.Close()
 	})
 }
 

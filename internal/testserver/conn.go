@@ -295,7 +295,11 @@ func Request(id, op string, params any) string {
 	}
 	raw, err := json.Marshal(params)
 	must(err)
-	line, err := protocol.AppendFrame(nil, &protocol.Request{Type: kind, ID: protocol.ID(id), Op: op, Params: raw})
+	req := protocol.Request{Type: kind, Op: op, Params: raw}
+	if id != "" {
+		req.ID = protocol.ID(id)
+	}
+	line, err := protocol.AppendFrame(nil, &req)
 	must(err)
 	return string(bytes.TrimSuffix(line, []byte("\n")))
 }

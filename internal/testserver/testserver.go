@@ -236,6 +236,13 @@ func TLSConfig() *tls.Config {
 	return &tls.Config{RootCAs: selfMade().pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}
 }
 
+// ServerTLS is what a server serves that TLSConfig trusts.
+func ServerTLS() *tls.Config {
+	pair, err := tls.X509KeyPair(selfMade().cert, selfMade().key)
+	must(err)
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+}
+
 // failing is a log that fails the test when something goes wrong in the
 // server that no client would see.
 type failing struct {
@@ -271,7 +278,7 @@ var selfMade = sync.OnceValue(func() identity {
 	must(err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
-		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore:    time.Unix(0, 0), NotAfter: time.Unix(1<<33, 0), // also where a test's clock begins in 2000
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
