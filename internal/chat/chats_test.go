@@ -133,8 +133,13 @@ func TestPrivateChat(t *testing.T) {
 
 	for code, bad := range map[chat.Code][]chat.NewChat{
 		chat.CodeInvalidRequest: {
-			{}, {Peer: ana.User}, {Peer: bob.User, Title: "x"}, {Peer: bob.User, Topic: "x"}, {Peer: bob.User, Users: ids(cem)},
-			{Peer: bob.User, History: chat.HistoryAll}, {Peer: bob.User, ClientChatID: "x"},
+			{},
+			{Peer: ana.User},
+			{Peer: bob.User, Title: "x"},
+			{Peer: bob.User, Topic: "x"},
+			{Peer: bob.User, Users: ids(cem)},
+			{Peer: bob.User, History: chat.HistoryAll},
+			{Peer: bob.User, ClientChatID: "x"},
 		},
 		chat.CodeNotFound: {{Peer: 99}, {Peer: -1}},
 	} {

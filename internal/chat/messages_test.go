@@ -326,8 +326,11 @@ func TestPages(t *testing.T) {
 		}
 	}
 	for _, bad := range []chat.Anchor{
-		{Before: ptr(int64(-1))}, {After: ptr(int64(-1))}, {Around: ptr(int64(-1))},
-		{Before: ptr(int64(1)), After: ptr(int64(1))}, {After: ptr(int64(1)), Around: ptr(int64(1))},
+		{Before: ptr(int64(-1))},
+		{After: ptr(int64(-1))},
+		{Around: ptr(int64(-1))},
+		{Before: ptr(int64(1)), After: ptr(int64(1))},
+		{After: ptr(int64(1)), Around: ptr(int64(1))},
 	} {
 		_, err := w.Messages(ctx, ana.Actor, id, bad, 0)
 		refused(t, err, chat.CodeInvalidRequest)

@@ -77,8 +77,15 @@ func TestLoginFailuresAreAlike(t *testing.T) {
 	ok(t, err)
 	var first error
 	for _, try := range [][2]string{
-		{"ana", "wrong password"}, {"ana", ""}, {"absent", secret("absent")}, {"dis", secret("dis")}, {"dis", "wrong password"},
-		{"not a name", "whatever it is"}, {"", ""}, {"admin", "whatever it is"}, {strings.Repeat("a", 1000), "x"},
+		{"ana", "wrong password"},
+		{"ana", ""},
+		{"absent", secret("absent")},
+		{"dis", secret("dis")},
+		{"dis", "wrong password"},
+		{"not a name", "whatever it is"},
+		{"", ""},
+		{"admin", "whatever it is"},
+		{strings.Repeat("a", 1000), "x"},
 	} {
 		s.verified = nil
 		_, err := w.LoginPassword(ctx, home, try[0], try[1], "", "")

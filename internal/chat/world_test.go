@@ -2,6 +2,7 @@ package chat_test
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -49,7 +50,7 @@ func newWorld(t testing.TB, opts ...option) *world {
 	w := &world{t: t, news: &news{t: t, last: map[chat.ChatID]int64{}}, clock: &clock{now: time.Date(2026, 9, 20, 10, 0, 0, 0, time.UTC)}}
 	cfg := chat.Config{
 		Store: storetest.NewMemory(storetest.WithNow(w.clock.Now)), Publisher: w.news,
-		Passwords: password.New(cheap), NoLimits: true, Now: w.clock.Now,
+		Passwords: password.New(cheap), NoLimits: true, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
 	}
 	for _, o := range opts {
 		o(&cfg)

@@ -84,11 +84,26 @@ func TestBadHashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, edit := range [][2]string{
-		{"$argon2id$", "$argon2i$"}, {"$argon2id$", "argon2id$"}, {"v=19", "v=16"}, {"v=19", "v=019"},
-		{"m=64", "m=0"}, {"m=64", "m=1048577"}, {"m=64", "m=99999999999"}, {"m=64", "m=064"}, {"m=64", "m=-1"}, {"m=64", "x=64"},
-		{"t=1", "t=0"}, {"t=1", "t=65"}, {"p=1", "p=0"}, {"p=1", "p=17"}, {"p=1", "p=1,q=1"}, {",p=1", ""},
-		{good[strings.LastIndex(good, "$"):], "$"}, {good[strings.LastIndex(good, "$"):], "$AAAA"},
-		{good[strings.LastIndex(good, "$"):], "$" + strings.Repeat("A", 200)}, {good[strings.LastIndex(good, "$"):], ""},
+		{"$argon2id$", "$argon2i$"},
+		{"$argon2id$", "argon2id$"},
+		{"v=19", "v=16"},
+		{"v=19", "v=019"},
+		{"m=64", "m=0"},
+		{"m=64", "m=1048577"},
+		{"m=64", "m=99999999999"},
+		{"m=64", "m=064"},
+		{"m=64", "m=-1"},
+		{"m=64", "x=64"},
+		{"t=1", "t=0"},
+		{"t=1", "t=65"},
+		{"p=1", "p=0"},
+		{"p=1", "p=17"},
+		{"p=1", "p=1,q=1"},
+		{",p=1", ""},
+		{good[strings.LastIndex(good, "$"):], "$"},
+		{good[strings.LastIndex(good, "$"):], "$AAAA"},
+		{good[strings.LastIndex(good, "$"):], "$" + strings.Repeat("A", 200)},
+		{good[strings.LastIndex(good, "$"):], ""},
 	} {
 		bad := strings.Replace(good, edit[0], edit[1], 1)
 		if bad == good {
