@@ -161,9 +161,9 @@ func (c *conn) do(req protocol.Request) (answer protocol.Response) {
 				Error: protocol.NewError(protocol.CodeConflict, "this connection is logged in already; open another one"),
 			}
 		}
-		// What is delivered from the login on follows its answer.
-		c.out.hold()
 	}
+	// What it causes, and what is delivered from a login on, follows its answer.
+	c.out.hold()
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.RequestTimeout)
 	defer cancel()
 	c.cfg.API.Do(ctx, c.caller, req, func(r protocol.Response) { answer = r })

@@ -188,6 +188,28 @@ func between(s, before, after string) string {
 	return s
 }
 
+func TestAnswerComesBeforeWhatItCaused(t *testing.T) {
+	srv := testserver.Start(t)
+	ana, bob := srv.User("ana").Connect(), srv.User("bob")
+	for i := range 50 {
+		port := fmt.Sprintf("c_%d", i+1)
+		ana.Line(
+			testserver.Request("1", "chats.create", protocol.ChatsCreateParams{Kind: "group", Title: "Port"}),
+			testserver.Request("2", "participants.add", protocol.ParticipantsAddParams{ChatID: port, UserIDs: []string{bob.ID}}),
+			testserver.Request("3", "message.send", protocol.MessageSendParams{ChatID: port, Content: "hi"}),
+		)
+		seen := map[string]bool{}
+		for range 6 {
+			line := ana.Next()
+			seen[between(line, `"op":"`, `"`)] = true
+			cause := map[string]string{"chat.created": "chats.create", "participant.added": "participants.add", "message.created": "message.send"}
+			if event := between(line, `"event":"`, `"`); event != "" && !seen[cause[event]] {
+				t.Fatalf("%s came before the answer to %s", event, cause[event])
+			}
+		}
+	}
+}
+
 func TestHoweverTheBytesAreCut(t *testing.T) {
 	srv := testserver.Start(t)
 	ana := srv.User("ana")
