@@ -10,8 +10,9 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// pushTimeout bounds how long the writer waits for old readers when the WAL has
-// reached its bound.
+// pushTimeout is how long the writer waits for old readers when the WAL has
+// reached its bound; at most five times that the further the WAL is above it.
+// Views are short. One that is not makes the WAL grow rather than stop writing.
 const pushTimeout = 50 * time.Millisecond
 
 // wal keeps the write-ahead log bounded. A goroutine with a connection of its
@@ -93,7 +94,8 @@ func (w *writer) checkpoint() {
 	}
 	w.wal.mu.Lock()
 	defer w.wal.mu.Unlock()
-	if err := w.c.db.BusyTimeout(pushTimeout); err != nil {
+	over := min(w.pages/w.wal.bound, 5)
+	if err := w.c.db.BusyTimeout(time.Duration(over) * pushTimeout); err != nil {
 		w.log.Warn("cannot bound the wait for readers", "error", err)
 	}
 	w.wal.run(w.c, sqlite3.CHECKPOINT_RESTART)
@@ -101,6 +103,6 @@ func (w *writer) checkpoint() {
 		w.log.Warn("cannot restore the busy timeout", "error", err)
 	}
 	// If a reader kept the log from starting afresh, not every batch need try
-	// again.
-	w.pushAt = w.pages + w.wal.bound/8
+	// again, and the less so the longer it does.
+	w.pushAt = w.pages * 5 / 4
 }

@@ -1,9 +1,11 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -308,45 +310,83 @@ func TestGroupCommitSharesSyncs(t *testing.T) {
 	}
 }
 
-func TestLogStaysBoundedUnderLoad(t *testing.T) {
-	dir := t.TempDir()
+// logSize is the length of the write-ahead log.
+func logSize(t *testing.T, dir string) int64 {
+	t.Helper()
+	info, err := os.Stat(filepath.Join(dir, dbName+"-wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+func TestLogStaysBounded(t *testing.T) {
 	const bound = 64 * pageSize
+	dir := t.TempDir()
 	s := open(t, dir, func(c *Config) { c.WALBound = bound })
 	mustUpdate(t, s, func(tx chat.Tx) error {
 		_, err := newChat(tx, 1)
 		return err
 	})
-	// A reader that never stops looking, each time at a new snapshot.
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			view(t, s, func(r chat.Reader) error {
-				_, err := r.Messages(1, 0, 1<<60, 20, true)
+	sent := 0
+	write := func(n int) (largest int64) {
+		for range n {
+			sent++
+			mustUpdate(t, s, func(tx chat.Tx) error {
+				_, err := send(tx, 1, 1, fmt.Sprint(sent), body)
 				return err
 			})
+			largest = max(largest, logSize(t, dir))
 		}
-	}()
-	var largest int64
-	for i := range 1500 {
-		mustUpdate(t, s, func(tx chat.Tx) error {
-			_, err := send(tx, 1, 1, fmt.Sprint(i), body)
-			return err
-		})
-		info, err := os.Stat(dir + "/" + dbName + "-wal")
-		if err != nil {
-			t.Fatal(err)
-		}
-		largest = max(largest, info.Size())
+		return largest
 	}
+	if largest := write(300); largest > 2*bound {
+		t.Errorf("with nobody reading the log grew to %d bytes; its bound is %d", largest, bound)
+	}
+
+	// A view keeps its snapshot, and with it the log, only until it ends.
+	view(t, s, func(r chat.Reader) error {
+		before, err := r.LastStamp()
+		if err != nil {
+			return err
+		}
+		if largest := write(60); largest <= bound {
+			t.Errorf("beside an old view the log has only %d bytes", largest)
+		}
+		if after, err := r.LastStamp(); err != nil || after != before {
+			t.Errorf("the view went from %d to %d, %v", before, after, err)
+		}
+		return nil
+	})
+	write(60)
+	if size := logSize(t, dir); size > 2*bound {
+		t.Errorf("after the old view the log still has %d bytes; its bound is %d", size, bound)
+	}
+
+	// Readers that never stop looking, each time at a new snapshot.
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := s.View(context.Background(), func(r chat.Reader) error {
+					_, err := r.Messages(1, 0, 1<<60, 20, true)
+					return err
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	largest := write(500)
 	close(stop)
-	<-stopped
-	if largest > 3*bound {
-		t.Errorf("the log grew to %d bytes; its bound is %d", largest, bound)
+	readers.Wait()
+	if largest > 8*bound {
+		t.Errorf("beside busy readers the log grew to %d bytes; its bound is %d", largest, bound)
 	}
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -284,7 +285,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 func TestOpenGivesUpWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if s, err := Open(ctx, Config{Dir: t.TempDir()}); err == nil {
+	if s, err := Open(ctx, Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)}); err == nil {
 		s.Close()
 		t.Error("Open succeeds with a context that is over")
 	}
