@@ -87,6 +87,9 @@ func changeMessage(id chat.ChatID, seq int64, set func(*chat.Message)) write {
 		if err != nil {
 			return err
 		}
+		if !m.DeletedAt.IsZero() { // that is the end of it
+			return chat.ErrNotFound
+		}
 		set(&m)
 		m.UpdatedSeq = c.LastSeq
 		return tx.PutMessage(m)

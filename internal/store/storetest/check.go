@@ -91,6 +91,9 @@ func chatsOfAll(r chat.Reader) ([]chat.ChatID, error) {
 			slices.Sort(ids)
 			return ids, err
 		}
+		if users[0].ID <= after {
+			return nil, fmt.Errorf("user %d is listed after %d", users[0].ID, after)
+		}
 		for _, u := range users {
 			pos := chat.SyncPos{}
 			for {
@@ -99,6 +102,9 @@ func chatsOfAll(r chat.Reader) ([]chat.ChatID, error) {
 					return nil, err
 				}
 				for _, c := range changed {
+					if compareChanged(c, pos.After, pos.AfterChat) <= 0 {
+						return nil, fmt.Errorf("for user %d chat %d at %d is listed after %+v", u.ID, c.Chat.ID, c.Stamp, pos)
+					}
 					found[c.Chat.ID] = true
 					pos = chat.SyncPos{After: c.Stamp, AfterChat: c.Chat.ID}
 				}
@@ -355,6 +361,9 @@ func (l *log) checkPeople(r chat.Reader) error {
 		}
 		if len(list) == 0 {
 			break
+		}
+		if list[0].User <= after {
+			return fmt.Errorf("participant %d is listed after %d", list[0].User, after)
 		}
 		listed = append(listed, list...)
 		after = list[len(list)-1].User

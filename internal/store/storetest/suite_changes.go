@@ -84,9 +84,16 @@ var changeClauses = []clause{
 			want      int64
 			mentioned int64
 		}{
-			{0, 0, 10, 2, 0}, {1, 0, 10, 2, 0}, {2, 0, 10, 2, 0},
-			{0, 4, 10, 2, 0}, {0, 5, 10, 1, 0}, {0, 7, 10, 0, 0}, {0, 100, 10, 0, 0},
-			{1, 4, 10, 1, 0}, {1, 3, 10, 2, 0}, {1, 3, 1, 1, 0},
+			{0, 0, 10, 2, 0},
+			{1, 0, 10, 2, 0},
+			{2, 0, 10, 2, 0},
+			{0, 4, 10, 2, 0},
+			{0, 5, 10, 1, 0},
+			{0, 7, 10, 0, 0},
+			{0, 100, 10, 0, 0},
+			{1, 4, 10, 1, 0},
+			{1, 3, 10, 2, 0},
+			{1, 3, 1, 1, 0},
 		} {
 			b.view(func(r chat.Reader) error {
 				b.same(fmt.Sprintf("unread of %d after %d, at most %d", c.user, c.seq, c.most), c.want, must(r.CountUnread(id, users[c.user], c.seq, c.most)))

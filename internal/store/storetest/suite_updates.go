@@ -19,10 +19,9 @@ var updateClauses = []clause{
 			if err := putAll(x)(tx); err != nil {
 				return err
 			}
-			if err := wrongRows(x, tx); err != nil {
-				return err
-			}
-			// The same again by other names.
+			return wrongRows(x, tx)
+		})
+		b.do(func(tx chat.Tx) error { // the same again by other names
 			y := sampleRows(1, "bob")
 			y.chat.Pair = [2]chat.UserID{7, 8}
 			if err := putAll(y)(tx); err != nil {
