@@ -12,8 +12,9 @@ import (
 
 var rowClauses = []clause{
 	{"A new store is empty, named and sound", func(b *box) {
-		if b.store.Epoch() == "" || b.store.Epoch() != b.store.Epoch() {
-			b.Errorf("the epoch is %q, then %q", b.store.Epoch(), b.store.Epoch())
+		epoch := b.store.Epoch()
+		if again := b.store.Epoch(); epoch == "" || again != epoch {
+			b.Errorf("the epoch is %q, then %q", epoch, again)
 		}
 		select {
 		case <-b.store.Failed():
