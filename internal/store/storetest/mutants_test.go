@@ -164,7 +164,7 @@ var mutants = map[string]struct {
 		return mutant{Memory: m, update: func(m *Memory, op chat.Op, done func(error)) {
 			m.queue.mu.Lock()
 			n++
-			if i := len(m.queue.items); n%50 == 0 && i > 0 && !m.queue.closed {
+			if i := len(m.queue.items); n%3 == 0 && i > 0 && !m.queue.closed {
 				m.queue.items = slices.Insert(m.queue.items, i-1, update{op: op, done: done})
 				m.queue.mu.Unlock()
 				return
@@ -213,7 +213,7 @@ var mutants = map[string]struct {
 		op.Run = func(tx chat.Tx) error { return errors.Join(run(tx), run(tx)) }
 		m.Update(op, done)
 	})},
-	"Close leaves updates behind": {"Close waits", func(m *Memory) chat.Store { return hasty{mutant{Memory: m}} }},
+	"Close leaves updates behind": {"Close waits", func(m *Memory) chat.Store { return &hasty{Memory: m} }},
 	"updates after Close succeed": {"An update after Close", updates(func(m *Memory, op chat.Op, done func(error)) {
 		m.Update(op, func(err error) {
 			if chat.CodeOf(err) == chat.CodeUnavailable {
@@ -268,14 +268,24 @@ var mutants = map[string]struct {
 	"prefixes are patterns":                 {"Users come by", reads(func(r *reader) patterns { return patterns{r} })},
 }
 
-type hasty struct{ mutant }
+// hasty holds each update back until the next one comes, and forgets it when
+// none does before Close. The first few it lets through.
+type hasty struct {
+	*Memory
+	n    int
+	held func()
+}
 
-// Close ends the store with what is queued, as a process that just exits.
-func (h hasty) Close() error {
-	h.queue.mu.Lock()
-	h.queue.items = nil
-	h.queue.mu.Unlock()
-	return h.Memory.Close()
+func (h *hasty) Update(op chat.Op, done func(error)) {
+	h.n++
+	if h.n < 20 {
+		h.Memory.Update(op, done)
+		return
+	}
+	if h.held != nil {
+		h.held()
+	}
+	h.held = func() { h.Memory.Update(op, done) }
 }
 
 type noUsernames struct{ *tx }
