@@ -6,10 +6,8 @@
 -- a constraint that fails there would have to be blamed on one of them; the
 -- rules in internal/chat keep the references, and Check looks for broken ones.
 --
--- Files and reactions, when they come, need nothing of the tables below but a
--- place beside them: attachments (attachment_id, chat_id, seq, ...) and
--- reactions (chat_id, seq, user_id, emoji). Either is a change of the message it
--- belongs to, which takes the chat's next number as the message's updated_seq.
+-- Search, when it comes, is an index over messages, and presence is never
+-- stored; files need a table beside these (attachment_id, chat_id, seq, ...).
 
 PRAGMA application_id = 0x47726d61; -- "Grma"
 
@@ -136,6 +134,18 @@ CREATE TABLE mentions (
   chat_id INTEGER NOT NULL,
   seq     INTEGER NOT NULL,
   PRIMARY KEY (user_id, chat_id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Who reacted to a message with what. Adding or removing one is a change of the
+-- message it belongs to, which takes the chat's next number as its updated_seq.
+-- Empty so far: the operations come later (docs/protocol.md#later).
+CREATE TABLE reactions (
+  chat_id    INTEGER NOT NULL,
+  seq        INTEGER NOT NULL,
+  user_id    INTEGER NOT NULL,
+  emoji      TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (chat_id, seq, user_id, emoji)
 ) STRICT, WITHOUT ROWID;
 
 -- What every client_msg_id was used for; kept for ever. An id that is a UUID in

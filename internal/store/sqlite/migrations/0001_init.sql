@@ -119,6 +119,15 @@ CREATE TABLE mentions (
   PRIMARY KEY (user_id, chat_id, seq)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE reactions (
+  chat_id    INTEGER NOT NULL,
+  seq        INTEGER NOT NULL,
+  user_id    INTEGER NOT NULL,
+  emoji      TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (chat_id, seq, user_id, emoji)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE sent (
   sender_id     INTEGER NOT NULL,
   client_msg_id ANY NOT NULL,
