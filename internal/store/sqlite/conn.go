@@ -49,7 +49,9 @@ func openNamed(cfg Config, file string, role connRole) (*conn, error) {
 	}
 	path := filepath.Join(cfg.Dir, file)
 	query := url.Values{"mode": {mode}, "modeof": {path}} // the WAL gets the database's mode
-	if cfg.vfs != "" {
+	if role == writing {
+		query.Set("vfs", joinWrites(cfg.vfs))
+	} else if cfg.vfs != "" {
 		query.Set("vfs", cfg.vfs)
 	}
 	name := url.URL{

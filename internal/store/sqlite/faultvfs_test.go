@@ -98,20 +98,6 @@ func (d *disk) fails(fault func(action) error) {
 	d.fault = fault
 }
 
-// count runs fn and says how many actions of that kind it took.
-func (d *disk) count(k kind, fn func()) int {
-	n := 0
-	d.fails(func(a action) error {
-		if a.kind == k {
-			n++
-		}
-		return nil
-	})
-	fn()
-	d.fails(nil)
-	return n
-}
-
 func (d *disk) Open(string, vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
 	panic("OpenFilename is called instead")
 }

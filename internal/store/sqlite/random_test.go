@@ -1,0 +1,44 @@
+package sqlite
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/store/storetest"
+)
+
+// mortal is a store whose disk can be taken away, which is what a killed process
+// looks like to its files: nothing is written any more.
+type mortal struct {
+	*Store
+	disk    *disk
+	dir     string
+	crashed bool
+}
+
+func (m *mortal) Crash() {
+	m.crashed = true
+	m.disk.fails(func(action) error { return syscall.EIO })
+}
+
+func openMortal(t testing.TB, dir string) chat.Store {
+	d := newDisk(t)
+	s, err := tryOpen(dir, d.on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &mortal{Store: s, disk: d, dir: dir}
+}
+
+func TestRandomUpdatesRestartsAndCrashes(t *testing.T) {
+	storetest.RunRandom(t,
+		func(t testing.TB) chat.Store { return openMortal(t, t.TempDir()) },
+		func(t testing.TB, old chat.Store) chat.Store {
+			m := old.(*mortal)
+			if err := m.Close(); err != nil && !m.crashed { // dead stores have nothing to say
+				t.Fatal(err)
+			}
+			return openMortal(t, m.dir)
+		})
+}
