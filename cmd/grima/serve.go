@@ -130,6 +130,7 @@ func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, 
 		Log:          log,
 	})
 	requests := api.New(svc)
+	requests.Log = log
 	software := "grima/" + build().Version
 
 	var srv *server.Server

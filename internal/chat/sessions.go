@@ -274,16 +274,17 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// CheckSession reports whether the session is still good. A live connection
-// asks right after it has registered for EndSessions, so that a revocation in
-// between is not missed.
+// CheckSession reports whether the session is still good, and counts as a use
+// of it. A live connection asks right after it has registered for EndSessions,
+// so that a revocation in between is not missed, and from then on now and again,
+// because being connected is using a session.
 func (s *Service) CheckSession(ctx context.Context, a Actor) error {
 	if a.Operator {
 		return nil
 	}
-	return s.view(ctx, "checking a session", func(r Reader) error {
-		session, err := r.Session(a.Session)
-		if err != nil {
+	var session Session
+	err := s.view(ctx, "checking a session", func(r Reader) (err error) {
+		if session, err = r.Session(a.Session); err != nil {
 			return missing(err, errBadToken)
 		}
 		u, err := r.User(a.User)
@@ -292,6 +293,11 @@ func (s *Service) CheckSession(ctx context.Context, a Actor) error {
 		}
 		return s.checkSession(u, session)
 	})
+	if err != nil {
+		return err
+	}
+	_, err = s.touch(ctx, session)
+	return err
 }
 
 // Sessions lists the actor's sessions that have not expired, by ascending id.

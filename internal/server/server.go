@@ -171,6 +171,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		loops.Go(func() { broken <- s.accept(s.control, s.welcomeOperator) })
 	}
 	loops.Go(func() { broken <- s.http.serve() })
+	loops.Go(func() { s.cfg.Lines.CheckSessions(s.ctx) })
 
 	code, message := protocol.GoodbyeShutdown, "the server is stopping"
 	var failure error

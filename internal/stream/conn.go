@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/grima-chat/grima/internal/api"
+	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/protocol"
 )
@@ -55,6 +56,7 @@ type conn struct {
 
 	mu        sync.Mutex
 	log       *slog.Logger
+	actor     chat.Actor        // as caller.Actor, once logged in
 	bye       *protocol.Goodbye // set: the connection is ending
 	failed    error             // of writing
 	timed     bool              // the next read has a deadline

@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/grima-chat/grima/internal/api"
@@ -61,7 +63,7 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 	log := c.log.With("user", l.Actor.User, "session", l.Actor.Session)
 	log.Debug("logged in")
 	c.mu.Lock()
-	c.log = log
+	c.log, c.actor = log, l.Actor
 	c.mu.Unlock()
 	if c.peer.LoggedIn != nil {
 		c.peer.LoggedIn()
@@ -69,6 +71,49 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 	c.setReadDeadline(time.Time{})
 	c.setHeartbeat(heartbeat)
 	return heartbeat.Milliseconds(), nil
+}
+
+// checkEvery is how often the sessions of open connections are looked at
+// (docs/protocol.md#sessions).
+const checkEvery = time.Hour
+
+// CheckSessions ends connections whose session has expired, and counts being
+// connected as a use of all others. It goes on until ctx ends.
+func (s *Server) CheckSessions(ctx context.Context) {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		open := slices.Collect(maps.Keys(s.conns))
+		s.mu.Unlock()
+		for _, c := range open {
+			c.checkSession(ctx)
+		}
+	}
+}
+
+func (c *conn) checkSession(ctx context.Context) {
+	c.mu.Lock()
+	actor := c.actor
+	c.mu.Unlock()
+	if actor.Session == 0 {
+		return // not logged in, or the operator
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
+	defer cancel()
+	switch err := c.cfg.Service.CheckSession(ctx, actor); chat.CodeOf(err) {
+	case chat.CodeTokenExpired, chat.CodeUnauthenticated:
+		c.sendAway(protocol.GoodbyeSessionRevoked, "this session has come to its end; log in again")
+	default:
+		if err != nil {
+			c.log.Warn("could not check a session", "session", actor.Session, "error", err)
+		}
+	}
 }
 
 // update carries out session.update.

@@ -345,3 +345,40 @@ func TestComingDuringShutdown(t *testing.T) {
 		late.WantEnd()
 	})
 }
+
+// Being connected is a use of a session: a device that never logs in again
+// stays, and its token with it (it used to expire under the connection). What
+// has an end of its own ends the connection, too.
+func TestSessionsOfOpenConnections(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		ctx, cancel := context.WithCancel(w.Context())
+		checking := make(chan struct{})
+		go func() { defer close(checking); w.CheckSessions(ctx) }()
+
+		script := w.dial()
+		script.Line(`{"type":"SessionRequest","op":"session.start","params":{"mechanism":"TOKEN","token":"` + w.token() + `"}}`)
+		script.Want(`{"type":"SessionResponse","op":"session.start"}`)
+		phone, err := w.svc.LoginPassword(w.Context(), netip.Addr{}, "ana", "password of ana", "phone", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		device := w.dial()
+		device.Line(`{"type":"SessionRequest","op":"session.start","params":{"mechanism":"TOKEN","token":"` + phone.Token + `"}}`)
+		device.Want(`{"type":"SessionResponse","op":"session.start"}`)
+
+		script.Patience(3 * time.Hour)
+		script.Want(`{"type":"Goodbye","code":"session_revoked","reconnect":false}`)
+
+		time.Sleep(60 * 24 * time.Hour)
+		device.Line(`{"type":"Ping","id":1}`)
+		device.Want(`{"type":"Pong","id":1}`)
+		if _, err := w.svc.Authenticate(w.Context(), phone.Token); err != nil {
+			t.Errorf("after 60 days connected the token is refused: %v", err)
+		}
+
+		device.Patience(31 * 24 * time.Hour) // 90 days are the end of any login
+		device.Want(`{"type":"Goodbye","code":"session_revoked","reconnect":false}`)
+		cancel()
+		<-checking
+	})
+}
