@@ -48,11 +48,10 @@ func openNamed(cfg Config, file string, role connRole) (*conn, error) {
 		mode = "rw"
 	}
 	path := filepath.Join(cfg.Dir, file)
-	query := url.Values{"mode": {mode}, "modeof": {path}} // the WAL gets the database's mode
-	if role == writing {
-		query.Set("vfs", joinWrites(cfg.vfs))
-	} else if cfg.vfs != "" {
-		query.Set("vfs", cfg.vfs)
+	query := url.Values{
+		"mode":   {mode},
+		"modeof": {path}, // the WAL gets the database's mode
+		"vfs":    {ourVFS(cfg.vfs, role)},
 	}
 	name := url.URL{
 		Scheme:   "file",
@@ -359,7 +358,8 @@ func isFull(err error) bool {
 	if errors.Is(err, sqlite3.IOERR_FSYNC) || errors.Is(err, sqlite3.IOERR_DIR_FSYNC) {
 		return false
 	}
-	return errors.Is(err, sqlite3.FULL) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return errors.Is(err, sqlite3.FULL) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
+		errors.Is(err, sqlite3.IOERR_SHMSIZE) // the index of the log could not grow
 }
 
 // readError says what went wrong with a query, for the caller of the store.

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,10 +9,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
-	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
@@ -71,11 +68,8 @@ func (d *disk) do(a action) error {
 	a.n = d.ops
 	if d.fault != nil {
 		err := d.fault(a)
-		if errors.Is(err, syscall.ENOSPC) && a.kind == write {
-			return vfs.SystemError(err, sqlite3.FULL) // as the driver says it
-		}
-		if err != nil {
-			return err
+		if err != nil { // as os.File says it, not as the driver would like to hear it
+			return &os.PathError{Op: string(a.kind), Path: a.file, Err: err}
 		}
 	}
 	if d.record {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -80,7 +81,7 @@ func (w *writer) write() {
 		}
 		n := w.batch(waiting)
 		batch := append([]*item(nil), waiting[:n]...)
-		waiting = append(waiting[:0], waiting[n:]...)
+		waiting = slices.Delete(waiting, 0, n) // forgets what it moved, and so what the updates hold on to
 		w.ready <- batch
 		w.checkpoint()
 	}
