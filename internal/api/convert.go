@@ -34,7 +34,7 @@ func toSession(s chat.Session, current chat.SessionID) protocol.Session {
 func toInvite(i chat.Invite) protocol.Invite {
 	return protocol.Invite{
 		InviteID: formatID(prefixInvite, int64(i.ID)), Role: string(i.Role), MaxUses: i.MaxUses, Uses: i.Uses,
-		CreatedBy: FormatUser(i.CreatedBy), CreatedAt: formatTime(i.CreatedAt), ExpiresAt: formatTime(i.ExpiresAt),
+		CreatedBy: FormatUser(max(i.CreatedBy, 0)), CreatedAt: formatTime(i.CreatedAt), ExpiresAt: formatTime(i.ExpiresAt),
 	}
 }
 

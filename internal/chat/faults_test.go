@@ -153,3 +153,26 @@ func TestEverythingRunsTwice(t *testing.T) {
 	ok(t, err)
 	same(t, got, u)
 }
+
+// forgiving is a store that outlives a done that panics, as the real ones do.
+type forgiving struct{ chat.Store }
+
+func (f forgiving) Update(op chat.Op, done func(error)) {
+	f.Store.Update(op, func(err error) {
+		defer func() { _ = recover() }()
+		done(err)
+	})
+}
+
+// Who hears of their write and panics keeps nobody else from hearing of it:
+// what is stored was not published then, and readers had a silent hole.
+func TestPanicOfDoneLeavesNoHole(t *testing.T) {
+	w := newWorld(t, onStore(func(s chat.Store) chat.Store { return forgiving{s} }))
+	ana := w.people("ana")[0]
+	id := ana.group("Port")
+	w.events()
+	w.Send(ana.Actor, chat.NewMessage{Chat: id, Content: "one"}, func(chat.SendResult, error) { panic("oh") })
+	w.Edit(ana.Actor, chat.MessageEdit{Chat: id, Seq: 2, Content: "one!"}, func(int64, error) { panic("oh") })
+	w.Delete(ana.Actor, id, 2, func(int64, error) { panic("oh") })
+	w.hears(told{chat.MessageCreated, 2, 0, 0}, told{chat.MessageUpdated, 3, 0, 0}, told{chat.MessageDeleted, 4, 0, 0})
+}

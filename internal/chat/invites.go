@@ -96,31 +96,41 @@ func (s *Service) RevokeInvite(ctx context.Context, a Actor, id InviteID) error 
 	return err
 }
 
-// OwnerInvite makes an invite with RoleOwner if the server has no users yet,
-// voiding any it made before; ok is false when there are users.
+// OwnerInvite makes an invite with RoleOwner if the server has no users yet; ok
+// is false when there are users. Either way those it made before are void.
 func (s *Service) OwnerInvite(ctx context.Context) (code string, ok bool, err error) {
 	secret := newSecret(invitePrefix)
 	ok, err = update(ctx, s, "making the first owner's invite", Op{}, func(tx Tx, _ *news) (bool, error) {
+		if err := voidOwnerInvites(tx, 0); err != nil {
+			return false, err
+		}
 		users, err := tx.Users("", 0, 1)
 		if err != nil || len(users) > 0 {
 			return false, err
 		}
-		list, err := tx.Invites()
-		if err != nil {
-			return false, err
-		}
-		for _, i := range list {
-			if i.CreatedBy == 0 && i.Role == RoleOwner {
-				if err := tx.DeleteInvite(i.ID); err != nil {
-					return false, err
-				}
-			}
-		}
-		_, err = putInvite(tx, Invite{CodeHash: tokenHash(secret), Role: RoleOwner, MaxUses: 1}, OwnerInviteTTL)
+		_, err = putInvite(tx, Invite{CodeHash: tokenHash(secret), Role: RoleOwner, MaxUses: 1, CreatedBy: ByServer}, OwnerInviteTTL)
 		return true, err
 	})
 	if err != nil || !ok {
 		return "", false, err
 	}
 	return secret, true, nil
+}
+
+// voidOwnerInvites deletes what OwnerInvite made and nobody has used; used is
+// about to be.
+func voidOwnerInvites(tx Tx, used InviteID) error {
+	list, err := tx.Invites()
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		if i.CreatedBy != ByServer || i.Uses >= i.MaxUses || i.ID == used {
+			continue
+		}
+		if err := tx.DeleteInvite(i.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -187,8 +187,10 @@ func (s *Service) Send(a Actor, m NewMessage, done func(SendResult, error)) {
 		}
 		return SendResult{Seq: seq, CreatedAt: row.CreatedAt}, p.putMessage(tx, n, MessageCreated, row)
 	}, func(res SendResult, n news, err error) {
+		// Also when done panics: the message is stored, and readers would have
+		// a hole that nothing tells them of.
+		defer s.publish(n)
 		done(res, err)
-		s.publish(n)
 	})
 }
 
@@ -330,10 +332,10 @@ func (s *Service) Delete(a Actor, id ChatID, seq int64, done func(updatedSeq int
 	}, s.changed(done))
 }
 
-// changed tells done, then publishes.
+// changed tells done, then publishes, as Send does.
 func (s *Service) changed(done func(int64, error)) func(int64, news, error) {
 	return func(updatedSeq int64, n news, err error) {
+		defer s.publish(n)
 		done(updatedSeq, err)
-		s.publish(n)
 	}
 }

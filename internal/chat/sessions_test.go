@@ -388,6 +388,12 @@ func TestRegistrationRate(t *testing.T) {
 	_, err = w.Register(ctx, operator, home, newcomer("cem", ""))
 	ok(t, err)
 
+	// An account is no way around the bound, save an admin's.
+	_, err = w.Register(ctx, w.login("ana").Actor, home, newcomer("dan", ""))
+	refused(t, err, chat.CodeRateLimited)
+	_, err = w.Register(ctx, w.server("ada", chat.RoleAdmin).Actor, home, newcomer("dan", ""))
+	ok(t, err)
+
 	// Neither does somebody at an open laptop guess the password for long.
 	cem := w.login("cem")
 	patch := chat.UserPatch{Password: ptr("another secret"), CurrentPassword: ptr("a guess")}

@@ -76,10 +76,15 @@ type Invite struct {
 	Role      Role
 	MaxUses   int64
 	Uses      int64
-	CreatedBy UserID // 0: the operator
+	CreatedBy UserID // 0: the operator; ByServer
 	CreatedAt time.Time
 	ExpiresAt time.Time
 }
+
+// ByServer is the CreatedBy of the one kind of invite that nobody made: the
+// server's own, for its first owner. It lasts until there is a user. No user has
+// this id.
+const ByServer UserID = -1
 
 // Chat is a conversation's row.
 type Chat struct {

@@ -84,8 +84,12 @@ func (s *Service) Register(ctx context.Context, a Actor, peer netip.Addr, r NewU
 			return User{}, err
 		}
 	}
+	mayAdd, err := s.mayAdd(ctx, a)
+	if err != nil {
+		return User{}, err
+	}
 	forgive := func() {}
-	if a.User == 0 && !a.Operator {
+	if !mayAdd {
 		if forgive, err = s.try("new accounts", bucket{rate: &rateRegister, peer: peerPrefix(peer)}); err != nil {
 			return User{}, err
 		}
@@ -120,6 +124,15 @@ func (s *Service) Register(ctx context.Context, a Actor, peer netip.Addr, r NewU
 		if err != nil {
 			return User{}, err
 		}
+		// Whoever comes first, and by whatever way, ends the way in that is only
+		// for the first: it has been printed, and gives everything.
+		users, err := tx.Users("", 0, 1)
+		if err == nil && len(users) == 0 {
+			err = voidOwnerInvites(tx, invite.ID)
+		}
+		if err != nil {
+			return User{}, err
+		}
 		id, err := tx.NewUserID()
 		if err != nil {
 			return User{}, err
@@ -139,12 +152,28 @@ func (s *Service) Register(ctx context.Context, a Actor, peer netip.Addr, r NewU
 	return u, err
 }
 
+// mayAdd reports whether the actor may add people without an invite and without
+// end, as the operator and the server's admins may.
+func (s *Service) mayAdd(ctx context.Context, a Actor) (bool, error) {
+	if a.User == 0 && !a.Operator {
+		return false, nil
+	}
+	var u User
+	err := s.view(ctx, "finding who registers somebody", func(r Reader) (err error) {
+		u, err = standing(r, a)
+		return err
+	})
+	return rank(u.Role) >= rank(RoleAdmin), err
+}
+
 // admit decides who may make an account, and with which role. The Invite is
 // the one to be used, if any.
 func (s *Service) admit(r Reader, a Actor, n NewUser) (Role, Invite, error) {
 	if a.Operator {
 		return orMember(n.Role), Invite{}, nil
 	}
+	// Closed means that only the operator lets people in, also by their invites
+	// and by the server's own.
 	closed := s.cfg.Registration == RegistrationClosed
 	if a.User != 0 {
 		u, err := standing(r, a)
@@ -168,7 +197,7 @@ func (s *Service) admit(r Reader, a Actor, n NewUser) (Role, Invite, error) {
 			return "", Invite{}, errBadInvite
 		case err != nil:
 			return "", Invite{}, err
-		case i.Uses >= i.MaxUses, !s.now().Before(i.ExpiresAt), closed && i.CreatedBy != 0:
+		case i.Uses >= i.MaxUses, !s.now().Before(i.ExpiresAt), closed && i.CreatedBy > 0:
 			return "", Invite{}, errBadInvite
 		}
 		return i.Role, i, nil

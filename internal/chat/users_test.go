@@ -17,6 +17,14 @@ func newcomer(name, invite string) chat.NewUser {
 
 var nobody = chat.Actor{}
 
+// putInvite stores i as if the rules had made it so.
+func (w *world) putInvite(i chat.Invite) {
+	w.t.Helper()
+	done := make(chan error, 1)
+	w.store.Update(chat.Op{Run: func(tx chat.Tx) error { return tx.PutInvite(i) }}, func(err error) { done <- err })
+	ok(w.t, <-done)
+}
+
 // The first start makes one owner, who invites the others.
 func TestFirstOwner(t *testing.T) {
 	w := newWorld(t)
@@ -75,6 +83,58 @@ func TestFirstOwner(t *testing.T) {
 	refused(t, err, chat.CodePermissionDenied)
 }
 
+// The link to become the first owner is printed where others may read it. It is
+// void as soon as there is somebody, by whatever way they came, and not only
+// when it was used.
+func TestOwnerInviteEndsWithTheFirstUser(t *testing.T) {
+	for name, first := range map[string]struct {
+		a chat.Actor
+		r chat.Registration
+	}{
+		"by open registration": {nobody, chat.RegistrationOpen},
+		"by the operator":      {operator, chat.RegistrationInvite},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, registration(first.r))
+			code, _, err := w.OwnerInvite(ctx)
+			ok(t, err)
+			_, err = w.Register(ctx, first.a, home, newcomer("ana", ""))
+			ok(t, err)
+			_, err = w.Register(ctx, nobody, home, newcomer("eve", code))
+			refused(t, err, chat.CodePermissionDenied)
+			list, err := w.Invites(ctx, operator)
+			ok(t, err)
+			same(t, len(list), 0)
+		})
+	}
+	t.Run("at a start with users", func(t *testing.T) {
+		w := newWorld(t)
+		code, _, err := w.OwnerInvite(ctx)
+		ok(t, err)
+		i, err := w.Invites(ctx, operator)
+		ok(t, err)
+		w.people("ana")
+		w.putInvite(i[0])
+		_, made, err := w.OwnerInvite(ctx)
+		ok(t, err)
+		same(t, made, false)
+		_, err = w.Register(ctx, nobody, home, newcomer("eve", code))
+		refused(t, err, chat.CodePermissionDenied)
+	})
+	t.Run("the operator's invites of owners are another thing", func(t *testing.T) {
+		w := newWorld(t)
+		_, code, err := w.NewInvite(ctx, operator, chat.RoleOwner, 2, 0)
+		ok(t, err)
+		_, _, err = w.OwnerInvite(ctx) // a start without users
+		ok(t, err)
+		for _, name := range []string{"ana", "bob"} {
+			u, err := w.Register(ctx, nobody, home, newcomer(name, code))
+			ok(t, err)
+			same(t, u.Role, chat.RoleOwner)
+		}
+	})
+}
+
 func TestRegistration(t *testing.T) {
 	t.Run("open", func(t *testing.T) {
 		w := newWorld(t, registration(chat.RegistrationOpen))
@@ -101,9 +161,22 @@ func TestRegistration(t *testing.T) {
 		refused(t, err, chat.CodePermissionDenied)
 		_, _, err = w.NewInvite(ctx, ana.Actor, "", 0, 0)
 		refused(t, err, chat.CodePermissionDenied)
+		_, code, err := w.NewInvite(ctx, operator, "", 0, 0)
+		ok(t, err)
+		_, err = w.Register(ctx, nobody, home, newcomer("ivo", code)) // it is the operator who lets them in
+		ok(t, err)
 		_, err = w.Register(ctx, ana.Actor, home, newcomer("bob", ""))
 		ok(t, err)
 		_, err = w.Register(ctx, w.login("bob").Actor, home, newcomer("eve", ""))
+		refused(t, err, chat.CodePermissionDenied)
+	})
+	t.Run("closed after an admin made an invite", func(t *testing.T) {
+		w := newWorld(t, registration(chat.RegistrationClosed))
+		i, code, err := w.NewInvite(ctx, operator, "", 0, 0)
+		ok(t, err)
+		i.CreatedBy = w.server("ada", chat.RoleAdmin).User
+		w.putInvite(i)
+		_, err = w.Register(ctx, nobody, home, newcomer("eve", code))
 		refused(t, err, chat.CodePermissionDenied)
 	})
 	t.Run("admins add people with a role up to their own", func(t *testing.T) {

@@ -55,7 +55,7 @@ CREATE TABLE invites (
   role       TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
   max_uses   INTEGER NOT NULL,
   uses       INTEGER NOT NULL,
-  created_by INTEGER, -- NULL: the operator
+  created_by INTEGER, -- NULL: the operator; -1: the server, for its first owner
   created_at INTEGER NOT NULL,
   expires_at INTEGER NOT NULL
 ) STRICT;
