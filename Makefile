@@ -38,7 +38,7 @@ test: go tools lint ## everything: what the tests need, lint, all tests with the
 
 .PHONY: tools
 tools:
-	@tools/need strace nc:netcat-openbsd curl jq
+	@tools/need 'gcc:gcc libc6-dev' strace nc:netcat-openbsd curl jq
 
 .PHONY: lint
 lint: go ## go vet, staticcheck, gofumpt
