@@ -1,9 +1,7 @@
 package stream
 
 import (
-	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
@@ -22,7 +20,7 @@ type outbox struct {
 	nc       net.Conn
 	room     int           // bytes of events, and as many of answers
 	inFlight int           // answers outstanding
-	stall    time.Duration // longest time without progress
+	stall    time.Duration // longest time without progress, see there
 	onSlow   func()
 	onFail   func(error)
 
@@ -294,7 +292,9 @@ func (o *outbox) takeLocked(buf []byte) (b []byte, sizes [2]int) {
 	return b, sizes
 }
 
-// progress is how much has to be written within the stall time.
+// progress is how much, or all the rest, has to be written within the stall
+// time. Less is none: a byte now and then would keep a large answer in memory
+// for days.
 const progress = 16 << 10
 
 func (o *outbox) writeAll(b []byte) error {
@@ -306,11 +306,10 @@ func (o *outbox) writeAll(b []byte) error {
 			return err
 		}
 		n, err := o.nc.Write(b[:min(len(b), progress)])
-		b = b[n:]
-		// Part of it is progress too: go on, unless time is up for good.
-		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || o.late()) {
+		if err != nil {
 			return err
 		}
+		b = b[n:]
 	}
 	return nil
 }
@@ -321,10 +320,4 @@ func (o *outbox) armLocked() error {
 		t = o.deadline
 	}
 	return o.nc.SetWriteDeadline(t)
-}
-
-func (o *outbox) late() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return !o.deadline.IsZero() && !time.Now().Before(o.deadline)
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -193,13 +194,13 @@ func TestStall(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a little is read now and then", func(t *testing.T) {
+	t.Run("enough is read now and then", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPost(t, 1<<20)
 			p.put(append(bytes.Repeat([]byte("e"), 100_000), '\n'))
 			for read := 0; read < 100_001; {
 				time.Sleep(14 * time.Second)
-				n, err := io.ReadFull(p.far, make([]byte, min(5000, 100_001-read)))
+				n, err := io.ReadFull(p.far, make([]byte, min(progress, 100_001-read)))
 				if err != nil {
 					t.Fatalf("after %d: %v", read, err)
 				}
@@ -209,6 +210,30 @@ func TestStall(t *testing.T) {
 			if len(p.failed) != 0 {
 				t.Errorf("failed: %v", p.failed)
 			}
+		})
+	})
+	// Any byte used to count, so that a reader of one per 14 s kept a page of
+	// messages in memory for weeks.
+	t.Run("a byte is read now and then", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPost(t, 1<<20)
+			began := time.Now()
+			p.put(append(bytes.Repeat([]byte("e"), 100_000), '\n'))
+			var reader sync.WaitGroup
+			reader.Go(func() {
+				for {
+					time.Sleep(time.Second)
+					if _, err := io.ReadFull(p.far, make([]byte, 1)); err != nil {
+						return
+					}
+				}
+			})
+			p.waitWritten()
+			if waited := time.Since(began); waited != p.stall || len(p.failed) != 1 {
+				t.Errorf("gave up after %v, failed: %v", waited, p.failed)
+			}
+			_ = p.far.Close()
+			reader.Wait()
 		})
 	})
 	t.Run("a goodbye waits less", func(t *testing.T) {

@@ -43,7 +43,7 @@ type Config struct {
 	InFlight       int           // sends, edits and deletes of one connection under way at once (512)
 	LoginErrors    int           // bad lines before login that end a connection (16)
 	AuthTimeout    time.Duration // from connecting to being logged in (60 s)
-	WriteTimeout   time.Duration // without any byte written, when there are some to write (15 s)
+	WriteTimeout   time.Duration // in which 16 KiB, or all there is, has to be written (15 s)
 	RequestTimeout time.Duration // of one request (30 s)
 }
 
