@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -84,7 +85,7 @@ func (in input) params(w http.ResponseWriter, r *http.Request) (params []byte, s
 		if _, err := protocol.DecodeParams(body, &protocol.Empty{}); err != nil {
 			return nil, err.Code.Info().Status, err
 		}
-		params = body[:len(body)-1]
+		params = bytes.TrimRight(body[:len(body)-1], " \t\r\n") // of {\n} the brace alone
 	} else {
 		params = []byte{'{'}
 	}
