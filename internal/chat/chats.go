@@ -83,13 +83,19 @@ type ChatState struct {
 // "more than UnreadCap-1".
 const UnreadCap = 1000
 
+// unreadWindow bounds how far back unread messages are looked for, in
+// positions: somebody who only ever writes, and never reads, would otherwise
+// have their whole history counted every time. It is larger than UnreadCap, for
+// one's own messages, deleted ones and other changes take positions, too.
+const unreadWindow = 4 * UnreadCap
+
 // state is the chat as the actor sees it, with its newest messages.
 func (p *place) state(r Reader, messages int) (ChatState, error) {
 	st := ChatState{Chat: p.chat, Participant: p.me}
 	var err error
 	// Nobody's read mark is below where they joined, save a founder's, who has
 	// missed nothing: what they may not read is not counted.
-	if seen := p.me.ReadSeq; seen < p.chat.LastSeq {
+	if seen := max(p.me.ReadSeq, p.chat.LastSeq-unreadWindow); seen < p.chat.LastSeq {
 		if st.Unread, err = r.CountUnread(p.chat.ID, p.me.User, seen, UnreadCap); err != nil {
 			return ChatState{}, err
 		}

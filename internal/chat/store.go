@@ -89,7 +89,8 @@ type Reader interface {
 	Participants(chat ChatID, after UserID, limit int) ([]Participant, error)
 	// CountParticipants counts those who are in and have one of the roles.
 	CountParticipants(chat ChatID, roles ...Role) (int, error)
-	// Memberships lists the chats user is in, by ascending ChatID.
+	// Memberships lists the chats user is in, save deleted ones, by ascending
+	// ChatID.
 	Memberships(user UserID) ([]Membership, error)
 
 	Message(chat ChatID, seq int64) (Message, error)

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"sync"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -14,37 +15,57 @@ type item struct {
 }
 
 // queue holds updates in the order of the calls to Update. It is bounded: who
-// finds it full waits.
+// finds it full waits for a while, and is then refused.
 type queue struct {
+	room    chan struct{} // holds as much as items, and what is about to be put
+	closing chan struct{} // closed with the queue
+
 	mu     sync.Mutex
 	work   sync.Cond // there is something to take, or the queue was closed
-	room   sync.Cond // there is room, or the queue was closed
 	items  []*item
-	most   int
 	closed bool
 }
 
+// putTimeout is how long a full queue keeps callers waiting. It is shorter than
+// a request may take, so that they hear why.
+const putTimeout = 5 * time.Second
+
+var (
+	errClosed = chat.Unavailable("the server is shutting down", nil)
+	errQueue  = chat.Unavailable("more is being written than the disk can take; nothing was stored, try again", nil)
+)
+
 func newQueue(most int) *queue {
-	q := &queue{most: most}
-	q.work.L, q.room.L = &q.mu, &q.mu
+	q := &queue{room: make(chan struct{}, most), closing: make(chan struct{})}
+	q.work.L = &q.mu
 	return q
 }
 
-// put reports whether it queued i; it does not once the queue is closed.
-func (q *queue) put(i *item) bool {
+// put queues i, or says why not.
+func (q *queue) put(i *item) error {
+	select {
+	case q.room <- struct{}{}:
+	default:
+		late := time.NewTimer(putTimeout)
+		defer late.Stop()
+		select {
+		case q.room <- struct{}{}:
+		case <-q.closing:
+			return errClosed
+		case <-late.C:
+			return errQueue
+		}
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.items) >= q.most && !q.closed {
-		q.room.Wait()
-	}
 	if q.closed {
-		return false
+		return errClosed
 	}
 	q.items = append(q.items, i)
 	if len(q.items) == 1 {
 		q.work.Signal()
 	}
-	return true
+	return nil
 }
 
 // take moves everything that is queued to the end of into, and waits for
@@ -57,9 +78,11 @@ func (q *queue) take(into []*item) []*item {
 		q.work.Wait()
 	}
 	into = append(into, q.items...)
+	for range q.items {
+		<-q.room
+	}
 	clear(q.items)
 	q.items = q.items[:0]
-	q.room.Broadcast()
 	return into
 }
 
@@ -67,6 +90,6 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	close(q.closing)
 	q.work.Broadcast()
-	q.room.Broadcast()
 }

@@ -20,7 +20,7 @@ WHERE p.chat_id = ? AND p.user_id > ? AND p.joined_seq > 0 AND p.left_seq = 0 OR
 WHERE p.chat_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 AND p.role IN (SELECT value FROM json_each(?))`
 	selMemberships = `SELECT c.chat_id, c.kind, c.last_seq, p.joined_seq, p.read_seq
 FROM participants p CROSS JOIN chats c ON c.chat_id = p.chat_id
-WHERE p.user_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 ORDER BY p.chat_id`
+WHERE p.user_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 AND c.deleted_at IS NULL ORDER BY p.chat_id`
 
 	selMessage     = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq = ?`
 	selMessages    = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?`
@@ -113,7 +113,7 @@ func (r *reader) Message(id chat.ChatID, seq int64) (chat.Message, error) {
 	}
 	m, err := scanMessage(q)
 	q.reset()
-	return m, r.fail("read a message", err)
+	return m, broken("read a message", err)
 }
 
 func (r *reader) Messages(id chat.ChatID, lo, hi int64, limit int, newest bool) ([]chat.Message, error) {
@@ -134,7 +134,7 @@ func (r *reader) messages(doing string, q *stmt, limit int) ([]chat.Message, err
 		m, err := scanMessage(q)
 		if err != nil {
 			q.reset()
-			return nil, r.fail(doing, err)
+			return nil, broken(doing, err)
 		}
 		if list == nil {
 			list = make([]chat.Message, 0, min(limit, 256))

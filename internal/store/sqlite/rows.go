@@ -213,6 +213,20 @@ func formatMentions(users []chat.UserID) string {
 	return string(append(b, ']'))
 }
 
+// damaged marks what is in the file and cannot have been put there by us. It is
+// the affair of whoever asks for that row, not of the store.
+type damaged struct{ error }
+
+func (d damaged) Unwrap() error { return d.error }
+
+// broken says of a damaged row what was wanted with it.
+func broken(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return chat.Internal("what is stored there is damaged; the operator has to look", fmt.Errorf("%s: %w", doing, err))
+}
+
 func parseMentions(text string) ([]chat.UserID, error) {
 	if text == "" {
 		return nil, nil
@@ -222,7 +236,7 @@ func parseMentions(text string) ([]chat.UserID, error) {
 	for i, v := range list {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("the mentions %q of a message are damaged: %w", text, err)
+			return nil, damaged{fmt.Errorf("the mentions %q of a message: %w", text, err)}
 		}
 		users[i] = chat.UserID(n)
 	}

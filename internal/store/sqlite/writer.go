@@ -58,8 +58,8 @@ func newWriter(c *conn, cfg Config, f *failure, w *wal) *writer {
 
 // update queues an update, or refuses it.
 func (w *writer) update(op chat.Op, done func(error)) {
-	if !w.queue.put(&item{op: op, done: done}) {
-		done(chat.Unavailable("the server is shutting down", nil))
+	if err := w.queue.put(&item{op: op, done: done}); err != nil {
+		done(err)
 	}
 }
 
@@ -232,6 +232,9 @@ func isFatal(err error) bool {
 func blames(err error) bool {
 	if _, ok := errors.AsType[fatal](err); ok {
 		return false
+	}
+	if _, ok := errors.AsType[damaged](err); ok {
+		return true
 	}
 	for _, code := range []sqlite3.ErrorCode{
 		sqlite3.CONSTRAINT, sqlite3.TOOBIG, sqlite3.MISMATCH, sqlite3.RANGE, sqlite3.ERROR,

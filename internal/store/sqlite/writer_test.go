@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -275,5 +276,62 @@ func TestClientMsgIDsAreStoredShortAndGivenBackExactly(t *testing.T) {
 			q.reset()
 		}
 		return nil
+	})
+}
+
+// A row that is damaged in the file costs whoever asks for it an error. It used
+// to end all writing, again at every start, for the client tries again.
+func TestADamagedRowIsNotTheStoresEnd(t *testing.T) {
+	s := open(t, t.TempDir())
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		if _, err := newChat(tx, 1); err != nil {
+			return err
+		}
+		_, err := send(tx, 1, 1, "a", "hello")
+		return err
+	})
+	if err := s.writer.c.exec(`UPDATE messages SET mentions = 'rubbish'`); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		err := update(s, func(tx chat.Tx) error {
+			_, err := tx.Message(1, 2)
+			return err
+		})
+		if chat.CodeOf(err) != chat.CodeInternal {
+			t.Errorf("reading it in an update: %v", err)
+		}
+	}
+	if err := s.Err(); err != nil {
+		t.Errorf("the store stopped writing: %v", err)
+	}
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		_, err := send(tx, 1, 1, "b", "and on")
+		return err
+	})
+}
+
+// A full queue refuses in bounded time. It used to keep callers for as long as
+// the disk took, past every deadline of theirs.
+func TestAFullQueueRefusesInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(1)
+		if err := q.put(&item{}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := q.put(&item{}); chat.CodeOf(err) != chat.CodeUnavailable || time.Since(began) != putTimeout {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		if got := q.take(nil); len(got) != 1 {
+			t.Errorf("took %d", len(got))
+		}
+		if err := q.put(&item{}); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+		q.close()
+		if err := q.put(&item{}); chat.CodeOf(err) != chat.CodeUnavailable {
+			t.Errorf("when closed: %v", err)
+		}
 	})
 }

@@ -158,7 +158,7 @@ func (r *reader) Memberships(user chat.UserID) ([]chat.Membership, error) {
 	defer r.lock()()
 	var list []chat.Membership
 	for c := range r.m.chats.all(r.listAt) {
-		if p, ok := r.m.participants[c.ID].get(user, r.listAt); ok && p.In() {
+		if p, ok := r.m.participants[c.ID].get(user, r.listAt); ok && p.In() && c.DeletedAt.IsZero() {
 			list = append(list, chat.Membership{
 				Chat: c.ID, Kind: c.Kind, LastSeq: c.LastSeq, JoinedSeq: p.JoinedSeq, ReadSeq: p.ReadSeq,
 			})
