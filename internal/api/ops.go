@@ -42,6 +42,8 @@ type Operation struct {
 	// Creates: it makes something new, for status 201, unless its result says
 	// that it is a duplicate.
 	Creates bool
+	// Told: what it does is told as events, also on the connection that asked.
+	Told bool
 
 	Params, Result reflect.Type // structs of package protocol
 
@@ -96,13 +98,13 @@ var table = []*Operation{
 
 	op(protocol.OpUsersCreate, data, Anyone, Hash, "Register, or add somebody", (*API).usersCreate, true, "POST /v1/users"),
 	op(protocol.OpUsersUpdate, data, AccountOrOperator, Hash, "Change oneself or, as an admin, somebody else", (*API).usersUpdate, false, "PATCH /v1/users/me", "PATCH /v1/users/{user_id}"),
-	op(protocol.OpChatsCreate, data, Account, Light, "Make a group, or find or make the private chat with somebody", (*API).chatsCreate, true, "POST /v1/chats"),
-	op(protocol.OpChatsUpdate, data, Account, Light, "Change a group's title, topic or history", (*API).chatsUpdate, false, "PATCH /v1/chats/{chat_id}"),
-	op(protocol.OpChatsDelete, data, Account, Light, "Delete a group for everybody", (*API).chatsDelete, false, "DELETE /v1/chats/{chat_id}"),
-	op(protocol.OpParticipantsAdd, data, Account, Light, "Add people to a group", (*API).participantsAdd, false, "POST /v1/chats/{chat_id}/participants"),
-	op(protocol.OpParticipantsUpdate, data, Account, Light, "Change a participant's role", (*API).participantsUpdate, false, "PATCH /v1/chats/{chat_id}/participants/{user_id}"),
-	op(protocol.OpParticipantsRemove, data, Account, Light, "Remove somebody from a group, or leave it", (*API).participantsRemove, false, "DELETE /v1/chats/{chat_id}/participants/{user_id}"),
-	op(protocol.OpReadSet, data, Account, Light, "Move one's read mark up", (*API).readSet, false, "PUT /v1/chats/{chat_id}/read"),
+	told(op(protocol.OpChatsCreate, data, Account, Light, "Make a group, or find or make the private chat with somebody", (*API).chatsCreate, true, "POST /v1/chats")),
+	told(op(protocol.OpChatsUpdate, data, Account, Light, "Change a group's title, topic or history", (*API).chatsUpdate, false, "PATCH /v1/chats/{chat_id}")),
+	told(op(protocol.OpChatsDelete, data, Account, Light, "Delete a group for everybody", (*API).chatsDelete, false, "DELETE /v1/chats/{chat_id}")),
+	told(op(protocol.OpParticipantsAdd, data, Account, Light, "Add people to a group", (*API).participantsAdd, false, "POST /v1/chats/{chat_id}/participants")),
+	told(op(protocol.OpParticipantsUpdate, data, Account, Light, "Change a participant's role", (*API).participantsUpdate, false, "PATCH /v1/chats/{chat_id}/participants/{user_id}")),
+	told(op(protocol.OpParticipantsRemove, data, Account, Light, "Remove somebody from a group, or leave it", (*API).participantsRemove, false, "DELETE /v1/chats/{chat_id}/participants/{user_id}")),
+	told(op(protocol.OpReadSet, data, Account, Light, "Move one's read mark up", (*API).readSet, false, "PUT /v1/chats/{chat_id}/read")),
 	op(protocol.OpTokensCreate, data, Account, Light, "Make a token for a script or a bot", (*API).tokensCreate, true, "POST /v1/tokens"),
 	op(protocol.OpSessionsRevoke, data, AccountOrOperator, Light, "End a session", (*API).sessionsRevoke, false, "DELETE /v1/sessions/{session_id}"),
 	op(protocol.OpInvitesCreate, data, AdminOrOperator, Light, "Make an invite; its code is shown this once", (*API).invitesCreate, true, "POST /v1/invites"),
@@ -128,11 +130,17 @@ func op[P, R any](name string, frame protocol.Type, access Access, cost Cost, su
 	}
 }
 
+// told marks an operation as Told.
+func told(o *Operation) *Operation {
+	o.Told = true
+	return o
+}
+
 func async[P any](name, summary string, result any,
 	handle func(*API, Caller, *P, func([]byte, error)), creates bool, routes ...string,
 ) *Operation {
 	return &Operation{
-		Name: name, Frame: broadcast, Access: Account, Cost: Light, Summary: summary, Routes: routes, Creates: creates,
+		Name: name, Frame: broadcast, Access: Account, Cost: Light, Summary: summary, Routes: routes, Creates: creates, Told: true,
 		Params: reflect.TypeFor[P](), Result: reflect.TypeOf(result),
 		newParams: func() any { return new(P) },
 		limit:     limitOf(reflect.TypeFor[P]()),

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"regexp"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +30,9 @@ const (
 	// reset the connection, and the client might lose the Goodbye.
 	lingering   = 300 * time.Millisecond
 	lingerBytes = 256 << 10
+	// endless is how much is skipped of one line that is too long. A client that
+	// goes on beyond it does not speak in lines.
+	endless = 16 << 20
 	// loginBytes bounds what is read before login without a request in it.
 	loginBytes = 64 << 10
 )
@@ -96,6 +98,7 @@ func (c *conn) serve() {
 		c.setReadDeadline(time.Now().Add(c.cfg.AuthTimeout))
 	}
 	c.lines = protocol.NewLineReader(input{c}, bound)
+	c.lines.SetMaxSkip(endless)
 
 	err := c.requests()
 	c.finish(err)
@@ -124,7 +127,7 @@ func (c *conn) requests() error {
 // handle carries out one line.
 func (c *conn) handle(line []byte) {
 	req, bad := protocol.DecodeRequest(line)
-	if req.Type == protocol.TypePong && (bad == nil || bad.Code == protocol.CodeUnknownType) {
+	if req.Type == protocol.TypePong && bad == nil {
 		return // the answer to our Ping; that it came is all we wanted
 	}
 	if bad != nil {
@@ -132,11 +135,10 @@ func (c *conn) handle(line []byte) {
 		return
 	}
 	c.budget = loginBytes
-	req.ID = slices.Clone(req.ID) // it outlives line
 
 	switch {
 	case req.Type == protocol.TypePing:
-		c.out.answer(c.out.begin(), encode(&protocol.Response{Type: protocol.TypePong, ID: req.ID}))
+		c.out.answer(c.out.begin(), encode(&protocol.Response{Type: protocol.TypePong, ID: req.ID, Ignored: req.Ignored}))
 	case req.Type == protocol.TypeBroadcastRequest && api.Async(req.Op):
 		n := c.out.begin()
 		c.cfg.API.Do(c.ctx, c.caller, req, func(r protocol.Response) { c.out.answer(n, encode(&r)) })
@@ -156,7 +158,8 @@ func (c *conn) handle(line []byte) {
 
 // do carries out a request that waits for its result.
 func (c *conn) do(req protocol.Request) (answer protocol.Response) {
-	if req.Type == protocol.TypeSessionRequest && req.Op == protocol.OpSessionStart {
+	login := req.Type == protocol.TypeSessionRequest && req.Op == protocol.OpSessionStart
+	if login {
 		if c.loggedIn {
 			return protocol.Response{
 				Type: req.Type.Response(), ID: req.ID, Op: req.Op,
@@ -165,7 +168,11 @@ func (c *conn) do(req protocol.Request) (answer protocol.Response) {
 		}
 	}
 	// What it causes, and what is delivered from a login on, follows its answer.
-	c.out.hold()
+	// All others let events pass: held back behind a slow read, those of busy
+	// chats would have no room before long.
+	if op, ok := api.Lookup(req.Op); login || ok && op.Told {
+		c.out.hold()
+	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.RequestTimeout)
 	defer cancel()
 	c.cfg.API.Do(ctx, c.caller, req, func(r protocol.Response) { answer = r })
@@ -182,12 +189,7 @@ func (c *conn) refuse(req protocol.Request, bad *protocol.Error, line []byte) {
 			"this is an HTTP request, but the connection was silent at first and so speaks Grima's lines; connect again and send the request at once")
 		c.sendAway(protocol.GoodbyeProtocolViolation, "HTTP on a connection that speaks lines")
 	}
-	n := c.out.begin()
-	if t := req.Type.Response(); t != "" && t != protocol.TypePong && (req.Op != "" || len(req.ID) > 0) {
-		c.out.answer(n, encode(&protocol.Response{Type: t, ID: slices.Clone(req.ID), Op: req.Op, Error: bad}))
-	} else {
-		c.out.answer(n, encode(&protocol.ErrorFrame{Type: protocol.TypeError, Error: bad}))
-	}
+	c.out.answer(c.out.begin(), encode(protocol.Refuse(req, bad)))
 	c.countError()
 }
 
@@ -207,6 +209,8 @@ func (c *conn) finish(err error) {
 	case err == nil, errors.Is(err, io.EOF):
 	case errors.Is(err, errFlood):
 		c.sendAway(protocol.GoodbyeProtocolViolation, "too much input before login without a request in it")
+	case errors.Is(err, protocol.ErrEndlessLine):
+		c.sendAway(protocol.GoodbyeProtocolViolation, "a line without end")
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		c.log.Debug("reading failed", "error", err)
 		c.out.abort()

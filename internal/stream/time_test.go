@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -280,6 +281,53 @@ func TestSlowReaderHearsWhy(t *testing.T) {
 		if why := testserver.Differs(`{"type":"Goodbye","code":"slow_consumer","reconnect":true}`, last); why != "" {
 			w.Errorf("the last line: %s: %s", why, last)
 		}
+	}, func(c *stream.Config) { c.Outbox = 1000 })
+}
+
+// slowReads is a store whose views wait while it is slow.
+type slowReads struct {
+	chat.Store
+
+	slow atomic.Bool
+	gate chan struct{}
+}
+
+func (s *slowReads) View(ctx context.Context, fn func(chat.Reader) error) error {
+	if s.slow.Load() {
+		<-s.gate
+	}
+	return s.Store.View(ctx, fn)
+}
+
+// Events pass a read that takes its time. They were held back behind it, and a
+// client of busy chats was sent away as slow for waiting for the server.
+func TestEventsPassASlowRead(t *testing.T) {
+	store := &slowReads{gate: make(chan struct{})}
+	onStore(t, func(s chat.Store) chat.Store { store.Store = s; return store }, func(w clockwork) {
+		l := w.login()
+		me := chat.Actor{User: l.User.ID, Session: l.Session.ID}
+		st, _, err := w.svc.CreateChat(w.Context(), me, chat.NewChat{Kind: chat.KindGroup, Title: "Port"})
+		if err != nil {
+			w.Fatal(err)
+		}
+		c := w.dial()
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: l.Token}))
+		c.Want(`{"id":1,"result":{}}`)
+		store.slow.Store(true)
+		c.Line(testserver.Request("2", "messages.list", protocol.MessagesListParams{ChatID: api.FormatChat(st.Chat.ID)}))
+		for range 50 {
+			w.svc.Send(me, chat.NewMessage{Chat: st.Chat.ID, Content: strings.Repeat("x", 100)}, func(_ chat.SendResult, err error) {
+				if err != nil {
+					w.Error(err)
+				}
+			})
+			c.Want(`{"event":"message.created"}`)
+		}
+		store.slow.Store(false)
+		close(store.gate)
+		c.Want(`{"id":2,"result":{}}`)
+		c.Line(`{"type":"Ping"}`)
+		c.Want(`{"type":"Pong"}`)
 	}, func(c *stream.Config) { c.Outbox = 1000 })
 }
 
