@@ -71,8 +71,9 @@ func inside(nc net.Conn) *tls.Conn {
 
 // sniff reads what it takes to tell what nc speaks. Nothing is lost: the
 // connection it returns begins at the beginning.
-func sniff(nc net.Conn) (speech, net.Conn, error) {
-	if err := nc.SetReadDeadline(time.Now().Add(silence)); err != nil {
+// When ctx ends, so does the reading; whoever calls sees to that (see hurried).
+func sniff(ctx context.Context, nc net.Conn) (speech, net.Conn, error) {
+	if err := patient(ctx, nc, silence); err != nil {
 		return 0, nil, err
 	}
 	buf := make([]byte, 16)
@@ -92,11 +93,25 @@ func sniff(nc net.Conn) (speech, net.Conn, error) {
 		default:
 			return 0, nil, err
 		}
-		if err := nc.SetReadDeadline(time.Now().Add(firstWords)); err != nil {
+		if err := patient(ctx, nc, firstWords); err != nil {
 			return 0, nil, err
 		}
 	}
 }
+
+// patient gives the next reads of nc that long. When ctx has ended it gives
+// them none: hurried, whose deadline this one may have replaced, does not come
+// a second time.
+func patient(ctx context.Context, nc net.Conn, d time.Duration) error {
+	err := nc.SetReadDeadline(time.Now().Add(d))
+	if err == nil && ctx.Err() != nil {
+		err = nc.SetReadDeadline(past)
+	}
+	return err
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
 
 // tell says what a connection speaks that begins with b, and whether that is
 // certain.
@@ -132,7 +147,7 @@ func (s *Server) welcome(nc net.Conn) {
 		return
 	}
 	keep := s.hurried(nc)
-	what, conn, err := sniff(nc)
+	what, conn, err := sniff(s.ctx, nc)
 	if err == nil && what == speaksTLS && s.cert != nil {
 		what, conn, err = s.unwrap(conn)
 	}
@@ -184,7 +199,7 @@ func (s *Server) unwrap(nc net.Conn) (speech, net.Conn, error) {
 	if secure.ConnectionState().NegotiatedProtocol == alpnHTTP {
 		return speaksHTTP, secure, nil
 	}
-	what, conn, err := sniff(secure)
+	what, conn, err := sniff(s.ctx, secure)
 	if what == speaksTLS {
 		what = speaksElse
 	}
@@ -195,7 +210,7 @@ func (s *Server) unwrap(nc net.Conn) (speech, net.Conn, error) {
 // it alone.
 func (s *Server) hurried(nc net.Conn) (leave func()) {
 	stop := context.AfterFunc(s.ctx, func() {
-		_ = nc.SetReadDeadline(time.Unix(1, 0)) // who reads it reports
+		_ = nc.SetReadDeadline(past) // who reads it reports
 	})
 	return func() { stop() }
 }
@@ -215,7 +230,7 @@ func (s *Server) turnAway(nc net.Conn, why error) {
 	}
 	defer s.gate.turnedAway()
 	defer s.hurried(nc)()
-	what, conn, err := sniff(nc)
+	what, conn, err := sniff(s.ctx, nc)
 	switch {
 	case err != nil, what == speaksTLS:
 		_ = nc.Close() // a handshake is more than we can afford

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -78,7 +79,7 @@ func TestSniffWaitsAsLongAsItMust(t *testing.T) {
 				defer done.Wait()
 				defer func() { _ = nc.Close() }()
 				began := time.Now()
-				what, conn, err := sniff(nc)
+				what, conn, err := sniff(t.Context(), nc)
 				if (err != nil) != tt.fails || what != tt.what || time.Since(began) != tt.after {
 					t.Fatalf("%v, %v after %v", what, err, time.Since(began))
 				}
@@ -93,6 +94,46 @@ func TestSniffWaitsAsLongAsItMust(t *testing.T) {
 			})
 		})
 	}
+}
+
+// stopping is a connection during whose first read the server stops: the read
+// has its bytes, and the deadline that comes with the stop is replaced by that
+// of the next read.
+type stopping struct {
+	net.Conn
+
+	stop func()
+}
+
+func (c *stopping) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.stop != nil {
+		c.stop()
+		synctest.Wait()
+		c.stop = nil
+	}
+	return n, err
+}
+
+// A stop waited 10 s for half a method when it came between a read and the next
+// one's deadline.
+func TestStopBetweenTwoReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{Listen: "127.0.0.1:0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc, done := trickle("GE", 0)
+		defer done.Wait()
+		defer func() { _ = nc.Close() }()
+		c := &stopping{nc, s.stop}
+		defer s.hurried(c)()
+		began := time.Now()
+		_, _, err = sniff(s.ctx, c)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
 }
 
 // scripted is a listener that gives errors, then a connection, then the end.
