@@ -36,14 +36,15 @@ type Crash struct {
 // promise was kept.
 type CrashReport struct {
 	Kills, Acked, Sent, Retried, Duplicates, LiveEvents int
-	// Unready counts the rounds in which the server died before it served.
-	Unready int
-	Faults  []string
+	// Unready counts the rounds in which the server died before it served, and
+	// Died those in which it died by itself later, as SelfDestruct expects.
+	Unready, Died int
+	Faults        []string
 }
 
 func (r CrashReport) String() string {
-	return fmt.Sprintf("%d kills (%d before ready), %d messages meant, %d acknowledged, %d retried, %d answered as duplicates, %d live events; faults: %d",
-		r.Kills, r.Unready, r.Sent, r.Acked, r.Retried, r.Duplicates, r.LiveEvents, len(r.Faults))
+	return fmt.Sprintf("%d kills (%d by themselves before ready, %d later), %d messages meant, %d acknowledged, %d retried, %d answered as duplicates, %d live events; faults: %d",
+		r.Kills, r.Unready, r.Died, r.Sent, r.Acked, r.Retried, r.Duplicates, r.LiveEvents, len(r.Faults))
 }
 
 // crash is one run's state. mu guards everything below it.
@@ -175,6 +176,9 @@ func (r *crash) round(i int) error {
 		select {
 		case <-time.After(life):
 		case <-p.Gone():
+			r.mu.Lock()
+			r.report.Died++
+			r.mu.Unlock()
 		}
 		p.Kill()
 		close(stop)
