@@ -45,10 +45,6 @@ func (l *LineReader) SetMax(max int) { l.max = max }
 // start, is no bound. Beyond it Next returns [ErrEndlessLine], for good.
 func (l *LineReader) SetMaxSkip(n int64) { l.maxSkip = n }
 
-// Skipped is how many bytes of the present line were skipped already because
-// it is over the bound; 0 when none is being skipped.
-func (l *LineReader) Skipped() int64 { return l.skipped }
-
 // Next returns the next line without its "\n" or "\r\n", skipping blank lines
 // (nothing but spaces, tabs and "\r"). It stays valid until the next call. A
 // line over the bound is skipped to its end and then reported once as an *Error
@@ -95,31 +91,6 @@ func (l *LineReader) Next() ([]byte, error) {
 		}
 		l.buf = nil
 		return nil, io.EOF
-	}
-}
-
-// Buffered reports whether Next would return without reading from the
-// underlying reader, so that answers may wait for those of the lines behind
-// them.
-func (l *LineReader) Buffered() bool {
-	for {
-		start, scanned := l.start, l.scanned
-		line, found := l.cut()
-		if !found {
-			return l.err != nil
-		}
-		if l.skipping || !blank(line) {
-			l.start, l.scanned = start, scanned
-			return true
-		}
-	}
-}
-
-// Release gives the buffer back if nothing is in it, for a stream that will be
-// quiet; the last line returned stays valid.
-func (l *LineReader) Release() {
-	if l.start == l.end {
-		l.buf, l.start, l.end, l.scanned = nil, 0, 0, 0
 	}
 }
 

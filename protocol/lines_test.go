@@ -69,14 +69,8 @@ func TestDeadlineInTheMiddleOfALineLosesNothing(t *testing.T) {
 func TestDeadlineInTheMiddleOfAnOverLongLine(t *testing.T) {
 	l := NewLineReader(&script{strings.Repeat("x", 20), os.ErrDeadlineExceeded, "xxx", os.ErrDeadlineExceeded, "\nabc\n"}, 8)
 	expectError(t, l, os.ErrDeadlineExceeded)
-	if l.Skipped() != 20 {
-		t.Errorf("skipped %d, want 20", l.Skipped())
-	}
 	expectError(t, l, os.ErrDeadlineExceeded)
 	expectTooLarge(t, l)
-	if l.Skipped() != 0 {
-		t.Errorf("skipped %d after the line, want 0", l.Skipped())
-	}
 	expectLine(t, l, "abc")
 }
 
@@ -114,22 +108,8 @@ func TestBufferGrowsToTheBoundAndShrinksAgain(t *testing.T) {
 	if len(l.buf) != smallBuffer {
 		t.Errorf("a buffer of %d bytes after the long lines", len(l.buf))
 	}
-	line, err := l.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Release()
-	if l.buf != nil || string(line) != "c" {
-		t.Errorf("released: a buffer of %d bytes, line %q", len(l.buf), line)
-	}
+	expectLine(t, l, "c")
 	expectError(t, l, io.EOF)
-}
-
-func TestReleaseKeepsWhatWasRead(t *testing.T) {
-	l := NewLineReader(&script{"a\nb", "c\n"}, 8)
-	expectLine(t, l, "a")
-	l.Release()
-	expectLine(t, l, "bc")
 }
 
 func TestBoundChangesForTheLinesToCome(t *testing.T) {
@@ -141,40 +121,6 @@ func TestBoundChangesForTheLinesToCome(t *testing.T) {
 	l.SetMax(4)
 	expectTooLarge(t, l)
 	expectLine(t, l, "123")
-}
-
-// A stream that waits for Buffered to be false before it flushes must not wait
-// for a line that has not come.
-func TestBufferedMeansThatNextDoesNotRead(t *testing.T) {
-	boom := errors.New("boom")
-	r := &script{"a\nb\n\r\n \n", "c\nd", "e\n12345", "67890", "12\n\n", boom, "f"}
-	l := NewLineReader(r, 8)
-	steps := []struct {
-		want     string // "": too large
-		buffered bool
-	}{{"a", true}, {"b", false}, {"c", false}, {"de", false}, {"", false}}
-	if l.Buffered() {
-		t.Error("buffered before the first read")
-	}
-	for _, s := range steps {
-		if s.want == "" {
-			expectTooLarge(t, l)
-		} else {
-			expectLine(t, l, s.want)
-		}
-		if got := l.Buffered(); got != s.buffered {
-			t.Errorf("after %q: buffered %v", s.want, got)
-		}
-		if got := l.Buffered(); got != s.buffered {
-			t.Errorf("after %q, asked again: buffered %v", s.want, got)
-		}
-	}
-	expectError(t, l, boom)
-	expectLine(t, l, "f")
-	if !l.Buffered() {
-		t.Error("the end is there, but not buffered")
-	}
-	expectError(t, l, io.EOF)
 }
 
 func TestReaderThatGivesNothing(t *testing.T) {

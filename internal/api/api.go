@@ -66,7 +66,7 @@ func (a *API) Do(ctx context.Context, c Caller, req protocol.Request, done func(
 	}()
 	if req.Type == protocol.TypePing {
 		if !x.answered.Swap(true) {
-			done(protocol.Response{Type: protocol.TypePong, ID: req.ID})
+			done(protocol.Response{Type: protocol.TypePong, ID: req.ID, Ignored: req.Ignored})
 		}
 		return
 	}

@@ -9,7 +9,7 @@ import (
 
 // docs/protocol.md#session.start
 func (a *API) sessionStart(ctx context.Context, c Caller, p *protocol.SessionStartParams) (protocol.SessionStartResult, error) {
-	if c.OnLogin != nil && c.Actor.User != 0 {
+	if c.OnLogin != nil && (c.Actor.User != 0 || c.Actor.Operator) {
 		return protocol.SessionStartResult{}, protocol.NewError(protocol.CodeConflict, "this connection is logged in already; open another one")
 	}
 	var (

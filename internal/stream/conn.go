@@ -158,19 +158,10 @@ func (c *conn) handle(line []byte) {
 
 // do carries out a request that waits for its result.
 func (c *conn) do(req protocol.Request) (answer protocol.Response) {
-	login := req.Type == protocol.TypeSessionRequest && req.Op == protocol.OpSessionStart
-	if login {
-		if c.loggedIn {
-			return protocol.Response{
-				Type: req.Type.Response(), ID: req.ID, Op: req.Op,
-				Error: protocol.NewError(protocol.CodeConflict, "this connection is logged in already; open another one"),
-			}
-		}
-	}
 	// What it causes, and what is delivered from a login on, follows its answer.
 	// All others let events pass: held back behind a slow read, those of busy
 	// chats would have no room before long.
-	if op, ok := api.Lookup(req.Op); login || ok && op.Told {
+	if op, ok := api.Lookup(req.Op); req.Op == protocol.OpSessionStart || ok && op.Told {
 		c.out.hold()
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.RequestTimeout)

@@ -81,6 +81,9 @@ func TestBadLineCostsOnlyItself(t *testing.T) {
 		{`hello`, `{"type":"Error","error":{"code":"parse_error"}}`},
 		{`{"type":"DataRequest","id":2,"op":"users.me"} x`, `{"error":{"code":"parse_error"}}`},
 		{"{\"type\":\"Ping\",\"id\":\"\xff\"}", `{"type":"Error","error":{"code":"invalid_utf8"}}`},
+		{`{"type":"Nope","id":7}`, `{"type":"Error","id":7,"error":{"code":"unknown_type"}}`},
+		{`{"type":"DataRequest"}`, `{"type":"DataResponse","error":{"code":"invalid_request"}}`},
+		{`{"type":"Ping","id":8,"colour":1}`, `{"type":"Pong","id":8,"ignored":["colour"]}`},
 		{`{"type":"Pling"}`, `{"type":"Error","error":{"code":"unknown_type"}}`},
 		{`{"type":"DataRequest","id":"x","op":"chats.steal"}`, `{"type":"DataResponse","id":"x","op":"chats.steal","error":{"code":"unknown_op"}}`},
 		{`{"type":"DataRequest","id":3,"op":"chats.get","params":{"chat_id":"c_999"}}`, `{"type":"DataResponse","id":3,"op":"chats.get","error":{"code":"not_found"}}`},
@@ -94,6 +97,17 @@ func TestBadLineCostsOnlyItself(t *testing.T) {
 	}
 	c.Line(`{"type":"Pong"}`)
 	c.WantSilence()
+}
+
+// A line that goes on and on was once skipped for as long as it did.
+func TestLineWithoutEndEnds(t *testing.T) {
+	c := testserver.Start(t).User("ana").Connect()
+	for range 16 {
+		c.Raw(strings.Repeat("x", 1<<20))
+	}
+	c.Raw("x")
+	c.Want(`{"type":"Goodbye","code":"protocol_violation","reconnect":false}`)
+	c.WantEnd()
 }
 
 // Whatever a client sends, every line has one answer, and the connection goes
