@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -12,6 +13,9 @@ import (
 
 // defaultListen is the one port, for this machine only.
 const defaultListen = "127.0.0.1:7007"
+
+// headerName is what names of headers look like that people really use.
+var headerName = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
 
 // serveFlags is everything that can be set of a server.
 type serveFlags struct {
@@ -22,6 +26,7 @@ type serveFlags struct {
 	TLSCert         string        `name:"tls-cert" help:"Certificate chain in PEM; read again on SIGHUP." placeholder:"FILE" env:"GRIMA_TLS_CERT"`
 	TLSKey          string        `name:"tls-key" help:"Its private key in PEM." placeholder:"FILE" env:"GRIMA_TLS_KEY"`
 	BehindProxy     bool          `help:"Something in front ends TLS and only it can reach this address." env:"GRIMA_BEHIND_PROXY"`
+	TrustedHeader   string        `help:"Header in which the proxy of --behind-proxy tells the client's address, last. It must set or append to it on every request. Default: none is believed." placeholder:"NAME" env:"GRIMA_TRUSTED_HEADER"`
 	Insecure        bool          `help:"Serve a public address without TLS: passwords and messages cross the net in the clear." env:"GRIMA_INSECURE"`
 	Registration    string        `help:"Who may make an account: whoever has an invite, anybody (open), or nobody (closed)." enum:"invite,open,closed" default:"invite" env:"GRIMA_REGISTRATION"`
 	Dev             bool          `help:"For trying things out on this machine: anybody may register, and nothing limits rates." env:"GRIMA_DEV"`
@@ -44,6 +49,17 @@ func (f *serveFlags) check() error {
 	}
 	if f.ShutdownTimeout <= 0 {
 		return usagef("--shutdown-timeout must be more than nothing, not %v", f.ShutdownTimeout)
+	}
+	if f.TrustedHeader != "" {
+		if !f.BehindProxy {
+			return usagef("--trusted-header %s needs --behind-proxy: without a proxy clients would choose their own address", f.TrustedHeader)
+		}
+		if !headerName.MatchString(f.TrustedHeader) {
+			return usagef("--trusted-header %q is not the name of a header; one is X-Forwarded-For", f.TrustedHeader)
+		}
+	}
+	if f.Dev && (f.BehindProxy || f.Insecure) {
+		return usagef("--dev lets anybody in, so it serves this machine only, and neither --behind-proxy nor --insecure goes with it")
 	}
 	if f.Dev && !local {
 		return usagef("--dev lets anybody in, so it serves this machine only: leave out --listen %s, or leave out --dev", f.Listen)

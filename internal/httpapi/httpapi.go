@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path"
 	"strings"
 	"time"
 
@@ -28,12 +29,20 @@ type Config struct {
 
 	Software string       // as the page and the OpenAPI document show it ("grima")
 	Ready    func() error // why this node should get no traffic; it is asked by /readyz (always ready)
-	// TrustProxy takes the client's address from the last X-Forwarded-For,
-	// which the nearest proxy wrote. Without a proxy that sets it, clients
-	// would choose their own address (no).
-	TrustProxy     bool
+	// ClientHeader names the header whose last address is the client's: the
+	// nearest proxy wrote it. Where a client reaches us past a proxy that sets
+	// it, it chooses its own address (none: the peer of the connection).
+	ClientHeader   string
 	RequestTimeout time.Duration // of one request (30 s)
 	Log            *slog.Logger  // (slog.Default())
+}
+
+type authenticatedKey struct{}
+
+// WithAuthenticated gives a request's context a function that is called as soon
+// as the request's token has turned out to be good.
+func WithAuthenticated(ctx context.Context, call func()) context.Context {
+	return context.WithValue(ctx, authenticatedKey{}, call)
 }
 
 // handler is what New makes.
@@ -75,7 +84,7 @@ func New(cfg Config) http.Handler {
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusForbidden, protocol.NewError(protocol.CodePermissionDenied, "another site's page asked for this"))
 	}))
-	return sealed(sameOrigin.Handler(http.HandlerFunc(h.route)))
+	return sealed(h.recovering(sameOrigin.Handler(http.HandlerFunc(h.route))))
 }
 
 // sealed sets the headers that every answer carries.
@@ -99,6 +108,12 @@ func (h *handler) route(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.RequestTimeout)
 	defer cancel()
 	r = r.WithContext(ctx)
+	if p := r.URL.EscapedPath(); path.Clean(p) != p {
+		// The mux would redirect to the clean path, and who follows that turns
+		// a POST into a GET.
+		notFound(w)
+		return
+	}
 	unmatched, pattern := h.mux.Handler(r)
 	if pattern != "" {
 		h.mux.ServeHTTP(w, r)
@@ -112,6 +127,10 @@ func (h *handler) route(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, verdict.status, protocol.NewError(protocol.CodeInvalidRequest, "this path takes "+allow))
 		return
 	}
+	notFound(w)
+}
+
+func notFound(w http.ResponseWriter) {
 	writeProblem(w, http.StatusNotFound, protocol.NewError(protocol.CodeNotFound, "no such path; GET /v1/openapi.json lists them"))
 }
 
@@ -143,12 +162,15 @@ func (h *handler) caller(r *http.Request) (api.Caller, *protocol.Error) {
 		return c, h.API.Error("authentication", err)
 	}
 	c.Actor = actor
+	if authenticated, ok := r.Context().Value(authenticatedKey{}).(func()); ok {
+		authenticated()
+	}
 	return c, nil
 }
 
 func (h *handler) peer(r *http.Request) netip.Addr {
-	if h.TrustProxy {
-		if hops := r.Header.Values("X-Forwarded-For"); len(hops) > 0 {
+	if h.ClientHeader != "" {
+		if hops := r.Header.Values(h.ClientHeader); len(hops) > 0 {
 			all := hops[len(hops)-1]
 			last := strings.TrimSpace(all[strings.LastIndexByte(all, ',')+1:])
 			if addr, err := netip.ParseAddr(last); err == nil {

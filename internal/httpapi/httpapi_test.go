@@ -171,6 +171,8 @@ func TestFinerPoints(t *testing.T) {
 		{name: "a wrong token", route: "GET /v1/chats", head: "Authorization: Bearer gt_wrong", status: 401, media: problem, want: `"code":"unauthenticated"`},
 		{name: "another scheme", route: "GET /v1/chats", head: "Authorization: Basic YTpi", status: 401, media: problem, want: "Bearer"},
 		{name: "bearer in small letters", head: "Authorization: bearer $ana", route: "GET /v1/users/me", status: 200, media: plain, want: `"username":"ana"`},
+		{name: "logging in with a stale token", route: "POST /v1/sessions", body: `{"mechanism":"PLAIN","username":"ana","password":"correct horse battery"}`, head: "Authorization: Bearer gt_stale", status: 200, media: plain, want: `"token":"gt_`},
+		{name: "registering with a stale token", route: "POST /v1/users", body: `{"username":"eve","password":"correct horse battery"}`, head: "Authorization: Bearer gt_stale", status: 401, media: problem, want: `"code":"unauthenticated"`},
 		{name: "a token in the address", route: "GET /v1/chats?access_token=gt_x", status: 400, media: problem, want: "Authorization: Bearer"},
 		{name: "a whole problem", who: "ana", route: "GET /v1/chats/c_99", status: 404, media: problem, want: `{"type":"about:blank","title":"Not Found","status":404,"detail":"no such chat","code":"not_found","retryable":false}` + "\n"},
 
@@ -214,6 +216,8 @@ func TestFinerPoints(t *testing.T) {
 		{name: "somebody else", who: "ana", route: "PATCH /v1/users/u_2", body: `{"name":"Robert"}`, status: 200, media: plain, want: `"name":"Robert"`},
 
 		{name: "no such path", route: "GET /v1/nothing", status: 404, media: problem, want: "no such path"},
+		{name: "two slashes", who: "ana", route: "GET /v1//chats", status: 404, media: problem, want: "no such path"},
+		{name: "a path with dots", who: "ana", route: "POST /v1/./chats", body: `{}`, status: 404, media: problem, want: "no such path"},
 		{name: "a slash too many", who: "ana", route: "GET /v1/chats/", status: 404, media: problem},
 		{name: "no such method", who: "ana", route: "PUT /v1/chats", status: 405, media: problem, want: "this path takes", wantHead: "Allow: GET, HEAD, POST"},
 		{name: "HEAD", who: "ana", route: "HEAD /v1/users/me", status: 200, media: plain},
@@ -303,30 +307,107 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// Over TLS nc is of no use, and the numbers of chats are not known before.
+func TestPageBehindHTTPS(t *testing.T) {
+	s, _ := start(t, nil)
+	r := s.request("", "GET /", "")
+	r.Host = "chat.example.org"
+	r.Header.Set("X-Forwarded-Proto", "https")
+	_, text := s.expectOf(200, r)
+	for _, want := range []string{"openssl s_client -quiet -connect chat.example.org:443\n", "curl -s https://chat.example.org/v1/users "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not in %s", want, text)
+		}
+	}
+	for _, not := range []string{"nc ", "c_1"} {
+		if strings.Contains(text, not) {
+			t.Errorf("%s is in %s", not, text)
+		}
+	}
+	if _, text := s.expect(200, "", "GET /", ""); !strings.Contains(text, "nc 127.0.0.1 ") || strings.Contains(text, "openssl") {
+		t.Error(text)
+	}
+}
+
+// Only a good token makes somebody known to the server.
+func TestAuthenticatedIsTold(t *testing.T) {
+	s := populated(t)
+	told := 0
+	inner := s.Config.Handler
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner.ServeHTTP(w, r.WithContext(WithAuthenticated(r.Context(), func() { told++ })))
+	})
+	s.expect(200, "", "GET /healthz", "")
+	s.expect(401, "", "GET /v1/chats", "")
+	r := s.request("", "GET /v1/chats", "")
+	r.Header.Set("Authorization", "Bearer gt_wrong")
+	s.expectOf(401, r)
+	if told != 0 {
+		t.Errorf("told %d times before any good token", told)
+	}
+	s.expect(200, "ana", "GET /v1/chats", "")
+	if told != 1 {
+		t.Errorf("told %d times of one good token", told)
+	}
+}
+
+// A panic is answered, and told where somebody reads it.
+func TestPanic(t *testing.T) {
+	var log bytes.Buffer
+	h := &handler{Config: Config{Log: slog.New(slog.NewTextHandler(&log, nil))}}
+	do := func(f http.HandlerFunc) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.recovering(f).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/chats", nil))
+		return w
+	}
+	w := do(func(http.ResponseWriter, *http.Request) { panic("at the disco") })
+	if w.Code != 500 || !strings.Contains(w.Body.String(), `"code":"internal"`) || strings.Contains(w.Body.String(), "disco") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	for _, want := range []string{"level=ERROR", "at the disco", "path=/v1/chats", "TestPanic"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %s: %s", want, &log)
+		}
+	}
+	defer func() {
+		if v := recover(); v != http.ErrAbortHandler {
+			t.Errorf("an answer that had begun ended with %v", v)
+		}
+	}()
+	do(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, []byte(`{}`))
+		panic("too late")
+	})
+}
+
+// A header that nobody was told to trust says nothing, and of one that is
+// trusted only what the nearest proxy appended.
 func TestPeer(t *testing.T) {
 	for _, c := range []struct {
 		remote    string
 		forwarded []string
-		trust     bool
+		trusted   string
 		want      string
 	}{
-		{"192.0.2.1:5", nil, false, "192.0.2.1"},
-		{"192.0.2.1:5", []string{"203.0.113.9"}, false, "192.0.2.1"},
-		{"127.0.0.1:5", []string{"203.0.113.9"}, true, "203.0.113.9"},
-		{"127.0.0.1:5", []string{"1.1.1.1, 203.0.113.9"}, true, "203.0.113.9"},
-		{"127.0.0.1:5", []string{"1.1.1.1", "2001:db8::1"}, true, "2001:db8::1"},
-		{"127.0.0.1:5", []string{"garbage"}, true, "127.0.0.1"},
-		{"[::ffff:192.0.2.1]:5", nil, false, "192.0.2.1"},
-		{"@", nil, false, ""},
+		{"192.0.2.1:5", nil, "", "192.0.2.1"},
+		{"192.0.2.1:5", []string{"203.0.113.9"}, "", "192.0.2.1"},
+		{"127.0.0.1:5", []string{"203.0.113.9"}, "X-Forwarded-For", "203.0.113.9"},
+		{"127.0.0.1:5", []string{"1.1.1.1, 203.0.113.9"}, "X-Forwarded-For", "203.0.113.9"},
+		{"127.0.0.1:5", []string{"1.1.1.1", "2001:db8::1"}, "X-Forwarded-For", "2001:db8::1"},
+		{"127.0.0.1:5", []string{"garbage"}, "X-Forwarded-For", "127.0.0.1"},
+		{"[::ffff:192.0.2.1]:5", nil, "", "192.0.2.1"},
+		{"127.0.0.1:5", []string{"203.0.113.9"}, "x-real-ip", "198.51.100.7"},
+		{"127.0.0.1:5", nil, "X-Client", "127.0.0.1"},
+		{"@", nil, "", ""},
 	} {
-		h := &handler{Config: Config{TrustProxy: c.trust}}
-		r := &http.Request{RemoteAddr: c.remote, Header: http.Header{"X-Forwarded-For": c.forwarded}}
+		h := &handler{Config: Config{ClientHeader: c.trusted}}
+		r := &http.Request{RemoteAddr: c.remote, Header: http.Header{"X-Forwarded-For": c.forwarded, "X-Real-Ip": {"198.51.100.7"}}}
 		want := netip.Addr{}
 		if c.want != "" {
 			want = netip.MustParseAddr(c.want)
 		}
 		if got := h.peer(r); got != want {
-			t.Errorf("%s %v (trusted: %v): %v, want %v", c.remote, c.forwarded, c.trust, got, want)
+			t.Errorf("%s %v (trusted: %q): %v, want %v", c.remote, c.forwarded, c.trusted, got, want)
 		}
 	}
 }

@@ -34,10 +34,10 @@ var indexPage = pageText{
 	[]struct{ say, do string }{
 		{"Make an account. Where the server asks for an invite, put \"invite\":\"the code\" in as well:", `curl -s {{.URL}}/v1/users -H 'Content-Type: application/json' -d '{"username":"ana","password":"a good long one"}'`},
 		{"Log in. The answer has a token:", `T=$(curl -s {{.URL}}/v1/sessions -H 'Content-Type: application/json' -d '{"mechanism":"PLAIN","username":"ana","password":"a good long one"}' | jq -r .token)`},
-		{"Make a group, say something, read it:", `curl -s {{.URL}}/v1/chats -H "Authorization: Bearer $T" -H 'Content-Type: application/json' -d '{"kind":"group","title":"Port"}'
-curl -s {{.URL}}/v1/chats/c_1/messages -H "Authorization: Bearer $T" -H 'Content-Type: application/json' -d '{"content":"hello"}'
-curl -s {{.URL}}/v1/chats/c_1/messages -H "Authorization: Bearer $T"`},
-		{"See what is said as it is said: connect, and type or paste lines:", `nc {{.Host}} {{.Port}}
+		{"Make a group, say something, read it:", `C=$(curl -s {{.URL}}/v1/chats -H "Authorization: Bearer $T" -H 'Content-Type: application/json' -d '{"kind":"group","title":"Port"}' | jq -r .chat.chat_id)
+curl -s {{.URL}}/v1/chats/$C/messages -H "Authorization: Bearer $T" -H 'Content-Type: application/json' -d '{"content":"hello"}'
+curl -s {{.URL}}/v1/chats/$C/messages -H "Authorization: Bearer $T"`},
+		{"See what is said as it is said: connect, and type or paste lines:", `{{.Connect}}
 {"type":"SessionRequest","op":"session.start","params":{"mechanism":"TOKEN","token":"gt_..."}}`},
 		{"Every route, parameter and answer, for programs:", `curl -s {{.URL}}/v1/openapi.json`},
 	},
@@ -86,14 +86,20 @@ func (h *handler) page(p pageText) http.HandlerFunc {
 			host = "localhost"
 		}
 		scheme, port := "http", "80"
-		if r.TLS != nil || h.TrustProxy && r.Header.Get("X-Forwarded-Proto") == "https" {
+		// The header changes only what is shown to whoever sent it.
+		secure := r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+		if secure {
 			scheme, port = "https", "443"
 		}
 		name := host
 		if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 			name, port = host[:i], host[i+1:]
 		}
-		fill := strings.NewReplacer("{{.URL}}", scheme+"://"+host, "{{.Host}}", strings.Trim(name, "[]"), "{{.Port}}", port)
+		connect := "nc " + strings.Trim(name, "[]") + " " + port
+		if secure {
+			connect = "openssl s_client -quiet -connect " + name + ":" + port
+		}
+		fill := strings.NewReplacer("{{.URL}}", scheme+"://"+host, "{{.Connect}}", connect)
 		var steps []step
 		for _, s := range p.steps {
 			steps = append(steps, step{s.say, fill.Replace(s.do)})
