@@ -24,7 +24,7 @@ import (
 // Caller is who sends a request, and through which door.
 type Caller struct {
 	Actor chat.Actor
-	Peer  netip.Addr // the client's address, for limits; zero: local
+	Peer  netip.Addr // the client's address, for limits; zero: not known, or local
 
 	// OnLogin is how a live connection learns of its session.start: it is
 	// called after the credentials were accepted and before the answer. It

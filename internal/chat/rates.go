@@ -10,7 +10,8 @@ import (
 // What strangers may try in a row, and how fast they get tries back. A
 // success gives its try back, so only failures count.
 var (
-	// From one address, whoever they claim to be.
+	// From one address, whoever they claim to be. Of logins from addresses that
+	// are not known this and the next only slow down.
 	ratePeer = rate{burst: 30, every: 10 * time.Second}
 	// At one account from one address.
 	rateAccountPeer = rate{burst: 10, every: 30 * time.Second}
@@ -111,7 +112,7 @@ func peerPrefix(peer netip.Addr) netip.Prefix {
 		bits = 64
 	}
 	p, err := peer.Prefix(bits)
-	if err != nil { // the zero Addr: local
+	if err != nil { // the zero Addr: not known
 		return netip.Prefix{}
 	}
 	return p
@@ -142,27 +143,44 @@ func (s *Service) try(what string, buckets ...bucket) (forgive func(), err error
 }
 
 // tryLogin is try for a login of account's (canonical, or empty when the name
-// cannot be one) from peer.
+// cannot be one) from peer. From a peer that is not known (the zero Addr) it
+// refuses nothing and only slows down: behind a proxy that may be everybody,
+// and one stranger would lock them all out.
 func (s *Service) tryLogin(ctx context.Context, account string, peer netip.Addr) (forgive func(), err error) {
 	if s.rates == nil {
 		return func() {}, nil
 	}
 	from := peerPrefix(peer)
-	back, err := s.try("failed logins",
-		bucket{rate: &ratePeer, peer: from},
-		bucket{rate: &rateAccountPeer, account: account, peer: from})
-	if err != nil {
-		return nil, err
+	back := func() {}
+	slowed := []bucket{{rate: &rateAccount, account: account}}
+	all := []bucket{{rate: &ratePeer, peer: from}, {rate: &rateAccountPeer, account: account, peer: from}}
+	if peer.IsValid() {
+		if back, err = s.try("failed logins", all...); err != nil {
+			return nil, err
+		}
+	} else {
+		slowed = append(slowed, all...)
 	}
-	all := bucket{rate: &rateAccount, account: account}
-	if s.rates.take(s.cfg.Now(), all) == 0 {
-		return func() { back(); s.rates.giveBack(all) }, nil
+	var taken []bucket
+	for _, b := range slowed {
+		if s.rates.take(s.cfg.Now(), b) == 0 {
+			taken = append(taken, b)
+		}
+	}
+	forgive = func() {
+		back()
+		for _, b := range taken {
+			s.rates.giveBack(b)
+		}
+	}
+	if len(taken) == len(slowed) {
+		return forgive, nil
 	}
 	timer := time.NewTimer(loginDelay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return back, nil
+		return forgive, nil
 	case <-ctx.Done():
 		return nil, failed("waiting after failed logins", ctx.Err())
 	}

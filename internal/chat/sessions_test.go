@@ -362,6 +362,36 @@ func TestCrowdOfGuessers(t *testing.T) {
 	})
 }
 
+// Behind a proxy that hides addresses everybody comes from nowhere: wrong
+// passwords from there slow logins down, and used to lock out all of them.
+func TestGuessersFromNowhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, limited())
+		w.people("ana", "bob")
+		nowhere := netip.Addr{}
+		begun := time.Now()
+		for i := range 11 {
+			_, err := w.LoginPassword(ctx, nowhere, "ana", "a guess", "", "")
+			refused(t, err, chat.CodeInvalidCredentials)
+			same(t, time.Since(begun) >= 2*time.Second, i == 10)
+		}
+		begun = time.Now()
+		_, err := w.LoginPassword(ctx, nowhere, "bob", secret("bob"), "", "")
+		ok(t, err)
+		same(t, time.Since(begun), time.Duration(0))
+		for i := range 30 {
+			_, err := w.LoginPassword(ctx, nowhere, fmt.Sprintf("user%d", i), "a guess", "", "")
+			refused(t, err, chat.CodeInvalidCredentials)
+		}
+		for _, name := range []string{"ana", "bob"} {
+			begun = time.Now()
+			_, err = w.LoginPassword(ctx, nowhere, name, secret(name), "", "")
+			ok(t, err)
+			same(t, time.Since(begun), 2*time.Second)
+		}
+	})
+}
+
 func TestRegistrationRate(t *testing.T) {
 	w := newWorld(t, limited(), registration(chat.RegistrationOpen))
 	_, code, err := w.NewInvite(ctx, operator, "", 2, 0)

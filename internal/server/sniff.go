@@ -179,7 +179,7 @@ func (s *Server) welcome(nc net.Conn) {
 		s.http.take(&webConn{Conn: conn, server: s, ticket: t})
 		return
 	default:
-		s.cfg.Lines.Serve(conn, stream.Peer{Addr: peer, LoggedIn: func() { s.gate.known(t) }})
+		s.cfg.Lines.Serve(conn, stream.Peer{Addr: s.client(peer), LoggedIn: func() { s.gate.known(t) }})
 	}
 	s.gate.leave(t)
 }
@@ -218,6 +218,15 @@ func (s *Server) hurried(nc net.Conn) (leave func()) {
 // wantsTLS reports whether a client from there may not speak in the clear.
 func (s *Server) wantsTLS(peer netip.Addr) bool {
 	return s.cert != nil && !s.cfg.Insecure && !s.cfg.BehindProxy && !peer.IsLoopback()
+}
+
+// client is the address of the client of a connection from peer, as far as it
+// is known: a proxy's own would make one client of all of them.
+func (s *Server) client(peer netip.Addr) netip.Addr {
+	if s.cfg.BehindProxy {
+		return netip.Addr{}
+	}
+	return peer
 }
 
 // turnAway refuses a connection that the gate did not let in, in its own

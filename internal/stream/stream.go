@@ -99,7 +99,7 @@ func New(cfg Config) *Server {
 
 // Peer is who is at the other end of a connection.
 type Peer struct {
-	Addr     netip.Addr // for limits; zero: local
+	Addr     netip.Addr // for limits; zero: not known, as of local ones and behind a proxy
 	Operator bool       // logged in from the start, as whoever runs the server
 	// LoggedIn, when not nil, is called once, when the connection logs in.
 	LoggedIn func()
