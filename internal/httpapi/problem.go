@@ -36,6 +36,11 @@ func writeProblem(w http.ResponseWriter, status int, err *protocol.Error) {
 	write(w, status, body)
 }
 
+// WriteProblem answers with err, as every route does.
+func WriteProblem(w http.ResponseWriter, err *protocol.Error) {
+	writeProblem(w, err.Code.Info().Status, err)
+}
+
 // setErrorHeaders sets what HTTP says about an error outside the body.
 func setErrorHeaders(w http.ResponseWriter, status int, err *protocol.Error) {
 	switch status {

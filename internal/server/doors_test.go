@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
@@ -179,15 +180,47 @@ func TestTooManyStrangers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = res.Body.Close()
-	if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Content-Type") != "application/problem+json" {
-		t.Errorf("HTTP got %s %s", res.Status, res.Header)
+	body, err := io.ReadAll(res.Body)
+	if err != nil || res.Body.Close() != nil {
+		t.Error(err)
+	}
+	if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Content-Type") != "application/problem+json" ||
+		res.Header.Get("Retry-After") != "10" || !strings.Contains(string(body), `"code":"rate_limited","retryable":true,"retry_after_ms":10000`) {
+		t.Errorf("HTTP got %s %s %s", res.Status, res.Header, body)
 	}
 
 	waiting[0].Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: first.Token}))
 	waiting[0].Want(`{"id":1,"result":{}}`)
 	srv.Dial().Want(`{"type":"Hello"}`)
 	first.Do(protocol.OpUsersMe, protocol.Empty{}, nil)
+}
+
+// Asking for something that anybody may have does not make one known; a good
+// token does.
+func TestTooManyStrangersOverHTTP(t *testing.T) {
+	srv := testserver.Start(t, testserver.Options{Server: func(c *server.Config) { c.NoLimits, c.MaxStrangers = false, 2 }})
+	ana := srv.User("ana").Connect()
+	get := func(c *testserver.Conn, path, token string, want int) {
+		t.Helper()
+		c.Raw("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + token + "\r\n\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(res.Body); res.StatusCode != want || err != nil {
+			t.Fatalf("%s: %s %s %v, want %d", path, res.Status, body, err, want)
+		}
+	}
+	first, second := srv.Dial(), srv.Dial()
+	get(first, "/healthz", "", 200)
+	get(second, "/v1/chats", "gt_wrong", 401)
+	third := srv.Dial()
+	third.Want(`{"type":"Goodbye","code":"too_many_connections"}`)
+
+	get(first, "/v1/chats", ana.Token, 200)
+	fourth := srv.Dial()
+	get(fourth, "/healthz", "", 200)
+	srv.Dial().Want(`{"type":"Goodbye","code":"too_many_connections"}`)
 }
 
 func TestTooManyConnections(t *testing.T) {

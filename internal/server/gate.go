@@ -4,11 +4,15 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // Defaults and bounds of the gate.
 const (
 	maxStrangers = 16
+	// comeBack is when who was turned away may try again: strangers do not
+	// stay long.
+	comeBack = 10 * time.Second
 	// reservedFiles is what the store, the log and the control socket need of
 	// the limit on open files.
 	reservedFiles = 128
@@ -86,6 +90,13 @@ func (g *gate) knownLocked(t *ticket) {
 	if g.unknown[t.from]--; g.unknown[t.from] == 0 {
 		delete(g.unknown, t.from)
 	}
+}
+
+// stranger reports whether a connection counts among its address's strangers.
+func (g *gate) stranger(t *ticket) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.strangers > 0 && !t.known
 }
 
 // leave gives a connection's place back.

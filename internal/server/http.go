@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/grima-chat/grima/internal/httpapi"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -18,6 +21,7 @@ const (
 	headerTimeout  = 10 * time.Second
 	requestTimeout = time.Minute // to read one request, and to write one answer
 	idleTimeout    = 2 * time.Minute
+	strangerIdle   = 10 * time.Second // idleTimeout before the first good token
 	maxHeader      = 16 << 10
 )
 
@@ -43,7 +47,7 @@ func newHTTPDoor(handler http.Handler, log *slog.Logger) *httpDoor {
 			d.requests.Add(1)
 			defer d.requests.Done()
 			if c, ok := r.Context().Value(connKey{}).(*webConn); ok {
-				c.server.gate.known(c.ticket)
+				r = r.WithContext(httpapi.WithAuthenticated(r.Context(), func() { c.server.gate.known(c.ticket) }))
 				if secure := inside(c.Conn); secure != nil {
 					state := secure.ConnectionState()
 					r.TLS = &state
@@ -60,6 +64,11 @@ func newHTTPDoor(handler http.Handler, log *slog.Logger) *httpDoor {
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, nc)
+		},
+		ConnState: func(nc net.Conn, state http.ConnState) {
+			if c, ok := nc.(*webConn); ok {
+				c.idle.Store(state == http.StateIdle)
+			}
 		},
 	}
 	return d
@@ -117,6 +126,16 @@ type webConn struct {
 	server *Server
 	ticket *ticket
 	close  sync.Once
+	idle   atomic.Bool // between two requests
+}
+
+// SetReadDeadline does not let a stranger's connection be idle for long. A
+// deadline beyond that of a request is the one that net/http sets for idleness.
+func (c *webConn) SetReadDeadline(t time.Time) error {
+	if now := time.Now(); c.idle.Load() && t.After(now.Add(requestTimeout)) && c.server.gate.stranger(c.ticket) {
+		t = now.Add(strangerIdle)
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *webConn) Close() error {
@@ -126,17 +145,32 @@ func (c *webConn) Close() error {
 
 // The answers to who is not served.
 var (
-	httpUseTLS = problem(http.StatusForbidden, protocol.NewError(protocol.CodePermissionDenied,
+	httpUseTLS = problem(protocol.NewError(protocol.CodePermissionDenied,
 		"this server takes passwords and tokens over https only"))
-	httpTooMany = problem(http.StatusTooManyRequests, protocol.NewError(protocol.CodeRateLimited,
-		"too many connections; come back later"))
+	httpTooMany = problem(&protocol.Error{
+		Code: protocol.CodeRateLimited, Message: "too many connections; come back later",
+		Retryable: true, RetryAfterMS: comeBack.Milliseconds(),
+	})
 )
 
 // problem is a whole HTTP answer that says e (docs/protocol.md#http-errors).
-func problem(status int, e *protocol.Error) []byte {
-	title := http.StatusText(status)
-	body := fmt.Sprintf(`{"type":"about:blank","title":%q,"status":%d,"detail":%q,"code":%q,"retryable":%t}`+"\n",
-		title, status, e.Message, e.Code, e.Retryable)
-	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-		status, title, len(body), body)
+func problem(e *protocol.Error) []byte {
+	w := &refusal{head: http.Header{"Connection": {"close"}}}
+	httpapi.WriteProblem(w, e)
+	return w.answer.Bytes()
+}
+
+// refusal is a ResponseWriter that keeps the answer as it goes over the wire.
+type refusal struct {
+	head   http.Header
+	answer bytes.Buffer
+}
+
+func (r *refusal) Header() http.Header         { return r.head }
+func (r *refusal) Write(b []byte) (int, error) { return r.answer.Write(b) }
+
+func (r *refusal) WriteHeader(status int) {
+	fmt.Fprintf(&r.answer, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	_ = r.head.Write(&r.answer) // a buffer takes everything
+	r.answer.WriteString("\r\n")
 }

@@ -30,7 +30,9 @@ func visit(t *testing.T, cfg Config, addr string) net.Conn {
 	t.Helper()
 	cfg.Listen, cfg.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
 	cfg.Lines = stream.New(stream.Config{}) // nobody gets as far
-	cfg.HTTP = http.NotFoundHandler()
+	if cfg.HTTP == nil {
+		cfg.HTTP = http.NotFoundHandler()
+	}
 	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -118,6 +120,45 @@ func TestSilenceAfterTheFirstByte(t *testing.T) {
 				}
 				if waited := time.Since(began); waited < 9*time.Second || waited > 11*time.Second {
 					t.Errorf("after %v", waited)
+				}
+			})
+		})
+	}
+}
+
+// Who has not shown a good token is not idle for long.
+func TestIdleStranger(t *testing.T) {
+	for name, tt := range map[string]struct {
+		handler http.HandlerFunc
+		want    time.Duration
+	}{
+		"a stranger": {http.NotFound, strangerIdle},
+		"with a good token": {func(w http.ResponseWriter, r *http.Request) {
+			c := r.Context().Value(connKey{}).(*webConn)
+			c.server.gate.known(c.ticket)
+			http.NotFound(w, r)
+		}, idleTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nc := visit(t, Config{Insecure: true, HTTP: tt.handler}, "192.0.2.1")
+				if _, err := io.WriteString(nc, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				r := bufio.NewReader(nc)
+				res, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadAll(res.Body); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				if rest, err := io.ReadAll(r); len(rest) > 0 || err != nil {
+					t.Errorf("%s, %v", rest, err)
+				}
+				if waited := time.Since(began); waited != tt.want {
+					t.Errorf("idle for %v, want %v", waited, tt.want)
 				}
 			})
 		})
