@@ -118,9 +118,11 @@ func holds(t *testing.T, dir string, acks []int, when string) {
 	})
 }
 
-// step is how many of the points in time a test of all of them looks at.
+// step is which of the points in time a test of all of them looks at: each, in
+// a plain run; `make test` makes one besides the run with the race detector, in
+// which the driver is ten times slower.
 func step() int {
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		return 7
 	}
 	return 1
