@@ -135,6 +135,9 @@ func parseConfig(path, text string, flags map[string]*kong.Flag) (map[string]ent
 				continue
 			}
 			value = unquoted
+		} else if strings.HasPrefix(value, "#") || strings.Contains(value, " #") || strings.Contains(value, "\t#") {
+			fail("%s: a comment has a line of its own; if the # belongs to the value, put quotes around it", key)
+			continue
 		}
 		if err := accepts(flag, value); err != nil {
 			fail("%s: %v", key, err)
@@ -176,11 +179,24 @@ func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 // is set.
 func envOf(flag *kong.Flag) string {
 	for _, env := range flag.Envs {
-		if _, ok := os.LookupEnv(env); ok {
+		if os.Getenv(env) != "" {
 			return env
 		}
 	}
 	return ""
+}
+
+// unsetEmpty takes variables of ours that are empty out of our environment:
+// they count as unset, and kong would take GRIMA_DEV= for a wrong boolean.
+func unsetEmpty() error {
+	for _, pair := range os.Environ() {
+		if name, value, _ := strings.Cut(pair, "="); value == "" && strings.HasPrefix(name, "GRIMA_") {
+			if err := os.Unsetenv(name); err != nil {
+				return fmt.Errorf("leaving out %s, which is empty: %w", name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // source says where flag's value came from.

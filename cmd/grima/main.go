@@ -67,6 +67,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}()
 
 	std := stdio{stdin, stdout, stderr}
+	if err := unsetEmpty(); err != nil {
+		return report(stderr, err)
+	}
 	parser, err := newParser(ctx, std, func(code int) { panic(exit(code)) })
 	if err != nil {
 		// The structs' tags are wrong: no user can mend that.

@@ -2,13 +2,17 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/server"
 )
 
 // defaultListen is the one port, for this machine only.
@@ -35,17 +39,21 @@ type serveFlags struct {
 	ShutdownTimeout time.Duration `help:"How long a stop waits for answers under way." default:"10s" placeholder:"TIME" env:"GRIMA_SHUTDOWN_TIMEOUT"`
 }
 
-// check finds what is wrong with the flags together, before anything starts.
+// check finds what is wrong with the flags together, before anything starts, and
+// cleans --url.
 func (f *serveFlags) check() error {
 	if f.Data == "" {
 		return prepareData("")
 	}
-	local, err := isLoopback(f.Listen)
+	local, err := server.Loopback(f.Listen)
 	if err != nil {
-		return err
+		return usagef("--listen: %w", err)
 	}
 	if (f.TLSCert == "") != (f.TLSKey == "") {
 		return usagef("--tls-cert and --tls-key go together: give both or neither")
+	}
+	if f.URL, err = cleanURL(f.URL); err != nil {
+		return err
 	}
 	if f.ShutdownTimeout <= 0 {
 		return usagef("--shutdown-timeout must be more than nothing, not %v", f.ShutdownTimeout)
@@ -64,12 +72,14 @@ func (f *serveFlags) check() error {
 	if f.Dev && !local {
 		return usagef("--dev lets anybody in, so it serves this machine only: leave out --listen %s, or leave out --dev", f.Listen)
 	}
-	if !local && f.TLSCert == "" && !f.BehindProxy && !f.Insecure {
+	if err := f.network().Validate(); errors.Is(err, server.ErrInTheClear) {
 		return usagef(`%s can be reached from other machines, and there is no TLS: passwords would cross the net in the clear. One of:
   --tls-cert FILE --tls-key FILE   serve TLS
   --behind-proxy                   a proxy in front ends TLS, and only it reaches this address
   --insecure                       in the clear all the same, as inside a private network
   --listen 127.0.0.1:7007          this machine only`, f.Listen)
+	} else if err != nil {
+		return usageError{err}
 	}
 	if f.TLSCert != "" {
 		if _, err := tls.LoadX509KeyPair(f.TLSCert, f.TLSKey); err != nil {
@@ -79,17 +89,26 @@ func (f *serveFlags) check() error {
 	return nil
 }
 
-// isLoopback reports whether only this machine reaches address.
-func isLoopback(address string) (bool, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false, usagef("--listen %s: %w; it looks like 127.0.0.1:7007 or :7007", address, err)
+// network is the part of the server's configuration that says how it is
+// reached.
+func (f *serveFlags) network() server.Config {
+	return server.Config{
+		Listen: f.Listen, CertFile: f.TLSCert, KeyFile: f.TLSKey,
+		BehindProxy: f.BehindProxy, Insecure: f.Insecure,
 	}
-	if host == "localhost" {
-		return true, nil
+}
+
+// cleanURL sees that people can be sent to a URL, and leaves out the slash at
+// its end: paths are joined on.
+func cleanURL(text string) (string, error) {
+	if text == "" {
+		return "", nil
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback(), nil
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", usagef("--url %q is not where people reach a server; that looks like https://chat.example.org", text)
+	}
+	return strings.TrimRight(text, "/"), nil
 }
 
 // registration is who may make an account.

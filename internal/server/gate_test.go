@@ -79,6 +79,8 @@ func TestValidate(t *testing.T) {
 		{"insecure on purpose", Config{Listen: ":7007", Insecure: true}, true},
 		{"a certificate without its key", Config{Listen: "127.0.0.1:7007", CertFile: "c"}, false},
 		{"no port", Config{Listen: "127.0.0.1"}, false},
+		{"a port that cannot be", Config{Listen: "127.0.0.1:99999"}, false},
+		{"a port by name", Config{Listen: "127.0.0.1:http"}, true},
 	} {
 		if err := tt.cfg.Validate(); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", tt.name, err)

@@ -44,30 +44,42 @@ type Config struct {
 	Log            *slog.Logger
 }
 
+// ErrInTheClear is that passwords would cross a network in the clear and
+// nobody said that this is meant.
+var ErrInTheClear = errors.New("the address can be reached from other machines, and there is no TLS: passwords would cross the network in the clear; " +
+	"give a certificate and its key, or say that a proxy in front ends TLS, or that this is meant, or listen on 127.0.0.1")
+
 // Validate refuses to carry passwords over a network in the clear, unless told
-// so in as many words.
+// so in as many words: ErrInTheClear.
 func (c Config) Validate() error {
-	if (c.CertFile == "") != (c.KeyFile == "") {
-		return errors.New("TLS needs both a certificate file and a key file")
-	}
-	host, _, err := net.SplitHostPort(c.Listen)
+	local, err := Loopback(c.Listen)
 	if err != nil {
-		return fmt.Errorf("the address to listen on: %w", err)
+		return err
 	}
-	if c.CertFile != "" || c.BehindProxy || c.Insecure || local(host) {
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		return errors.New("TLS needs a certificate file and its key file: there is one without the other")
+	}
+	if c.CertFile != "" || c.BehindProxy || c.Insecure || local {
 		return nil
 	}
-	return fmt.Errorf("%s can be reached from other machines, and there is no TLS: passwords would cross the network in the clear; "+
-		"give a certificate and its key, or say that a proxy in front ends TLS, or that this is meant, or listen on 127.0.0.1", c.Listen)
+	return fmt.Errorf("%s: %w", c.Listen, ErrInTheClear)
 }
 
-// local reports whether host names this machine's loopback and nothing else.
-func local(host string) bool {
+// Loopback reports whether listen, a host:port, names this machine's loopback
+// and nothing else.
+func Loopback(listen string) (bool, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return false, fmt.Errorf("the address to listen on looks like 127.0.0.1:7007 or :7007, not like %q: %w", listen, err)
+	}
 	if host == "localhost" {
-		return true
+		return true, nil
 	}
 	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return err == nil && ip.IsLoopback(), nil
 }
 
 // Server serves one port and one control socket.
