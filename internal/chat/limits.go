@@ -37,6 +37,11 @@ const (
 	sessionTouch    = 24 * time.Hour       // how exactly UsedAt is kept
 )
 
+// MaxPageBytes bounds the contents of the messages on a page: a page is built
+// and encoded in memory as a whole, and the longest messages would make it 400
+// MB. A page that ends for its bytes says that there is more.
+const MaxPageBytes = 1 << 20
+
 // pageLimit is the number of rows a caller asks for.
 func pageLimit(limit int) (int, error) {
 	switch {

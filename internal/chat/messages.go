@@ -89,9 +89,33 @@ func (p *place) messages(r Reader, at Anchor, limit int) (MessagePage, error) {
 		below = min(len(before), limit-above)
 	}
 	below, above = min(below, len(before)), min(above, len(after))
+	below, above = nearest(before[len(before)-below:], after[:above])
 	page.HasMoreBefore, page.HasMoreAfter = len(before) > below, len(after) > above
 	page.Messages = slices.Concat(before[len(before)-below:], after[:above])
 	return page, nil
+}
+
+// nearest is how many of before's last and after's first messages fit on one
+// page: at least one, and from both sides in turn.
+func nearest(before, after []Message) (below, above int) {
+	size := 0
+	for below < len(before) || above < len(after) {
+		down := above == len(after) || below < len(before) && below < above
+		if down {
+			size += len(before[len(before)-1-below].Content)
+		} else {
+			size += len(after[above].Content)
+		}
+		if size > MaxPageBytes && below+above > 0 {
+			break
+		}
+		if down {
+			below++
+		} else {
+			above++
+		}
+	}
+	return below, above
 }
 
 // Message reads a message.

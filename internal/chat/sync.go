@@ -1,6 +1,10 @@
 package chat
 
-import "context"
+import (
+	"cmp"
+	"context"
+	"slices"
+)
 
 // SyncPage is a page of Sync or of Chats. Next continues it.
 type SyncPage struct {
@@ -11,7 +15,9 @@ type SyncPage struct {
 
 // Sync lists the chats that changed for the actor since pos (the zero SyncPos:
 // all of them, newest first), each with its newest timeline messages
-// (docs/protocol.md#sync). It takes its position before its rows.
+// (docs/protocol.md#sync). It takes its position before its rows. A page may
+// have fewer chats than limit because their messages are long, see
+// MaxPageBytes; a chat's timeline is never cut.
 //
 // A first sync goes down from its position, which it carries along as After,
 // and then goes up from there. A chat that changes meanwhile leaves the part
@@ -35,13 +41,21 @@ func (s *Service) Sync(ctx context.Context, a Actor, pos SyncPos, limit, timelin
 		}
 		page := SyncPage{}
 		rows, page.More = cutPage(rows, limit)
-		for _, row := range rows {
+		size := 0
+		for i, row := range rows {
 			if down && gone(row) {
 				continue
 			}
 			st, err := changedState(r, row, timeline)
 			if err != nil {
 				return SyncPage{}, err
+			}
+			for _, m := range st.Messages {
+				size += len(m.Content)
+			}
+			if size > MaxPageBytes && len(page.Chats) > 0 {
+				rows, page.More = rows[:i], true
+				break
 			}
 			page.Chats = append(page.Chats, st)
 		}
@@ -146,7 +160,8 @@ type ChangePage struct {
 }
 
 // Changes lists what changed in a chat after a position, by ascending
-// position; with limit rows at most, besides the chat's own.
+// position; with limit rows at most, besides the chat's own, and MaxPageBytes
+// of contents.
 func (s *Service) Changes(ctx context.Context, a Actor, id ChatID, after int64, limit int) (ChangePage, error) {
 	limit, err := pageLimit(limit)
 	if err != nil {
@@ -173,16 +188,29 @@ func (p *place) changes(r Reader, after int64, limit int) (ChangePage, error) {
 		return ChangePage{}, err
 	}
 	page := ChangePage{Messages: messages, Participants: people, Next: p.chat.LastSeq}
+	// The page ends before the row at position end, if there is one too many: by
+	// their number the last one, by their bytes an earlier one.
+	end := int64(0)
 	if len(messages)+len(people) > limit {
-		// One row too many: the one with the highest position. The page ends
-		// with the row before it.
-		m, n := len(messages), len(people)
-		if n == 0 || m > 0 && messages[m-1].UpdatedSeq > people[n-1].UpdatedSeq {
-			m--
-		} else {
-			n--
+		if n := len(messages); n > 0 {
+			end = messages[n-1].UpdatedSeq
 		}
-		page.Messages, page.Participants, page.More, page.Next = messages[:m], people[:n], true, 0
+		if n := len(people); n > 0 {
+			end = max(end, people[n-1].UpdatedSeq)
+		}
+	}
+	size := 0
+	for i, m := range messages {
+		if size += len(m.Content); size > MaxPageBytes && i > 0 {
+			end = m.UpdatedSeq
+			break
+		}
+	}
+	if end > 0 {
+		page.More, page.Next = true, 0
+		m, _ := slices.BinarySearchFunc(messages, end, func(m Message, end int64) int { return cmp.Compare(m.UpdatedSeq, end) })
+		n, _ := slices.BinarySearchFunc(people, end, func(p Participant, end int64) int { return cmp.Compare(p.UpdatedSeq, end) })
+		page.Messages, page.Participants = messages[:m], people[:n]
 		if m > 0 {
 			page.Next = messages[m-1].UpdatedSeq
 		}
