@@ -17,6 +17,20 @@ import (
 // owner's link while there is no owner (docs/operations.md#owner-link).
 const ownerLinkFile = "owner-link"
 
+// urlFile is the name of the file, in the data directory, that says where
+// people reach the server, for the links of grima invite. It stays after a
+// stop: invites can be made then too.
+const urlFile = "url"
+
+// writeOwn writes a line to a file in the data directory that only we can read.
+func writeOwn(path, line string) error {
+	// Not in place: a file of that name with another mode would keep it.
+	if err := os.WriteFile(path+".new", []byte(line+"\n"), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
 // ownerLink makes the link with which the first account is made, and writes it
 // to a file that only we can read. It is empty, and the file gone, once there
 // are users.
@@ -30,11 +44,7 @@ func ownerLink(ctx context.Context, svc *chat.Service, data, url string) (string
 		return "", removeOwnerLink(data)
 	}
 	link := joinLink(url, code)
-	// Not in place: a file of that name with another mode would keep it.
-	if err := os.WriteFile(path+".new", []byte(link+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("writing the owner's link: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := writeOwn(path, link); err != nil {
 		return "", fmt.Errorf("writing the owner's link: %w", err)
 	}
 	return link, nil

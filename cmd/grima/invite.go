@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +26,7 @@ type inviteAddCmd struct {
 	Role string        `help:"What they become on the server: ${enum}." enum:"owner,admin,member" default:"member"`
 	Uses int64         `help:"How many people may use it." default:"1"`
 	TTL  time.Duration `name:"ttl" help:"How long it is good." default:"168h"`
-	URL  string        `help:"Where people reach the server, for the link." placeholder:"URL" default:"${url}" env:"GRIMA_URL"`
+	URL  string        `help:"Where people reach the server, for the link. Default: where the server said it is when it last started." placeholder:"URL" env:"GRIMA_URL"`
 	JSON bool          `name:"json" help:"Print the invite and its code as JSON."`
 }
 
@@ -43,6 +47,14 @@ func (c *inviteAddCmd) Run(ctx context.Context, std stdio) error {
 		return usagef("--ttl must be at least a second, not %v", c.TTL)
 	}
 	return asOperator(ctx, std, c.Data, func(ctx context.Context, op operator) error {
+		url, err := c.url()
+		if err != nil {
+			return err
+		}
+		if url == "" {
+			url = "http://" + defaultListen
+			fmt.Fprintf(std.err, "grima: nobody said where people reach the server, so the link leads to %s; --url URL says it\n", url)
+		}
 		params := protocol.InvitesCreateParams{Role: c.Role, MaxUses: c.Uses, TTLMS: c.TTL.Milliseconds()}
 		var r protocol.InvitesCreateResult
 		raw, err := ask(ctx, op, protocol.OpInvitesCreate, params, &r)
@@ -51,16 +63,28 @@ func (c *inviteAddCmd) Run(ctx context.Context, std stdio) error {
 		}
 		return printResult(std.out, c.JSON, raw, func() string {
 			return fmt.Sprintf("%s\n\n%s, for %s, until %s. It is shown this once.\n",
-				joinLink(c.URL, r.Code), r.Invite.Role, people(r.Invite.MaxUses), r.Invite.ExpiresAt)
+				joinLink(url, r.Code), r.Invite.Role, people(r.Invite.MaxUses), r.Invite.ExpiresAt)
 		})
 	})
+}
+
+// url is where people reach the server; empty if nobody knows.
+func (c *inviteAddCmd) url() (string, error) {
+	if c.URL != "" {
+		return cleanURL(c.URL)
+	}
+	text, err := os.ReadFile(filepath.Join(c.Data, urlFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("reading where people reach the server: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 // joinLink is the link that brings a browser to the place where an invite's
 // code is used. The code stands behind the #: browsers do not send that part,
 // so it is in no proxy's log.
 func joinLink(url, code string) string {
-	return strings.TrimSuffix(url, "/") + "/join#" + code
+	return url + "/join#" + code
 }
 
 func people(n int64) string {

@@ -97,7 +97,7 @@ func newParser(ctx context.Context, std stdio, exit func(int)) (*kong.Kong, erro
 		kong.Name("grima"),
 		kong.Description("Grima is a chat server: one binary, one port, one line of JSON.\n\n"+
 			"To try it out: grima serve --dev"),
-		kong.Vars{"data": defaultData(), "url": "http://" + defaultListen},
+		kong.Vars{"data": defaultData()},
 		kong.Writers(std.out, std.err),
 		kong.Exit(exit),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),

@@ -89,6 +89,19 @@ type running struct {
 // startServer starts `grima serve` with args in dir and waits until it is
 // ready.
 func startServer(dir string, env []string, args ...string) (*running, error) {
+	r, err := launch(dir, env, args...)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.await(`listening on (\S+)`); err != nil {
+		r.kill()
+		return nil, err
+	}
+	return r, nil
+}
+
+// launch starts `grima serve` with args in dir.
+func launch(dir string, env []string, args ...string) (*running, error) {
 	r := &running{end: make(chan struct{})}
 	r.more = sync.NewCond(&r.mu)
 	r.cmd = exec.Command("grima", append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
@@ -108,10 +121,6 @@ func startServer(dir string, env []string, args ...string) (*running, error) {
 		r.err = r.cmd.Wait()
 		r.print("", true)
 	}()
-	if _, err := r.await(`listening on (\S+)`); err != nil {
-		r.kill()
-		return nil, err
-	}
 	return r, nil
 }
 

@@ -38,13 +38,13 @@ type operator interface {
 	close() error
 }
 
+// databaseFile is the store's file in the data directory.
+const databaseFile = "grima.db"
+
 // openOperator speaks to the server that runs on the data directory, or opens
 // the store itself if there is none. A server that is just starting or stopping
 // has no socket and holds the directory: opening the store then says so.
 func openOperator(ctx context.Context, data string, log *slog.Logger) (operator, error) {
-	if err := prepareData(data); err != nil {
-		return nil, err
-	}
 	op, err := dialOperator(ctx, filepath.Join(data, controlSocket))
 	if err == nil {
 		return op, nil
@@ -86,6 +86,17 @@ func prepareData(data string) error {
 		return usagef("%s is not a directory: choose another with --data DIR", data)
 	}
 	return checkOwner(data, info)
+}
+
+// findData sees that there is a data directory with something in it, and that
+// it is ours: a mistyped name is no reason to make another.
+func findData(data string) error {
+	if data != "" {
+		if _, err := os.Stat(filepath.Join(data, databaseFile)); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("there is no data directory of Grima's at %s; grima serve and grima user add make one, --data DIR and GRIMA_DATA name another", data)
+		}
+	}
+	return prepareData(data)
 }
 
 // storeOperator works on the store of a server that does not run.
@@ -167,6 +178,8 @@ func ask(ctx context.Context, op operator, name string, params, out any) (raw js
 	if err != nil {
 		return nil, fmt.Errorf("encoding the parameters of %s: %w", name, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, operatorTimeout)
+	defer cancel()
 	answer, err := op.do(ctx, protocol.Request{Type: protocol.TypeDataRequest, Op: name, Params: encoded})
 	if err != nil {
 		return nil, err
@@ -180,10 +193,17 @@ func ask(ctx context.Context, op operator, name string, params, out any) (raw js
 	return answer.Result, nil
 }
 
-// asOperator opens an operator for data, runs do with it, and closes it.
-func asOperator(ctx context.Context, std stdio, data string, do func(context.Context, operator) error) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, operatorTimeout)
-	defer cancel()
+// asOperator opens an operator for the data directory that is there, runs do
+// with it, and closes it. Only requests are bounded in time: do may ask people.
+func asOperator(ctx context.Context, std stdio, data string, do func(context.Context, operator) error) error {
+	if err := findData(data); err != nil {
+		return err
+	}
+	return withOperator(ctx, std, data, do)
+}
+
+// withOperator is asOperator for a data directory that has been prepared.
+func withOperator(ctx context.Context, std stdio, data string, do func(context.Context, operator) error) (err error) {
 	op, err := openOperator(ctx, data, slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		return err

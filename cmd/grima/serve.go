@@ -42,8 +42,8 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	// Whoever reads our output may go away; that is no reason to stop.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	signal.Notify(signals, syscall.SIGHUP)
 
 	log, err := newLogger(std.err, &c.serveFlags)
 	if err != nil {
@@ -55,11 +55,15 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	if err := prepareData(c.Data); err != nil {
 		return err
 	}
+	// Recovery after a crash can take its time. Until it is done TERM and INT
+	// have their usual effect: they end us at once, which the store can take.
+	log.Info("opening the store", "data", c.Data)
 	store, err := sqlite.Open(ctx, sqlite.Config{Dir: c.Data, Log: log})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	return c.serve(ctx, std, log, store, signals)
 }
 
@@ -77,10 +81,14 @@ func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ctx) }()
 
-	link, err := ownerLink(ctx, svc, c.Data, c.publicURL(srv.Addr()))
+	url := c.publicURL(srv.Addr())
+	link, err := ownerLink(ctx, svc, c.Data, url)
 	if err != nil {
 		stop()
 		return errors.Join(err, <-served)
+	}
+	if err := writeOwn(filepath.Join(c.Data, urlFile), url); err != nil {
+		log.Warn("could not write down where people reach the server; grima invite needs --url", "error", err)
 	}
 	banner(std.err, &c.serveFlags, srv.Addr(), link)
 	log.Info("serving", "address", srv.Addr().String(), "version", build().Version)
@@ -99,12 +107,21 @@ func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store
 		case err := <-served:
 			log.Info("stopped")
 			if cause := store.Err(); cause != nil {
-				return fmt.Errorf("the store cannot write any more; everything that was acknowledged is on disk. "+
-					"Look at the disk (is %s full, or broken?) and start again: %w", c.Data, err)
+				return storeFailed(c.Data, err, cause)
 			}
 			return errors.Join(err, dropOwnerLink(context.WithoutCancel(ctx), svc, c.Data))
 		}
 	}
+}
+
+// storeFailed says what to do after a failure of the store, which err, the end
+// of the serving, knows of or not: a stop may have come first.
+func storeFailed(data string, err, cause error) error {
+	if !errors.Is(err, cause) {
+		err = errors.Join(err, cause)
+	}
+	return fmt.Errorf("the store cannot write any more; everything that was acknowledged is on disk. "+
+		"Look at the disk (is %s full, or broken?) and start again: %w", data, err)
 }
 
 // wire puts the rooms together, each on the ones below it.

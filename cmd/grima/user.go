@@ -51,11 +51,15 @@ func (*userAddCmd) Help() string {
 
 // Run adds a user.
 func (c *userAddCmd) Run(ctx context.Context, std stdio) error {
-	return asOperator(ctx, std, c.Data, func(ctx context.Context, op operator) error {
-		password, err := readPassword(std, "Password for "+c.Username)
-		if err != nil {
-			return err
-		}
+	// Asked for before anything is opened: typing takes as long as it takes.
+	password, err := readPassword(std, "Password for "+c.Username)
+	if err != nil {
+		return err
+	}
+	if err := prepareData(c.Data); err != nil {
+		return err
+	}
+	return withOperator(ctx, std, c.Data, func(ctx context.Context, op operator) error {
 		params := protocol.UsersCreateParams{Username: c.Username, Password: password, Name: c.Name, Role: c.Role}
 		var r protocol.UserResult
 		raw, err := ask(ctx, op, protocol.OpUsersCreate, params, &r)
