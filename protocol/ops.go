@@ -234,9 +234,9 @@ type (
 	}
 
 	ParticipantsListParams struct {
-		ChatID string `json:"chat_id"`
-		Limit  int64  `json:"limit,omitzero"`
-		Cursor string `json:"cursor,omitzero"`
+		ChatID string  `json:"chat_id"`
+		Limit  int64   `json:"limit,omitzero"`
+		Cursor *string `json:"cursor,omitzero"`
 	}
 	ParticipantsListResult struct {
 		Participants []Participant `json:"participants"`
@@ -288,7 +288,7 @@ type (
 		ChatID      string   `json:"chat_id"`
 		Content     string   `json:"content"`
 		ClientMsgID string   `json:"client_msg_id,omitzero"`
-		ReplyTo     int64    `json:"reply_to,omitzero"`
+		ReplyTo     *int64   `json:"reply_to,omitzero"`
 		Mentions    []string `json:"mentions,omitzero"`
 		MentionAll  bool     `json:"mention_all,omitzero"`
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -37,7 +38,8 @@ type Caller struct {
 
 // API answers requests. Its methods may be called from any goroutine.
 type API struct {
-	svc *chat.Service
+	svc   *chat.Service
+	heavy chan struct{} // has one for each Heavy operation that runs
 
 	// Log gets what answers hide: panics and the causes of internal errors.
 	// Nil: slog.Default(). Set it before the first Do.
@@ -45,7 +47,10 @@ type API struct {
 }
 
 // New makes an API on svc.
-func New(svc *chat.Service) *API { return &API{svc: svc} }
+func New(svc *chat.Service) *API {
+	// One processor stays free of pages of rows, for sends and whatever is light.
+	return &API{svc: svc, heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
+}
 
 // Do answers req: it calls done exactly once, with the complete answer.
 //
@@ -84,12 +89,25 @@ func (a *API) Do(ctx context.Context, c Caller, req protocol.Request, done func(
 		op.start(a, c, params, x.end)
 		return
 	}
-	result, failure := op.run(a, ctx, c, params)
-	if failure != nil {
-		x.end(nil, failure)
-		return
+	x.end(a.run(ctx, c, op, params))
+}
+
+// run carries out an operation that blocks and encodes its result; Heavy ones
+// in their turn.
+func (a *API) run(ctx context.Context, c Caller, op *Operation, params any) ([]byte, error) {
+	if op.Cost == Heavy {
+		select {
+		case a.heavy <- struct{}{}:
+			defer func() { <-a.heavy }()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for other reads: %w", ctx.Err())
+		}
 	}
-	x.end(json.Marshal(result))
+	result, err := op.run(a, ctx, c, params)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(result)
 }
 
 // Async reports whether Do returns before op is done.
@@ -143,7 +161,8 @@ func (x *call) decode(op *Operation) (any, *protocol.Error) {
 		return nil, err
 	case x.req.Strict && len(x.ignored) > 0:
 		return nil, protocol.UnknownMembers(x.ignored)
-	case op.limit >= 0:
+	}
+	if err = checkZeros(params, x.req.Params); err == nil && op.limit >= 0 {
 		err = checkLimit(params, op.limit, x.req.Params)
 	}
 	return params, err

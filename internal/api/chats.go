@@ -58,7 +58,15 @@ func (a *API) chatsDelete(ctx context.Context, c Caller, p *protocol.ChatParams)
 // docs/protocol.md#participants.list
 func (a *API) participantsList(ctx context.Context, c Caller, p *protocol.ParticipantsListParams) (protocol.ParticipantsListResult, error) {
 	id := chatID(p.ChatID)
-	after, err := parseAfter(p.Cursor, cursorParticipants, id)
+	var (
+		after chat.UserID
+		err   error
+	)
+	if p.Cursor != nil {
+		if after, err = parseAfter(*p.Cursor, cursorParticipants, id); *p.Cursor == "" {
+			err = errCursor
+		}
+	}
 	if err != nil {
 		// A chat one is not in is not found, whatever the cursor.
 		if _, unseen := a.svc.Chat(ctx, c.Actor, id); unseen != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -30,6 +31,42 @@ func checkLimit(params any, field int, raw jsontext.Value) *protocol.Error {
 		limit.SetInt(protocol.DefaultPage)
 	case n < 1 || n > protocol.MaxPage:
 		return protocol.NewError(protocol.CodeInvalidRequest, fmt.Sprintf("limit must be 1 to %d", protocol.MaxPage))
+	}
+	return nil
+}
+
+// checkZeros judges a 0 or "" that a client wrote where only an absent member
+// means "as usual" (docs/protocol.md#patch). Decoded, the two are alike.
+func checkZeros(params any, raw jsontext.Value) *protocol.Error {
+	written := func(zero bool, name string) bool { return zero && present(raw, name) }
+	switch p := params.(type) {
+	case *protocol.UsersUpdateParams:
+		if written(p.UserID == "", "user_id") { // it is not oneself either
+			return protocol.NewError(protocol.CodeNotFound, "no such user")
+		}
+	case *protocol.ChatsCreateParams:
+		if p.Kind == string(chat.KindPrivate) && written(p.UserID == "", "user_id") {
+			return protocol.NewError(protocol.CodeNotFound, "no such user")
+		}
+	case *protocol.TokensCreateParams:
+		if written(p.TTLMS == 0, "ttl_ms") {
+			return protocol.NewError(protocol.CodeInvalidRequest, "ttl_ms must be at least 1")
+		}
+	case *protocol.InvitesCreateParams:
+		if written(p.MaxUses == 0, "max_uses") {
+			return protocol.NewError(protocol.CodeInvalidRequest, "max_uses must be at least 1")
+		}
+		if written(p.TTLMS == 0, "ttl_ms") {
+			return protocol.NewError(protocol.CodeInvalidRequest, "ttl_ms must be at least 1")
+		}
+	case *protocol.ChatsListParams:
+		if written(p.Cursor == "", "cursor") {
+			return errCursor
+		}
+	case *protocol.UsersListParams:
+		if written(p.Cursor == "", "cursor") {
+			return errCursor
+		}
 	}
 	return nil
 }

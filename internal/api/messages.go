@@ -26,10 +26,16 @@ func (a *API) messagesGet(ctx context.Context, c Caller, p *protocol.MessagePara
 // docs/protocol.md#message.send
 func (a *API) messageSend(c Caller, p *protocol.MessageSendParams, done func([]byte, error)) {
 	id := chatID(p.ChatID)
-	a.svc.Send(c.Actor, chat.NewMessage{
-		Chat: id, Content: p.Content, ClientMsgID: p.ClientMsgID, ReplyTo: p.ReplyTo,
+	m := chat.NewMessage{
+		Chat: id, Content: p.Content, ClientMsgID: p.ClientMsgID,
 		Mentions: userIDs(p.Mentions), MentionAll: p.MentionAll,
-	}, func(r chat.SendResult, err error) {
+	}
+	if p.ReplyTo != nil {
+		if m.ReplyTo = *p.ReplyTo; m.ReplyTo == 0 {
+			m.ReplyTo = noID // 0 is none to the rules, but no message on the wire
+		}
+	}
+	a.svc.Send(c.Actor, m, func(r chat.SendResult, err error) {
 		if err != nil {
 			done(nil, err)
 			return

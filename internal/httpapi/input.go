@@ -23,6 +23,7 @@ type input struct {
 	path  []string
 	kinds map[string]kind
 	body  bool
+	self  bool // the path says that it is about oneself, so that no user_id may
 }
 
 // kind is how a member stands in a path or a query, which have only strings.
@@ -47,7 +48,7 @@ func inputOf(op *api.Operation, route string) input {
 	for _, m := range membersOf(op.Params) {
 		in.kinds[m.name] = kindOf(m.typ)
 		if m.name == "user_id" && strings.HasSuffix(path, "/me") {
-			in.path = append(in.path, m.name) // without a value: oneself
+			in.self = true
 		}
 	}
 	return in
@@ -84,6 +85,18 @@ func (in input) params(w http.ResponseWriter, r *http.Request) (params []byte, s
 		// in the body, and so that more members can be put before its end.
 		if _, err := protocol.DecodeParams(body, &protocol.Empty{}); err != nil {
 			return nil, err.Code.Info().Status, err
+		}
+		var who struct {
+			UserID *string `json:"user_id,omitzero"`
+		}
+		if in.self {
+			_, err = protocol.DecodeParams(body, &who)
+			if err == nil && who.UserID != nil {
+				err = protocol.NewError(protocol.CodeInvalidRequest, "this route is about oneself, without a user_id")
+			}
+			if err != nil {
+				return nil, err.Code.Info().Status, err
+			}
 		}
 		params = bytes.TrimRight(body[:len(body)-1], " \t\r\n") // of {\n} the brace alone
 	} else {

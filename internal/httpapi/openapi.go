@@ -118,7 +118,7 @@ func (d *document) addRoute(op *api.Operation, route string) {
 	)
 	for _, m := range membersOf(op.Params) {
 		switch inPath := slices.Contains(in.path, m.name); {
-		case inPath && !strings.Contains(path, "{"+m.name+"}"):
+		case in.self && m.name == "user_id":
 			// said by the path itself
 		case inPath:
 			parameters = append(parameters, object{"name": m.name, "in": "path", "required": true, "schema": d.member(m)})

@@ -113,6 +113,7 @@ var groups = []Step{
 		Want: `{"participants":[{"user_id":"$cyd","username":"cyd","name":"cyd","role":"member","joined_seq":3,"updated_seq":3,"read_seq":"$?"}],"has_more":false}`,
 	},
 	{As: "cyd", Op: "participants.list", Params: `{"chat_id":"$port","cursor":"p1.x"}`, Error: protocol.CodeCursorInvalid},
+	{As: "cyd", Op: "participants.list", Params: `{"chat_id":"$port","cursor":""}`, Error: protocol.CodeCursorInvalid},
 	{As: "cyd", Op: "participants.list", Params: `{"chat_id":"$port","limit":0}`, Error: protocol.CodeInvalidRequest},
 	{As: "cyd", Op: "participants.list", Params: `{"chat_id":"$port","limit":201}`, Error: protocol.CodeInvalidRequest},
 }
@@ -247,6 +248,7 @@ func OfAChat() []Step {
 		{Op: "chats.delete"},
 		{Op: "participants.list"},
 		{Op: "participants.list", Params: `,"cursor":"p1.x"`},
+		{Op: "participants.list", Params: `,"cursor":""`},
 		{Op: "participants.add", Params: `,"user_ids":["u_1"]`},
 		{Op: "participants.update", Params: `,"user_id":"u_1","role":"member"`},
 		{Op: "participants.remove", Params: `,"user_id":"u_1"`},
@@ -257,6 +259,7 @@ func OfAChat() []Step {
 		{Op: "read.set", Params: `,"seq":7`},
 		{Op: "message.send", Params: `,"content":"hi"`},
 		{Op: "message.send", Params: `,"content":"hi","client_msg_id":"x","reply_to":7,"mentions":["u_1"],"mention_all":true`},
+		{Op: "message.send", Params: `,"content":"hi","reply_to":0`},
 		{Op: "message.edit", Params: `,"seq":7,"content":"hi"`},
 		{Op: "message.delete", Params: `,"seq":7`},
 		{Op: "typing"},
@@ -286,6 +289,17 @@ var people = []Step{
 	{As: "bob", Op: "users.list", Params: `{"limit":2,"cursor":"$users"}`, Want: `{"users":[` + row("cyd", "member") + `,` + row("dan", "member") + `],"has_more":false}`},
 	{As: "bob", Op: "users.list", Params: `{"user_ids":["$dan","u_999999","$ana"]}`, Want: `{"users":[` + row("dan", "member") + `,` + row("ana", "owner") + `],"has_more":false}`},
 	{As: "bob", Op: "users.list", Params: `{"cursor":"u1.x"}`, Error: protocol.CodeCursorInvalid},
+
+	// A 0 or "" that is written is a value, and not the same as nothing: these
+	// once changed oneself, made what was not asked for, and began again.
+	{As: "dan", Op: "users.update", Params: `{"user_id":"","name":"Nobody"}`, Error: protocol.CodeNotFound, FramesOnly: true},
+	{As: "dan", Op: "chats.create", Params: `{"kind":"private","user_id":""}`, Error: protocol.CodeNotFound},
+	{As: "dan", Op: "tokens.create", Params: `{"device":"a script","ttl_ms":0}`, Error: protocol.CodeInvalidRequest},
+	{As: "ana", Op: "invites.create", Params: `{"max_uses":0}`, Error: protocol.CodeInvalidRequest},
+	{As: "ana", Op: "invites.create", Params: `{"ttl_ms":0}`, Error: protocol.CodeInvalidRequest},
+	{As: "bob", Op: "chats.list", Params: `{"cursor":""}`, Error: protocol.CodeCursorInvalid},
+	{As: "bob", Op: "users.list", Params: `{"cursor":""}`, Error: protocol.CodeCursorInvalid},
+	{As: "bob", Op: "message.send", Params: `{"chat_id":"$port","content":"hi","reply_to":0}`, Error: protocol.CodeInvalidRequest},
 	{As: "dan", Op: "users.update", Params: `{"name":"Daniel"}`, Want: `{"user":{"user_id":"$dan","username":"dan","name":"Daniel","role":"member","created_at":"$*"}}`},
 	{As: "dan", Op: "users.update", Params: `{"user_id":"$bob","name":"Robert"}`, Error: protocol.CodePermissionDenied},
 	{As: "dan", Op: "users.update", Params: `{"password":"another good one"}`, Error: protocol.CodeInvalidRequest},
