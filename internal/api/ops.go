@@ -18,14 +18,13 @@ const (
 	AdminOrOperator                 // the server's owners and admins, and the operator
 )
 
-// Cost says how dear an operation is, so that a door can bound how many of a
-// kind run at once.
+// Cost says how dear an operation is. API.Do bounds how many Heavy ones run at
+// once; hashing passwords has a bound of its own (see chat.Passwords).
 type Cost int
 
 const (
 	Light Cost = iota // a few rows
 	Heavy             // pages of rows
-	Hash              // it may hash a password
 )
 
 // Operation is a row of the table.
@@ -79,7 +78,7 @@ const (
 // table is the one table of operations, in the order of
 // docs/protocol.md#operations.
 var table = []*Operation{
-	op(protocol.OpSessionStart, session, Anyone, Hash, "Log in with a password or a token", (*API).sessionStart, false, "POST /v1/sessions"),
+	op(protocol.OpSessionStart, session, Anyone, Light, "Log in with a password or a token", (*API).sessionStart, false, "POST /v1/sessions"),
 	op(protocol.OpSessionUpdate, session, Account, Light, "Tell the server about this connection: what is on the screen, heartbeat", (*API).sessionUpdate, false),
 	op(protocol.OpSessionEnd, session, Account, Light, "Log out: end the session this token belongs to", (*API).sessionEnd, false, "DELETE /v1/sessions/current"),
 
@@ -96,8 +95,8 @@ var table = []*Operation{
 	op(protocol.OpSessionsList, data, Account, Light, "List one's own sessions", (*API).sessionsList, false, "GET /v1/sessions"),
 	op(protocol.OpInvitesList, data, AdminOrOperator, Light, "List the invites", (*API).invitesList, false, "GET /v1/invites"),
 
-	op(protocol.OpUsersCreate, data, Anyone, Hash, "Register, or add somebody", (*API).usersCreate, true, "POST /v1/users"),
-	op(protocol.OpUsersUpdate, data, AccountOrOperator, Hash, "Change oneself or, as an admin, somebody else", (*API).usersUpdate, false, "PATCH /v1/users/me", "PATCH /v1/users/{user_id}"),
+	op(protocol.OpUsersCreate, data, Anyone, Light, "Register, or add somebody", (*API).usersCreate, true, "POST /v1/users"),
+	op(protocol.OpUsersUpdate, data, AccountOrOperator, Light, "Change oneself or, as an admin, somebody else", (*API).usersUpdate, false, "PATCH /v1/users/me", "PATCH /v1/users/{user_id}"),
 	told(op(protocol.OpChatsCreate, data, Account, Light, "Make a group, or find or make the private chat with somebody", (*API).chatsCreate, true, "POST /v1/chats")),
 	told(op(protocol.OpChatsUpdate, data, Account, Light, "Change a group's title, topic or history", (*API).chatsUpdate, false, "PATCH /v1/chats/{chat_id}")),
 	told(op(protocol.OpChatsDelete, data, Account, Light, "Delete a group for everybody", (*API).chatsDelete, false, "DELETE /v1/chats/{chat_id}")),
