@@ -160,7 +160,7 @@ func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, 
 		Insecure:    c.Insecure,
 		Lines:       stream.New(stream.Config{API: requests, Service: svc, Hub: live, Software: software, Log: log}),
 		HTTP: httpapi.New(httpapi.Config{
-			API: requests, Service: svc, Software: software, ClientHeader: c.TrustedHeader, Log: log,
+			API: requests, Service: svc, Software: software, BehindProxy: c.BehindProxy, ClientHeader: c.TrustedHeader, Log: log,
 			Ready: func() error { return srv.Ready() },
 		}),
 		Failed:      store.Failed(),

@@ -29,6 +29,9 @@ type Config struct {
 
 	Software string       // as the page and the OpenAPI document show it ("grima")
 	Ready    func() error // why this node should get no traffic; it is asked by /readyz (always ready)
+	// BehindProxy says that connections come from a proxy, whose address would
+	// make one client of all of them (no).
+	BehindProxy bool
 	// ClientHeader names the header whose last address is the client's: the
 	// nearest proxy wrote it. Where a client reaches us past a proxy that sets
 	// it, it chooses its own address (none: the peer of the connection).
@@ -179,8 +182,8 @@ func (h *handler) peer(r *http.Request) netip.Addr {
 		}
 	}
 	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{} // a socket without addresses is local
+	if err != nil || h.BehindProxy {
+		return netip.Addr{} // not known, as of a socket without addresses
 	}
 	return addr.Addr().Unmap()
 }

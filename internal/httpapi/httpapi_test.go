@@ -412,6 +412,24 @@ func TestPeer(t *testing.T) {
 	}
 }
 
+// Behind a proxy that does not tell, nobody's address is known: wrong passwords
+// of one client made the server refuse everybody's.
+func TestPeerBehindAProxy(t *testing.T) {
+	h := &handler{Config: Config{BehindProxy: true}}
+	r := &http.Request{RemoteAddr: "192.0.2.1:5", Header: http.Header{"X-Forwarded-For": {"203.0.113.9"}}}
+	if got := h.peer(r); got.IsValid() {
+		t.Errorf("no header is trusted: %v", got)
+	}
+	h.ClientHeader = "X-Forwarded-For"
+	if got := h.peer(r); got != netip.MustParseAddr("203.0.113.9") {
+		t.Errorf("from the header: %v", got)
+	}
+	r.Header.Set("X-Forwarded-For", "unknown")
+	if got := h.peer(r); got.IsValid() {
+		t.Errorf("a header without an address: %v", got)
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	for ms, want := range map[int64]string{0: "1", 1: "1", 1000: "1", 1001: "2"} {
 		w := httptest.NewRecorder()
