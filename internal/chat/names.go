@@ -50,7 +50,16 @@ func checkLine(what, line string, most int) (string, error) {
 	if utf8.RuneCountInString(line) > most {
 		return "", Errorf(CodeInvalidRequest, "%s has at most %d characters", what, most)
 	}
-	for _, r := range line {
+	before := rune(0)
+	for i, r := range line {
+		if joins(r) {
+			after, _ := utf8.DecodeRuneInString(line[i+utf8.RuneLen(r):])
+			if joinable(before) && joinable(after) {
+				before = r
+				continue
+			}
+		}
+		before = r
 		if hidden(r) {
 			return "", Errorf(CodeInvalidRequest, "%s must not have invisible or control characters (%U)", what, r)
 		}
@@ -76,6 +85,16 @@ func checkName(what, line string, most int) (string, error) {
 func hidden(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co,
 		unicode.Other_Default_Ignorable_Code_Point) || r == '\u2800' // blank Braille
+}
+
+// joins reports whether r is a zero-width joiner or non-joiner. Between two that
+// show something they belong to the writing: Persian words and most families of
+// emoji have them. Elsewhere nobody would see them.
+func joins(r rune) bool { return r == '\u200c' || r == '\u200d' }
+
+// joinable: also the marks and variation selectors that come before a joiner.
+func joinable(r rune) bool {
+	return r != utf8.RuneError && (visible(r) || unicode.IsMark(r)) && !hidden(r)
 }
 
 func visible(r rune) bool {

@@ -33,6 +33,7 @@ func TestNamesAndTitles(t *testing.T) {
 	ana := w.people("ana")[0]
 	id := ana.group("Port")
 	for in, want := range map[string]string{
+		"👨\u200d👩\u200d👧": "👨\u200d👩\u200d👧", "🏳\ufe0f\u200d🌈": "🏳\ufe0f\u200d🌈", "می\u200cخواهم": "می\u200cخواهم", "क्\u200dष": "क्\u200dष",
 		"Ana": "Ana", "  Ana B.  ": "Ana B.", "安娜": "安娜", "Ана": "Ана", "a\u0301": "a\u0301", "❤️": "❤️", "7": "7", "*": "*",
 		strings.Repeat("é", chat.MaxName): strings.Repeat("é", chat.MaxName),
 	} {
@@ -43,7 +44,7 @@ func TestNamesAndTitles(t *testing.T) {
 		same(t, []string{u.Name, st.Chat.Title}, []string{want, want})
 	}
 	for _, in := range []string{
-		"", " ", "\t", "a\nb", "a\x00b", "a\x7f", "a\u202eb", "a\u2066b", "a\u200bb", "a\u200db", "\ufeffa", "a\u00adb", "\u3164", "a\u2800",
+		"", " ", "\t", "a\nb", "a\x00b", "a\x7f", "a\u202eb", "a\u2066b", "a\u200bb", "a\u200d", "\u200cb", "a\u200d\u200db", "a\u200c\u200db", "a \u200db", "a\u200d b", "\u200d", "\ufeffa", "a\u00adb", "\u3164", "a\u2800",
 		"a\u2028b", "\u0301", "a\xff", strings.Repeat("é", chat.MaxTitle+1), "a\U000e0041",
 	} {
 		_, err := w.UpdateUser(ctx, ana.Actor, 0, chat.UserPatch{Name: &in})
