@@ -21,5 +21,6 @@ const (
 	MaxPassword    = 1024     // bytes of a password
 	MaxDevice      = 64       // code points of a session's device or client name
 	MaxIgnored     = 16       // unknown members that an answer lists; more are ignored unlisted
+	MaxInFlight    = 256      // sends, edits and deletes of one connection under way at once
 	MaxInteger     = 1<<53 - 1
 )

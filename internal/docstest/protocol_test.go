@@ -286,3 +286,17 @@ func checkFrame(t *testing.T, line string) {
 		t.Errorf("the result of %s (-example +written): %s (%v)", answer.Op, d, err)
 	}
 }
+
+// The pages said 256, and the server took 512.
+func TestPagesSayHowMuchIsUnderWay(t *testing.T) {
+	bound := strconv.Itoa(protocol.MaxInFlight)
+	for page, sentence := range map[string]string{
+		specification:                  "At most " + bound + " of them are under way for one connection",
+		root + "/docs/architecture.md": "stops reading at " + bound + " under way",
+		root + "/docs/operations.md":   "| sends of one connection under way | " + bound + ",",
+	} {
+		if !strings.Contains(read(t, page), sentence) {
+			t.Errorf("%s does not say: %s", page, sentence)
+		}
+	}
+}

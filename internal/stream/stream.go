@@ -40,7 +40,7 @@ type Config struct {
 	Log      *slog.Logger
 
 	Outbox         int           // bytes of events, and as many of answers, that wait to be written (1 MiB)
-	InFlight       int           // sends, edits and deletes of one connection under way at once (512)
+	InFlight       int           // sends, edits and deletes of one connection under way at once (protocol.MaxInFlight)
 	LoginErrors    int           // bad lines before login that end a connection (16)
 	AuthTimeout    time.Duration // from connecting to being logged in (60 s)
 	WriteTimeout   time.Duration // in which 16 KiB, or all there is, has to be written (15 s)
@@ -61,7 +61,7 @@ func (c Config) withDefaults() Config {
 		c.Outbox = 1 << 20
 	}
 	if c.InFlight == 0 {
-		c.InFlight = 512
+		c.InFlight = protocol.MaxInFlight
 	}
 	if c.LoginErrors == 0 {
 		c.LoginErrors = 16
