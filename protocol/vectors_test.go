@@ -5,9 +5,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -51,6 +55,37 @@ var paramsOf = map[string]func() any{
 	OpMessageEdit:        func() any { return new(MessageEditParams) },
 	OpMessageDelete:      func() any { return new(MessageParams) },
 	OpTyping:             func() any { return new(TypingParams) },
+}
+
+// An op that is not in paramsOf would have its params looked at by no vector.
+func TestParamsOfEveryOperation(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "ops.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ops := 0
+	ast.Inspect(f, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		for i, name := range spec.Names {
+			if !strings.HasPrefix(name.Name, "Op") || i >= len(spec.Values) {
+				continue
+			}
+			op, err := strconv.Unquote(spec.Values[i].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ops++; paramsOf[op] == nil {
+				t.Errorf("%s is missing", op)
+			}
+		}
+		return true
+	})
+	if ops != len(paramsOf) {
+		t.Errorf("%d operations, %d params", ops, len(paramsOf))
+	}
 }
 
 // text is bytes as the vectors write them.

@@ -154,7 +154,8 @@ func TestTurns(t *testing.T) {
 	})
 }
 
-// Time tells nothing about accounts: no hash costs what a hash costs.
+// What a login costs, with a hash and without one: the two are to be read beside
+// each other, nothing here compares them.
 func BenchmarkVerify(b *testing.B) {
 	h := password.New(password.Params{})
 	hash, err := h.Hash(ctx, "correct horse")
