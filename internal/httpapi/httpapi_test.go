@@ -307,6 +307,15 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// Nobody has to read the rest of a body that is too large.
+func TestLargeBodyEndsTheConnection(t *testing.T) {
+	s, _ := start(t, nil)
+	res, _ := s.expect(413, "", "POST /v1/users", strings.Repeat(" ", protocol.MaxFrameLogin+1))
+	if !res.Close {
+		t.Error("the connection goes on")
+	}
+}
+
 // Over TLS nc is of no use, and the numbers of chats are not known before.
 func TestPageBehindHTTPS(t *testing.T) {
 	s, _ := start(t, nil)

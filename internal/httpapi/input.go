@@ -217,6 +217,7 @@ func readBody(w http.ResponseWriter, r *http.Request, allowed bool) (body []byte
 	}
 	body, failure := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if _, large := errors.AsType[*http.MaxBytesError](failure); large {
+		w.Header().Set("Connection", "close") // rather than read the rest of it
 		return refuse(http.StatusRequestEntityTooLarge, protocol.CodeFrameTooLarge, "the body is too large")
 	}
 	if failure != nil {
