@@ -206,7 +206,7 @@ func BenchmarkSend(b *testing.B) {
 		if bad != nil {
 			b.Fatal(bad)
 		}
-		a.Do(context.Background(), api.Caller{Actor: chat.Actor{User: 1, Session: 1, Role: chat.RoleOwner}}, req, func(r protocol.Response) { answers <- r })
+		a.Do(context.Background(), api.Caller{Actor: chat.Actor{User: 1, Session: 1}}, req, func(r protocol.Response) { answers <- r })
 		if r := <-answers; r.Error != nil {
 			b.Fatal(r.Error)
 		}

@@ -69,7 +69,6 @@ func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Milli
 type Actor struct {
 	User    UserID
 	Session SessionID
-	Role    Role // on the server, at login; the rules look at the user's row
 	// Operator is whoever runs the server, on its own machine
 	// (docs/operations.md#control-socket): they manage users and invites, and
 	// have no chats of their own.

@@ -37,7 +37,7 @@ type Login struct {
 }
 
 func newLogin(u User, s Session, token string) Login {
-	return Login{Actor: Actor{User: u.ID, Session: s.ID, Role: u.Role}, User: u, Session: s, Token: token}
+	return Login{Actor: Actor{User: u.ID, Session: s.ID}, User: u, Session: s, Token: token}
 }
 
 var (

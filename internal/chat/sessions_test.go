@@ -25,7 +25,7 @@ func TestLogin(t *testing.T) {
 		ID: l.Session.ID, User: l.User.ID, TokenHash: l.Session.TokenHash, Device: "phone", Client: "test/1",
 		CreatedAt: now, UsedAt: now, ExpiresAt: now.Add(chat.SessionIdle),
 	})
-	same(t, l.Actor, chat.Actor{User: l.User.ID, Session: l.Session.ID, Role: chat.RoleMember})
+	same(t, l.Actor, chat.Actor{User: l.User.ID, Session: l.Session.ID})
 	if !strings.HasPrefix(l.Token, "gt_") || len(l.Token) != len("gt_")+43 {
 		t.Errorf("token %q", l.Token)
 	}
@@ -180,7 +180,7 @@ func TestTokens(t *testing.T) {
 	same(t, []any{l.Session.API, l.Session.Device, l.Session.ExpiresAt}, []any{true, "bot", now.Add(90 * 24 * time.Hour)})
 	a, err := w.Authenticate(ctx, l.Token)
 	ok(t, err)
-	same(t, a, chat.Actor{User: ana.User, Session: l.Session.ID, Role: chat.RoleMember})
+	same(t, a, chat.Actor{User: ana.User, Session: l.Session.ID})
 	_, err = w.NewToken(ctx, ana.Actor, "bot", chat.MaxTTL)
 	ok(t, err)
 	for _, ttl := range []time.Duration{-1, chat.MaxTTL + 1} {

@@ -87,7 +87,7 @@ func (w clockwork) login() chat.Login {
 	if err != nil {
 		w.Fatal(err)
 	}
-	l, err := w.svc.NewToken(w.Context(), chat.Actor{User: u.ID, Role: u.Role}, "test", time.Hour)
+	l, err := w.svc.NewToken(w.Context(), chat.Actor{User: u.ID}, "test", time.Hour)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestRevokedWhileItDoesNotRead(t *testing.T) {
 func TestSlowReaderHearsWhy(t *testing.T) {
 	inBubble(t, func(w clockwork) {
 		l := w.login()
-		me := chat.Actor{User: l.User.ID, Session: l.Session.ID, Role: l.User.Role}
+		me := chat.Actor{User: l.User.ID, Session: l.Session.ID}
 		st, _, err := w.svc.CreateChat(w.Context(), me, chat.NewChat{Kind: chat.KindGroup, Title: "Port"})
 		if err != nil {
 			w.Fatal(err)

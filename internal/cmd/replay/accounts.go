@@ -126,7 +126,7 @@ func (r *replay) addAccounts(data string) (err error) {
 		if err != nil {
 			return a, err
 		}
-		login, err := svc.NewToken(r.ctx, chat.Actor{User: u.ID, Role: u.Role}, "replay", 0)
+		login, err := svc.NewToken(r.ctx, chat.Actor{User: u.ID}, "replay", 0)
 		return account{api.FormatUser(u.ID), login.Token}, err
 	})
 }
