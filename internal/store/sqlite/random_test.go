@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"flag"
 	"syscall"
 	"testing"
 
@@ -32,6 +33,11 @@ func openMortal(t testing.TB, dir string) chat.Store {
 }
 
 func TestRandomUpdatesRestartsAndCrashes(t *testing.T) {
+	if raceDetector { // as for step
+		if err := flag.Set("rapid.checks", "15"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	storetest.RunRandom(t,
 		func(t testing.TB) chat.Store { return openMortal(t, t.TempDir()) },
 		func(t testing.TB, old chat.Store) chat.Store {
