@@ -265,7 +265,7 @@ func (p *place) checkMentions(r Reader, users []UserID) error {
 // putMessage stores a message that took the chat's latest number.
 func (p *place) putMessage(tx Tx, n *news, kind EventKind, m Message) error {
 	m.UpdatedSeq = p.chat.LastSeq
-	e := Event{Kind: kind, Chat: m.Chat, Seq: m.UpdatedSeq, Message: &m}
+	e := Event{Kind: kind, Chat: m.Chat, Seq: m.UpdatedSeq, History: p.chat.History, Message: &m}
 	if p.me.User != m.Sender {
 		e.Actor = p.me.User
 	}

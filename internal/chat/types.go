@@ -161,6 +161,8 @@ const (
 	MessageCreated     EventKind = "message.created"
 	MessageUpdated     EventKind = "message.updated"
 	MessageDeleted     EventKind = "message.deleted"
+	// Gap stands for changes whose rows are not told: (PrevSeq, Seq].
+	Gap EventKind = "gap"
 )
 
 // Event is one durable change of a chat, as it is published after its commit.
@@ -172,6 +174,7 @@ type Event struct {
 	Seq         int64
 	PrevSeq     int64 // it covers (PrevSeq, Seq]; Seq-1 unless changes were merged
 	Actor       UserID
+	History     History // of the chat, with Message: who may see how far back
 	Message     *Message
 	Participant *Participant
 	ChatRow     *Chat

@@ -169,6 +169,25 @@ func TestNewcomerStartsAtTheirSeqAndTheRemovedEndsAtTheirs(t *testing.T) {
 	b.hears("participant.added 3", "message.created 4", "participant.removed 5")
 }
 
+// A newcomer to a chat whose history begins with them used to hear, with its
+// content, of every change of a message from before.
+func TestNewcomersHearNothingOfWhatWasBeforeThem(t *testing.T) {
+	w := newWorld(t)
+	w.in(ana, 1)
+	w.in(bob, 3)
+	a, b := w.connect(ana), w.connect(bob)
+	edited := func(born, seq int64) {
+		w.hub.Publish(chat.Event{
+			Kind: chat.MessageUpdated, Chat: port, Seq: seq, PrevSeq: seq - 1,
+			History: chat.HistoryJoined, Message: &chat.Message{Seq: born},
+		})
+	}
+	edited(2, 4)
+	edited(3, 5)
+	a.hears("message.updated 4", "message.updated 5")
+	b.hears("gap 4", "message.updated 5")
+}
+
 func TestDeletedChatIsTheLastOfIt(t *testing.T) {
 	w := newWorld(t)
 	w.in(ana, 1)

@@ -8,8 +8,18 @@ import (
 
 // Publish delivers a committed event to the connections of those who were in
 // the chat at its seq (docs/protocol.md#events).
+//
+// Whoever joined after a message that now changes, in a chat that shows
+// newcomers nothing older than themselves, is told that there was a change and
+// not which.
 func (h *Hub) Publish(e chat.Event) {
-	targets := h.route(e)
+	targets, newcomers := h.route(e)
+	h.deliver(e, targets)
+	h.deliver(chat.Event{Kind: chat.Gap, Chat: e.Chat, Seq: e.Seq, PrevSeq: e.PrevSeq}, newcomers)
+}
+
+// deliver gives e to targets, and the list back.
+func (h *Hub) deliver(e chat.Event, targets *[]Subscriber) {
 	if len(*targets) > 0 {
 		line := h.cfg.Encode(nil, e)
 		for _, sub := range *targets {
@@ -19,9 +29,14 @@ func (h *Hub) Publish(e chat.Event) {
 	release(targets)
 }
 
-// route collects who is to get e, and lets e change who gets what comes next.
-func (h *Hub) route(e chat.Event) *[]Subscriber {
-	targets := acquire()
+// route collects who is to get e, and who is only to know that it happened, and
+// lets e change who gets what comes next.
+func (h *Hub) route(e chat.Event) (targets, newcomers *[]Subscriber) {
+	targets, newcomers = acquire(), acquire()
+	born := e.Seq // of what e tells
+	if e.Message != nil && e.History == chat.HistoryJoined {
+		born = e.Message.Seq
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 
@@ -34,8 +49,11 @@ func (h *Hub) route(e chat.Event) *[]Subscriber {
 		for _, route := range r.routes {
 			// A route may begin above e: its connection read a membership
 			// whose beginning is committed and not published yet.
-			if route.from <= e.Seq {
+			switch {
+			case route.from <= born:
 				*targets = append(*targets, route.conn.sub)
+			case route.from <= e.Seq:
+				*newcomers = append(*newcomers, route.conn.sub)
 			}
 		}
 	}
@@ -54,7 +72,7 @@ func (h *Hub) route(e chat.Event) *[]Subscriber {
 			c.left[e.Chat] = e.Seq
 		}
 	}
-	return targets
+	return targets, newcomers
 }
 
 // endLocked ends c's membership of chat id at seq, unless a later one has

@@ -290,9 +290,9 @@ func TestADamagedRowIsNotTheStoresEnd(t *testing.T) {
 		_, err := send(tx, 1, 1, "a", "hello")
 		return err
 	})
-	if err := s.writer.c.exec(`UPDATE messages SET mentions = 'rubbish'`); err != nil {
-		t.Fatal(err)
-	}
+	mustUpdate(t, s, func(chat.Tx) error { // on the writer's goroutine, whose connection it is
+		return s.writer.c.exec(`UPDATE messages SET mentions = 'rubbish'`)
+	})
 	for range 2 {
 		err := update(s, func(tx chat.Tx) error {
 			_, err := tx.Message(1, 2)
