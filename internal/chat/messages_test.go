@@ -30,7 +30,7 @@ func TestSend(t *testing.T) {
 	ok(t, err)
 	same(t, m, want)
 	events := w.events()
-	same(t, events[1], chat.Event{Kind: chat.MessageCreated, Chat: id, Seq: 4, PrevSeq: 3, Message: &want})
+	same(t, events[1], chat.Event{Kind: chat.MessageCreated, Chat: id, Seq: 4, PrevSeq: 3, History: chat.HistoryAll, Message: &want})
 
 	for name, bad := range map[string]chat.NewMessage{
 		"empty":               {},
