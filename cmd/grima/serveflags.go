@@ -13,6 +13,7 @@ import (
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/server"
+	"github.com/grima-chat/grima/internal/websocket"
 )
 
 // defaultListen is the one port, for this machine only.
@@ -31,6 +32,7 @@ type serveFlags struct {
 	TLSKey          string        `name:"tls-key" help:"Its private key in PEM." placeholder:"FILE" env:"GRIMA_TLS_KEY"`
 	BehindProxy     bool          `help:"Something in front ends TLS and only it can reach this address." env:"GRIMA_BEHIND_PROXY"`
 	TrustedHeader   string        `help:"Header in which the proxy of --behind-proxy tells the client's address, last. It must set or append to it on every request. Default: none is believed." placeholder:"NAME" env:"GRIMA_TRUSTED_HEADER"`
+	AllowOrigin     []string      `help:"Pages of these origins may open a WebSocket here, beside the server's own; between commas." placeholder:"https://HOST" env:"GRIMA_ALLOW_ORIGIN"`
 	Insecure        bool          `help:"Serve a public address without TLS: passwords and messages cross the net in the clear." env:"GRIMA_INSECURE"`
 	Registration    string        `help:"Who may make an account: whoever has an invite, anybody (open), or nobody (closed)." enum:"invite,open,closed" default:"invite" env:"GRIMA_REGISTRATION"`
 	Dev             bool          `help:"For trying things out on this machine: anybody may register, and nothing limits rates." env:"GRIMA_DEV"`
@@ -54,6 +56,11 @@ func (f *serveFlags) check() error {
 	}
 	if f.URL, err = cleanURL(f.URL); err != nil {
 		return err
+	}
+	for _, origin := range f.AllowOrigin {
+		if !websocket.ValidOrigin(origin) {
+			return usagef("--allow-origin %s is no origin; one looks like https://chat.example.com", origin)
+		}
 	}
 	if f.ShutdownTimeout <= 0 {
 		return usagef("--shutdown-timeout must be more than nothing, not %v", f.ShutdownTimeout)

@@ -30,6 +30,16 @@ func (a *API) sync(ctx context.Context, c Caller, p *protocol.SyncParams) (proto
 	}, err
 }
 
+// SyncedNow is what sync answers to somebody who was told everything up to now:
+// no chats, and a cursor.
+func (a *API) SyncedNow(ctx context.Context, c Caller) (protocol.SyncResult, error) {
+	pos, err := a.svc.Now(ctx, c.Actor)
+	return protocol.SyncResult{
+		Chats:  []protocol.ChatState{},
+		Cursor: formatPos(cursorSync, a.svc.Epoch(), c.Actor.User, pos),
+	}, err
+}
+
 // docs/protocol.md#changes.list
 func (a *API) changesList(ctx context.Context, c Caller, p *protocol.ChangesListParams) (protocol.ChangesListResult, error) {
 	page, err := a.svc.Changes(ctx, c.Actor, chatID(p.ChatID), p.After, int(p.Limit))

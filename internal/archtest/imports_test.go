@@ -19,14 +19,15 @@ var may = map[string][]string{
 	"internal/password":     {"internal/chat"},
 	"internal/store/sqlite": {"internal/chat"},
 	"internal/hub":          {"internal/chat"},
+	"internal/websocket":    {},
 	"internal/api":          {"internal/chat", "protocol"},
-	"internal/stream":       {"internal/chat", "internal/api", "internal/hub", "protocol"},
-	"internal/httpapi":      {"internal/chat", "internal/api", "internal/hub", "protocol"},
+	"internal/stream":       {"internal/chat", "internal/api", "internal/hub", "internal/websocket", "protocol"},
+	"internal/httpapi":      {"internal/chat", "internal/api", "internal/hub", "internal/websocket", "protocol"},
 	"internal/server":       {"internal/stream", "internal/httpapi", "internal/chat", "internal/api", "internal/hub", "protocol"},
 }
 
 // stdlibOnly lists the rooms that import nothing but the standard library.
-var stdlibOnly = []string{"internal/chat"}
+var stdlibOnly = []string{"internal/chat", "internal/websocket"}
 
 func TestImportsPointDown(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()

@@ -75,6 +75,20 @@ func (s *Service) Sync(ctx context.Context, a Actor, pos SyncPos, limit, timelin
 	})
 }
 
+// Now is the position of somebody who wants to know only what comes after: a
+// Sync from it lists what changed since.
+func (s *Service) Now(ctx context.Context, a Actor) (SyncPos, error) {
+	if err := person(a); err != nil {
+		return SyncPos{}, err
+	}
+	var pos SyncPos
+	err := s.view(ctx, "reading the position", func(r Reader) (err error) {
+		pos.After, err = r.LastStamp()
+		return err
+	})
+	return pos, err
+}
+
 // Chats lists the chats the actor is in by latest activity. The zero SyncPos
 // begins.
 func (s *Service) Chats(ctx context.Context, a Actor, pos SyncPos, limit int) (SyncPage, error) {

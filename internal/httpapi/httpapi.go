@@ -30,7 +30,7 @@ type Config struct {
 	Software string       // as the page and the OpenAPI document show it ("grima")
 	Ready    func() error // why this node should get no traffic; it is asked by /readyz (always ready)
 	// BehindProxy says that connections come from a proxy, whose address would
-	// make one client of all of them (no).
+	// make one client of all of them, and that TLS may have ended there (no).
 	BehindProxy bool
 	// ClientHeader names the header whose last address is the client's: the
 	// nearest proxy wrote it. Where a client reaches us past a proxy that sets
@@ -38,6 +38,12 @@ type Config struct {
 	ClientHeader   string
 	RequestTimeout time.Duration // of one request (30 s)
 	Log            *slog.Logger  // (slog.Default())
+
+	// TakeOver serves connections that outlive their request. It must not
+	// block (nil: there is no WebSocket and there are no events).
+	TakeOver func(Taken)
+	// Origins are those of pages elsewhere that may open a WebSocket (none).
+	Origins []string
 }
 
 type authenticatedKey struct{}
@@ -77,6 +83,10 @@ func New(cfg Config) http.Handler {
 	}
 	h.mux.HandleFunc("POST /v1/data", h.frames("/v1/data", protocol.TypeDataRequest))
 	h.mux.HandleFunc("POST /v1/broadcast", h.frames("/v1/broadcast", protocol.TypeBroadcastRequest))
+	if cfg.TakeOver != nil {
+		h.mux.HandleFunc(WebSocketPath, h.webSocket)
+		h.mux.HandleFunc("GET "+eventsPath, h.events)
+	}
 	h.mux.HandleFunc("GET /v1/openapi.json", h.openAPI)
 	h.mux.HandleFunc("GET /healthz", h.healthz)
 	h.mux.HandleFunc("GET /readyz", h.readyz)

@@ -34,6 +34,7 @@ var openAPIDocument = sync.OnceValue(func() []byte {
 	}
 	d.addFrames("/v1/data", protocol.TypeDataRequest)
 	d.addFrames("/v1/broadcast", protocol.TypeBroadcastRequest)
+	d.addLive()
 	d.addPlain("/v1/openapi.json", "openapi", "This document", anything)
 	d.addPlain("/healthz", "healthz", "Whether the process runs", statusSchema)
 	d.addPlain("/readyz", "readyz", "Whether this node can take traffic", statusSchema)
@@ -221,6 +222,36 @@ func (d *document) addPlain(path, id, summary string, schema object) {
 		"responses": object{
 			"200":     object{"description": "it is well", "content": object{"application/json": object{"schema": schema}}},
 			"default": ref("responses", "Problem"),
+		},
+	})
+}
+
+// addLive describes what goes on after its answer has begun.
+func (d *document) addLive() {
+	problem := ref("responses", "Problem")
+	header := func(name, description string) object {
+		return object{"name": name, "in": "header", "required": false, "description": description, "schema": object{"type": "string"}}
+	}
+	d.addOperation(WebSocketPath, http.MethodGet, object{
+		"operationId": "ws", "summary": "A WebSocket: the same frames as on a connection of lines, one per text message",
+		"tags": []any{"live"}, "security": []any{},
+		"parameters": []any{header("Sec-WebSocket-Protocol", Subprotocol)},
+		"responses":  object{"101": object{"description": "the WebSocket begins"}, "default": problem},
+	})
+	stream := object{"schema": object{"type": "string", "description": "Hello, answers to sync, and events, as lines"}}
+	d.addOperation(eventsPath, http.MethodGet, object{
+		"operationId": "events", "summary": "What happens, as it happens", "tags": []any{"live"}, "security": security(api.Account),
+		"parameters": []any{
+			object{"name": "cursor", "in": "query", "required": false, "schema": object{"type": "string"}, "description": "a sync cursor to go on from; empty: from the beginning; absent: from now"},
+			header("Last-Event-ID", "the same, and what counts if both are there"),
+		},
+		"responses": object{
+			"200": object{
+				"description": "it goes on until either side ends it",
+				"headers":     object{ignoredHeader: ref("headers", ignoredHeader)},
+				"content":     object{typeLines: stream, typeSSE: stream},
+			},
+			"default": problem,
 		},
 	})
 }

@@ -35,6 +35,16 @@ func TestEveryDoorGivesTheSame(t *testing.T) {
 		{"TLS", func(t testing.TB, srv *testserver.Server) apitest.Door {
 			return apitest.Lines(t, func() (net.Conn, error) { return tls.Dial("tcp", srv.Addr, testserver.TLSConfig()) })
 		}},
+		{"WebSocket", func(t testing.TB, srv *testserver.Server) apitest.Door {
+			return apitest.Lines(t, func() (net.Conn, error) {
+				return testserver.DialWebSocket(func() (net.Conn, error) { return net.Dial("tcp", srv.Addr) })
+			})
+		}},
+		{"WebSocket in TLS", func(t testing.TB, srv *testserver.Server) apitest.Door {
+			return apitest.Lines(t, func() (net.Conn, error) {
+				return testserver.DialWebSocket(func() (net.Conn, error) { return tls.Dial("tcp", srv.Addr, testserver.TLSConfig()) })
+			})
+		}},
 		{"HTTP frames", func(t testing.TB, srv *testserver.Server) apitest.Door {
 			return apitest.HTTPFrames("http://"+srv.Addr, client(t))
 		}},

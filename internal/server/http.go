@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/grima-chat/grima/internal/httpapi"
+	"github.com/grima-chat/grima/internal/stream"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -141,6 +142,25 @@ func (c *webConn) SetReadDeadline(t time.Time) error {
 func (c *webConn) Close() error {
 	c.close.Do(func() { c.server.gate.leave(c.ticket) })
 	return c.Conn.Close()
+}
+
+// NetConn is the connection below.
+func (c *webConn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite closes the sending half, if there are halves.
+func (c *webConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+// TakeOver serves a connection that outlives its HTTP request.
+func (s *Server) TakeOver(t httpapi.Taken) {
+	peer := stream.Peer{Addr: t.Peer, Head: t.Head, WebSocket: t.Events == nil}
+	if t.Events != nil {
+		events := stream.Events(*t.Events)
+		peer.Events = &events
+	}
+	if web, ok := t.Conn.(*webConn); ok {
+		peer.LoggedIn = func() { s.gate.known(web.ticket) }
+	}
+	s.serving.Go(func() { s.cfg.Lines.Serve(&peeked{t.Conn, t.Early}, peer) })
 }
 
 // The answers to who is not served.

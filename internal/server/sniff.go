@@ -53,8 +53,10 @@ func (p *peeked) Read(b []byte) (int, error) {
 func (p *peeked) NetConn() net.Conn { return p.Conn }
 
 // CloseWrite closes the sending half, if there are halves.
-func (p *peeked) CloseWrite() error {
-	if half, ok := p.Conn.(interface{ CloseWrite() error }); ok {
+func (p *peeked) CloseWrite() error { return closeWrite(p.Conn) }
+
+func closeWrite(nc net.Conn) error {
+	if half, ok := nc.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported

@@ -9,11 +9,13 @@ import (
 	"os"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/websocket"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -55,6 +57,9 @@ type conn struct {
 	budget   int // bytes that may still be read before login
 	errors   int // bad lines before login
 	place    *hub.Conn
+	ws       *websocket.Reader // nil: lines come as they are
+	violated int               // what to close a WebSocket with, if it is not the Goodbye's code
+	heard    atomic.Bool       // of a client that only listens: an event since the last cursor
 
 	mu        sync.Mutex
 	log       *slog.Logger
@@ -76,6 +81,13 @@ func newConn(s *Server, nc net.Conn, p Peer) *conn {
 		c.sendAway(protocol.GoodbyeSlowConsumer, "too much was waiting to be read; read what you missed after coming back")
 	}
 	c.out.onFail = c.writeFailed
+	switch {
+	case p.WebSocket:
+		c.ws = websocket.NewReader(input{c}, protocol.MaxFrame, c.pong)
+		c.out.wrap = websocket.AppendText
+	case p.Events != nil:
+		c.out.wrap = p.Events.wrap
+	}
 	c.out.init()
 	c.caller = api.Caller{Peer: p.Addr, OnLogin: c.login, OnUpdate: c.update}
 	if p.Operator {
@@ -89,6 +101,9 @@ func newConn(s *Server, nc net.Conn, p Peer) *conn {
 func (c *conn) serve() {
 	defer c.close()
 	c.log.Debug("connection opened")
+	if len(c.peer.Head) > 0 {
+		c.out.putBare(c.peer.Head)
+	}
 	c.out.put(encode(c.hello()))
 
 	bound := protocol.MaxFrameLogin
@@ -97,11 +112,18 @@ func (c *conn) serve() {
 	} else {
 		c.setReadDeadline(time.Now().Add(c.cfg.AuthTimeout))
 	}
-	c.lines = protocol.NewLineReader(input{c}, bound)
+	var from io.Reader = input{c}
+	if c.ws != nil {
+		from = c.ws
+	}
+	c.lines = protocol.NewLineReader(from, bound)
 	c.lines.SetMaxSkip(endless)
 
-	err := c.requests()
-	c.finish(err)
+	if c.peer.Events != nil {
+		c.finish(c.listen())
+		return
+	}
+	c.finish(c.requests())
 }
 
 // requests reads and carries out requests until there are no more. It returns
@@ -115,6 +137,9 @@ func (c *conn) requests() error {
 		line, err := c.lines.Next()
 		if bad, ok := errors.AsType[*protocol.Error](err); ok {
 			c.refuse(protocol.Request{}, bad, nil)
+			if c.ws != nil {
+				c.violate(websocket.CloseTooBig, bad.Message)
+			}
 			continue
 		}
 		if err != nil {
@@ -196,8 +221,20 @@ func (c *conn) countError() {
 
 // finish says what is left to say. err is why reading ended.
 func (c *conn) finish(err error) {
+	if c.ws != nil && c.ws.CloseCode() != 0 {
+		err = io.EOF // also when it closed in the middle of a message
+	}
+	broken, against := errors.AsType[*websocket.Error](err)
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
+	case against:
+		switch broken.Code {
+		case websocket.CloseNotUTF8:
+			c.refuse(protocol.Request{}, protocol.NewError(protocol.CodeInvalidUTF8, broken.Reason), nil)
+		case websocket.CloseTooBig:
+			c.refuse(protocol.Request{}, protocol.NewError(protocol.CodeFrameTooLarge, broken.Reason), nil)
+		}
+		c.violate(broken.Code, broken.Reason)
 	case errors.Is(err, errFlood):
 		c.sendAway(protocol.GoodbyeProtocolViolation, "too much input before login without a request in it")
 	case errors.Is(err, protocol.ErrEndlessLine):
@@ -216,13 +253,13 @@ func (c *conn) finish(err error) {
 	}
 	bye := c.ending()
 	if bye == nil {
-		c.out.finish(nil, 0)
+		c.out.finish(c.last(nil), 0)
 	} else {
 		within := goodbyeTimeout
 		if bye.Code == protocol.GoodbyeShutdown {
 			within = 0 // Shutdown has a bound of its own
 		}
-		c.out.finish(encode(bye), within)
+		c.out.finish(c.last(bye), within)
 	}
 	c.out.waitWritten()
 	if bye != nil && !errors.Is(err, io.EOF) {

@@ -17,7 +17,10 @@ import (
 //   - a write that fails, or makes no progress in time, closes it for good:
 //     onFail is called, once.
 type outbox struct {
-	nc       net.Conn
+	nc net.Conn
+	// wrap appends a line as it goes over the wire, of at most maxWrap bytes
+	// more. Nil: lines go as they are.
+	wrap     func(dst, line []byte) []byte
 	room     int           // bytes of events, and as many of answers
 	inFlight int           // answers outstanding
 	stall    time.Duration // longest time without progress, see there
@@ -31,6 +34,7 @@ type outbox struct {
 	holding  bool      // events wait behind the answers outstanding
 	held     []line
 	queue    []line
+	pong     []byte // goes out ahead of queue, as it is; a newer one replaces it
 	queued   [2]int // bytes in queue and held, and being written: of answers, of events
 	lastPut  time.Time
 	deadline time.Time // of all writing to come; zero: none
@@ -43,11 +47,13 @@ type outbox struct {
 type answer struct {
 	bytes []byte
 	ready bool
+	bare  bool
 }
 
 type line struct {
 	bytes []byte
 	kind  kind
+	bare  bool // wrapped already, or not to be
 }
 
 type kind int
@@ -57,8 +63,12 @@ const (
 	ofEvent
 )
 
-// joined is how much is gathered for one write.
-const joined = 64 << 10
+const (
+	// joined is how much is gathered for one write.
+	joined = 64 << 10
+	// maxWrap is how much wrapping adds to a line at most.
+	maxWrap = 32
+)
 
 var joinBuffers = sync.Pool{New: func() any {
 	b := make([]byte, 0, joined)
@@ -76,13 +86,18 @@ func (o *outbox) begin() uint64 {
 }
 
 // answer fills the place n with a line.
-func (o *outbox) answer(n uint64, b []byte) {
+func (o *outbox) answer(n uint64, b []byte) { o.fill(n, answer{bytes: b, ready: true}) }
+
+// answerBare is answer with bytes that are not to be wrapped.
+func (o *outbox) answerBare(n uint64, b []byte) { o.fill(n, answer{bytes: b, ready: true, bare: true}) }
+
+func (o *outbox) fill(n uint64, a answer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.answers[n-o.first] = answer{b, true}
+	o.answers[n-o.first] = a
 	for len(o.answers) > 0 && o.answers[0].ready {
 		if !o.closed {
-			o.putLocked(line{o.answers[0].bytes, ofAnswer})
+			o.putLocked(line{o.answers[0].bytes, ofAnswer, o.answers[0].bare})
 		}
 		o.answers[0] = answer{}
 		o.answers = o.answers[1:]
@@ -127,25 +142,44 @@ func (o *outbox) event(b []byte, ephemeral bool) {
 		o.onSlow()
 	case o.holding:
 		o.queued[ofEvent] += len(b)
-		o.held = append(o.held, line{b, ofEvent})
+		o.held = append(o.held, line{b, ofEvent, false})
 		o.mu.Unlock()
 	default:
-		o.putLocked(line{b, ofEvent})
+		o.putLocked(line{b, ofEvent, false})
 		o.mu.Unlock()
 	}
 }
 
 // put queues a line that neither answers nor delivers.
-func (o *outbox) put(b []byte) {
+func (o *outbox) put(b []byte) { o.putLine(line{b, ofAnswer, false}) }
+
+// putBare is put with bytes that are not to be wrapped.
+func (o *outbox) putBare(b []byte) { o.putLine(line{b, ofAnswer, true}) }
+
+func (o *outbox) putLine(l line) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.closed {
-		o.putLocked(line{b, ofAnswer})
+		o.putLocked(l)
 	}
 }
 
-// finish takes no more lines, save the last one (nil: none). What is there has
-// to be written within that time; zero: as long as there is progress.
+// putPong queues the answer to a ping of the transport's. It takes the place of
+// one that has not been written yet, so that pings nobody reads the answers of
+// cost nothing.
+func (o *outbox) putPong(b []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	o.pong = b
+	o.startLocked()
+}
+
+// finish takes no more lines, save the last bytes, as they are (nil: none).
+// What is there has to be written within that time; zero: as long as there is
+// progress.
 func (o *outbox) finish(last []byte, within time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -157,7 +191,7 @@ func (o *outbox) finish(last []byte, within time.Duration) {
 		}
 	}
 	if last != nil && !o.broken {
-		o.putLocked(line{last, ofAnswer})
+		o.putLocked(line{last, ofAnswer, true})
 	}
 }
 
@@ -185,7 +219,7 @@ func (o *outbox) closeLocked() {
 	for _, l := range o.held {
 		o.queued[l.kind] -= len(l.bytes)
 	}
-	o.queue, o.held = nil, nil
+	o.queue, o.held, o.pong = nil, nil, nil
 	o.changed.Broadcast()
 }
 
@@ -193,6 +227,10 @@ func (o *outbox) putLocked(l line) {
 	o.queue = append(o.queue, l)
 	o.queued[l.kind] += len(l.bytes)
 	o.lastPut = time.Now()
+	o.startLocked()
+}
+
+func (o *outbox) startLocked() {
 	if !o.writing {
 		o.writing = true
 		go o.write()
@@ -272,17 +310,30 @@ func (o *outbox) write() {
 // takeLocked takes lines off the queue: as many as fit into buf, or one that
 // is larger than buf by itself.
 func (o *outbox) takeLocked(buf []byte) (b []byte, sizes [2]int) {
+	buf = append(buf, o.pong...)
+	b, o.pong = buf, nil
 	n := 0
 	for _, l := range o.queue {
-		if n == 0 && len(l.bytes) > cap(buf) {
+		wrap, size := o.wrap != nil && !l.bare, len(l.bytes)
+		if wrap {
+			size += maxWrap
+		}
+		if len(b) == 0 && size > cap(buf) {
 			b, n = l.bytes, 1
+			if wrap {
+				b = o.wrap(nil, l.bytes)
+			}
 			sizes[l.kind] += len(l.bytes)
 			break
 		}
-		if len(buf)+len(l.bytes) > cap(buf) {
+		if len(buf)+size > cap(buf) {
 			break
 		}
-		buf = append(buf, l.bytes...)
+		if wrap {
+			buf = o.wrap(buf, l.bytes)
+		} else {
+			buf = append(buf, l.bytes...)
+		}
 		b = buf
 		sizes[l.kind] += len(l.bytes)
 		n++

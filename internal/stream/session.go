@@ -185,7 +185,12 @@ func (c *conn) pulse() {
 }
 
 // Deliver implements hub.Subscriber.
-func (c *conn) Deliver(line []byte, ephemeral bool) { c.out.event(line, ephemeral) }
+func (c *conn) Deliver(line []byte, ephemeral bool) {
+	if c.peer.Events != nil && !ephemeral {
+		c.heard.Store(true)
+	}
+	c.out.event(line, ephemeral)
+}
 
 // End implements hub.Subscriber.
 func (c *conn) End(hub.Reason) {

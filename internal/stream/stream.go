@@ -19,6 +19,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +46,7 @@ type Config struct {
 	AuthTimeout    time.Duration // from connecting to being logged in (60 s)
 	WriteTimeout   time.Duration // in which 16 KiB, or all there is, has to be written (15 s)
 	RequestTimeout time.Duration // of one request (30 s)
+	EventsBeat     time.Duration // how often who only listens hears something, and a newer cursor (25 s)
 }
 
 func (c Config) withDefaults() Config {
@@ -75,6 +77,9 @@ func (c Config) withDefaults() Config {
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = 30 * time.Second
 	}
+	if c.EventsBeat == 0 {
+		c.EventsBeat = 25 * time.Second
+	}
 	return c
 }
 
@@ -103,6 +108,10 @@ type Peer struct {
 	Operator bool       // logged in from the start, as whoever runs the server
 	// LoggedIn, when not nil, is called once, when the connection logs in.
 	LoggedIn func()
+
+	Head      []byte  // is written before anything else: what an HTTP request was answered with
+	WebSocket bool    // lines are text messages (docs/protocol.md#websocket)
+	Events    *Events // not nil: a client that only listens
 }
 
 // Serve speaks with nc until either side ends the conversation, and closes it.
@@ -111,7 +120,7 @@ func (s *Server) Serve(nc net.Conn, p Peer) {
 	s.mu.Lock()
 	if bye := s.bye; bye != nil {
 		s.mu.Unlock()
-		Refuse(nc, encode(bye))
+		Refuse(nc, append(slices.Clone(p.Head), c.last(bye)...))
 		return
 	}
 	s.serial++

@@ -49,6 +49,7 @@ import (
 type Options struct {
 	Stream       func(*stream.Config)        // to set bounds
 	Server       func(*server.Config)        // to set limits
+	Origins      []string                    // of pages that may open a WebSocket
 	Registration chat.Registration           // empty: open
 	Limits       bool                        // keep the limits on rates
 	Store        func(chat.Store) chat.Store // wraps the store, to make it misbehave
@@ -144,7 +145,9 @@ func (s *Server) start() {
 		Lines: stream.New(lines),
 		HTTP: httpapi.New(httpapi.Config{
 			API: s.API, Service: s.Service, Log: s.log,
-			Ready: func() error { return s.Front.Ready() },
+			Ready:    func() error { return s.Front.Ready() },
+			TakeOver: func(t httpapi.Taken) { s.Front.TakeOver(t) },
+			Origins:  s.opts.Origins,
 		}),
 		Failed: s.Store.Failed(), Err: s.Store.Err,
 		NoLimits: !s.opts.Limits, Log: s.log,

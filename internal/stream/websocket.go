@@ -1,0 +1,41 @@
+package stream
+
+import (
+	"github.com/grima-chat/grima/internal/websocket"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// pong answers a WebSocket's ping.
+func (c *conn) pong(payload []byte) { c.out.putPong(websocket.AppendPong(nil, payload)) }
+
+// violate ends the connection because of what a client did against the rules of
+// WebSocket, which have close codes of their own for it.
+func (c *conn) violate(closeCode int, reason string) {
+	c.violated = closeCode
+	c.sendAway(protocol.GoodbyeProtocolViolation, reason)
+}
+
+// last gives the bytes that end the conversation. With bye nil it was the
+// client who ended it.
+func (c *conn) last(bye *protocol.Goodbye) []byte {
+	switch {
+	case c.ws != nil && bye == nil:
+		// RFC 6455: an end is answered with its own code.
+		code := c.ws.CloseCode()
+		if code == 0 {
+			code = websocket.CloseNormal
+		}
+		return websocket.AppendClose(nil, code, "")
+	case c.ws != nil:
+		code := bye.Code.CloseCode()
+		if c.violated != 0 && bye.Code == protocol.GoodbyeProtocolViolation {
+			code = c.violated
+		}
+		return websocket.AppendClose(websocket.AppendText(nil, encode(bye)), code, string(bye.Code))
+	case bye == nil:
+		return nil
+	case c.peer.Events != nil:
+		return c.peer.Events.last(bye)
+	}
+	return encode(bye)
+}
