@@ -75,6 +75,17 @@ func (w clockwork) dial() *testserver.Conn {
 	return c
 }
 
+// dialWebSocket is dial with the lines as messages.
+func (w clockwork) dialWebSocket() (*testserver.Conn, *testserver.WebSocket) {
+	w.Helper()
+	near, far := net.Pipe()
+	go w.Serve(near, stream.Peer{Addr: netip.MustParseAddr("192.0.2.1"), WebSocket: true})
+	ws := testserver.NewWebSocket(far)
+	c := testserver.NewConn(w.T, ws)
+	c.Want(`{"type":"Hello"}`)
+	return c, ws
+}
+
 // token makes an account and a token for it.
 func (w clockwork) token() string {
 	w.Helper()

@@ -57,6 +57,9 @@ func DialWebSocket(dial func() (net.Conn, error)) (*WebSocket, error) {
 	return &WebSocket{Conn: nc, Protocol: res.Header.Get("Sec-WebSocket-Protocol"), in: in}, nil
 }
 
+// NewWebSocket makes a WebSocket of a connection on which the handshake is over.
+func NewWebSocket(nc net.Conn) *WebSocket { return &WebSocket{Conn: nc, in: bufio.NewReader(nc)} }
+
 // Frame is a client's frame: masked, and as wrong as first and payload make it.
 func Frame(first byte, payload string) []byte {
 	b := []byte{first}
