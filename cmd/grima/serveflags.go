@@ -32,7 +32,7 @@ type serveFlags struct {
 	TLSKey          string        `name:"tls-key" help:"Its private key in PEM." placeholder:"FILE" env:"GRIMA_TLS_KEY"`
 	BehindProxy     bool          `help:"Something in front ends TLS and only it can reach this address." env:"GRIMA_BEHIND_PROXY"`
 	TrustedHeader   string        `help:"Header in which the proxy of --behind-proxy tells the client's address, last. It must set or append to it on every request. Default: none is believed." placeholder:"NAME" env:"GRIMA_TRUSTED_HEADER"`
-	AllowOrigin     []string      `help:"Pages of these origins may open a WebSocket here, beside the server's own; between commas." placeholder:"https://HOST" env:"GRIMA_ALLOW_ORIGIN"`
+	AllowOrigin     string        `help:"Pages of these origins, between commas, may open a WebSocket here beside the server's own." placeholder:"https://HOST" env:"GRIMA_ALLOW_ORIGIN"`
 	Insecure        bool          `help:"Serve a public address without TLS: passwords and messages cross the net in the clear." env:"GRIMA_INSECURE"`
 	Registration    string        `help:"Who may make an account: whoever has an invite, anybody (open), or nobody (closed)." enum:"invite,open,closed" default:"invite" env:"GRIMA_REGISTRATION"`
 	Dev             bool          `help:"For trying things out on this machine: anybody may register, and nothing limits rates." env:"GRIMA_DEV"`
@@ -57,7 +57,7 @@ func (f *serveFlags) check() error {
 	if f.URL, err = cleanURL(f.URL); err != nil {
 		return err
 	}
-	for _, origin := range f.AllowOrigin {
+	for _, origin := range f.origins() {
 		if !websocket.ValidOrigin(origin) {
 			return usagef("--allow-origin %s is no origin; one looks like https://chat.example.com", origin)
 		}
@@ -116,6 +116,11 @@ func cleanURL(text string) (string, error) {
 		return "", usagef("--url %q is not where people reach a server; that looks like https://chat.example.org", text)
 	}
 	return strings.TrimRight(text, "/"), nil
+}
+
+// origins are those of pages elsewhere that may open a WebSocket.
+func (f *serveFlags) origins() []string {
+	return strings.FieldsFunc(f.AllowOrigin, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // registration is who may make an account.
