@@ -118,10 +118,10 @@ func TestGoodbyeCodesAreTheTable(t *testing.T) {
 		if protocol.GoodbyeCode(c).Reconnect() {
 			reconnect = "yes"
 		}
-		want = append(want, c+" "+reconnect)
+		want = append(want, fmt.Sprint(c, " ", reconnect, " ", protocol.GoodbyeCode(c).CloseCode()))
 	}
 	for _, r := range rows(t, "goodbye") {
-		got = append(got, strings.Trim(r[0], "`")+" "+r[1])
+		got = append(got, strings.Trim(r[0], "`")+" "+r[1]+" "+r[2])
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("goodbyes (-code +page):\n%s", d)
