@@ -64,10 +64,19 @@ func TestPastedScript(t *testing.T) {
 			t.Fatalf("%s\nwant %s\ngot  %s", why, want, got)
 		}
 	}
-	if len(types) != 2 {
+	// The first event stands before the second answer; the second may come after
+	// the last answer, and then the end may be quicker.
+	for {
+		line, err := c.TryNext()
+		if err != nil {
+			break
+		}
+		types = append(types, line)
+	}
+	if len(types) == 0 || len(types) > 2 || !strings.Contains(types[0], `"content":"one"`) ||
+		!strings.Contains(types[len(types)-1], `"event":"message.created"`) {
 		t.Errorf("events of two messages: %v", types)
 	}
-	c.WantEnd()
 	ana.Expect("one", "two")
 }
 
