@@ -26,6 +26,7 @@ type wal struct {
 	step    int // pages it grows by before the goroutine looks at it
 	log     *slog.Logger
 	failure *failure
+	stats   *stats
 	mu      sync.Mutex // held while checkpointing: SQLite refuses a second one
 	wake    chan struct{}
 	ended   chan struct{}
@@ -34,7 +35,7 @@ type wal struct {
 func newWAL(c *conn, cfg Config, f *failure) *wal {
 	bound := max(int(cfg.WALBound/pageSize), 16)
 	w := &wal{
-		c: c, bound: bound, step: bound / 8, log: cfg.Log, failure: f,
+		c: c, bound: bound, step: bound / 8, log: cfg.Log, failure: f, stats: newStats(),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	go w.work()
@@ -45,7 +46,9 @@ func (w *wal) work() {
 	defer close(w.ended)
 	for range w.wake {
 		w.mu.Lock()
+		began := time.Now()
 		w.run(w.c, sqlite3.CHECKPOINT_PASSIVE)
+		w.stats.checkpointed(time.Since(began))
 		w.mu.Unlock()
 	}
 }
@@ -92,6 +95,8 @@ func (w *writer) checkpoint() {
 	if w.pages < w.pushAt {
 		return
 	}
+	began := time.Now()
+	defer func() { w.stats.stalled(time.Since(began)) }()
 	w.wal.mu.Lock()
 	defer w.wal.mu.Unlock()
 	over := min(w.pages/w.wal.bound, 5)
