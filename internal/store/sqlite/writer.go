@@ -40,15 +40,17 @@ type writer struct {
 	queued  atomic.Int64 // updates whose fate is open
 
 	pages  int // length of the WAL after the last commit
-	woken  int // its length when the checkpointer was last woken
-	pushAt int // at which length to checkpoint ourselves
+	last   int // and after the one before it
+	wakeAt int // at which length to wake the checkpointer
+	pushAt int // at which length to checkpoint ourselves, whatever it left
 }
 
 func newWriter(c *conn, cfg Config, f *failure, w *wal) *writer {
 	wr := &writer{
 		c: c, tx: newTx(&reader{c: c, ctx: background}),
 		queue: newQueue(cfg.Queue), ready: make(chan []*item, 4), ended: make(chan struct{}),
-		now: cfg.Now, log: cfg.Log, failure: f, wal: w, stats: w.stats, pushAt: w.bound,
+		now: cfg.Now, log: cfg.Log, failure: f, wal: w, stats: w.stats,
+		wakeAt: w.bound / 2, pushAt: w.bound,
 	}
 	c.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
 		wr.pages = pages
