@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/vfs"
 )
 
 // How long the writer waits for readers that still look at the log when it
@@ -29,10 +30,13 @@ const passes = 4
 // goes on. The later that is, the better: a page that many commits changed is
 // copied once. But the log starts afresh only when everything was copied, which
 // under constant load never happens by itself; so when the goroutine left
-// little, the writer does the rest.
+// little, the writer does the rest. The goroutine also syncs what it copied:
+// SQLite does that only when it copied everything, which would leave the whole
+// sync to the writer.
 type wal struct {
 	c       *conn
-	bound   int // pages the log is kept below
+	db      vfs.File // the database, as c has it open
+	bound   int      // pages the log is kept below
 	log     *slog.Logger
 	failure *failure
 	stats   *stats
@@ -42,13 +46,17 @@ type wal struct {
 	ended   chan struct{}
 }
 
-func newWAL(c *conn, cfg Config, f *failure) *wal {
+func newWAL(c *conn, cfg Config, f *failure) (*wal, error) {
+	db, err := c.db.FileControl("main", sqlite3.FCNTL_FILE_POINTER)
+	if err != nil {
+		return nil, fmt.Errorf("find the database's file: %w", err)
+	}
 	w := &wal{
-		c: c, bound: max(int(cfg.WALBound/pageSize), 16), log: cfg.Log, failure: f, stats: newStats(),
+		c: c, db: db.(vfs.File), bound: max(int(cfg.WALBound/pageSize), 16), log: cfg.Log, failure: f, stats: newStats(),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	go w.work()
-	return w
+	return w, nil
 }
 
 func (w *wal) work() {
@@ -63,16 +71,25 @@ func (w *wal) work() {
 				break
 			}
 		}
+		select {
+		case <-w.wake: // it came while we were at it
+		default:
+		}
 		w.ready.Store(true)
 	}
 }
 
-// pass copies what is in the log now and gives its length.
+// pass copies what is in the log now, syncs it, and gives the log's length.
 func (w *wal) pass() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	began := time.Now()
 	pages := w.run(w.c, sqlite3.CHECKPOINT_PASSIVE)
+	if w.failure.get() == nil {
+		if err := w.db.Sync(vfs.SYNC_NORMAL); err != nil {
+			w.failure.set(fmt.Errorf("sync the database: %w", err))
+		}
+	}
 	w.stats.checkpointed(time.Since(began))
 	return pages
 }

@@ -43,6 +43,11 @@ WHERE p.chat_id = ? AND p.updated_seq > ? ORDER BY p.updated_seq, p.user_id LIMI
 	changedPositions = `SELECT p.chat_id AS chat,
 CASE WHEN p.joined_seq > 0 AND p.left_seq = 0 THEN max(c.stamp, p.stamp) ELSE p.stamp END AS stamp
 FROM participants p CROSS JOIN chats c ON c.chat_id = p.chat_id WHERE p.user_id = ?1`
+	// The same among chats that are given, each of which is looked up.
+	changedAmong = `SELECT p.chat_id AS chat,
+CASE WHEN p.joined_seq > 0 AND p.left_seq = 0 THEN max(c.stamp, p.stamp) ELSE p.stamp END AS stamp
+FROM json_each(?7) j CROSS JOIN participants p ON p.chat_id = j.value AND p.user_id = ?1
+CROSS JOIN chats c ON c.chat_id = p.chat_id`
 	changedRows = `SELECT t.stamp, ` + chatColumns + `, ` + participantColumns + ` FROM t
 CROSS JOIN chats c ON c.chat_id = t.chat CROSS JOIN participants p ON p.chat_id = t.chat AND p.user_id = ?1`
 	selChangedChats = `WITH t AS MATERIALIZED (SELECT chat, stamp FROM (` + changedPositions + `)

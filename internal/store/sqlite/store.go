@@ -39,7 +39,7 @@ type Config struct {
 	Readers     int              // connections for views; 0: twice GOMAXPROCS, at least 4
 	WriterCache int              // bytes of page cache for the writer; 0: 64 MiB
 	ReaderCache int              // bytes of page cache for each reader; 0: 2 MiB
-	WALBound    int64            // bytes the write-ahead log is kept below; 0: 64 MiB
+	WALBound    int64            // bytes the write-ahead log is kept below; 0: 128 MiB
 	Queue       int              // updates that may wait to be written; 0: 8192
 	Log         *slog.Logger     // nil: slog.Default()
 	Now         func() time.Time // nil: time.Now
@@ -78,7 +78,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		cfg.ReaderCache = 2 << 20
 	}
 	if cfg.WALBound == 0 {
-		cfg.WALBound = 64 << 20
+		cfg.WALBound = 128 << 20
 	}
 	if cfg.Queue == 0 {
 		cfg.Queue = 8192
@@ -134,8 +134,10 @@ func (s *Store) open(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if s.wal, err = newWAL(c, cfg, s.failure); err != nil {
+		return errors.Join(err, c.close())
+	}
 	s.readers = newPool(cfg)
-	s.wal = newWAL(c, cfg, s.failure)
 	s.writer = newWriter(w, cfg, s.failure, s.wal)
 	return nil
 }
