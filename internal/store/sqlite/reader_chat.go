@@ -50,11 +50,16 @@ FROM json_each(?7) j CROSS JOIN participants p ON p.chat_id = j.value AND p.user
 CROSS JOIN chats c ON c.chat_id = p.chat_id`
 	changedRows = `SELECT t.stamp, ` + chatColumns + `, ` + participantColumns + ` FROM t
 CROSS JOIN chats c ON c.chat_id = t.chat CROSS JOIN participants p ON p.chat_id = t.chat AND p.user_id = ?1`
-	selChangedChats = `WITH t AS MATERIALIZED (SELECT chat, stamp FROM (` + changedPositions + `)
+	changedUp = `)
 WHERE (stamp, chat) > (?2, ?3) ORDER BY stamp, chat LIMIT ?4) ` + changedRows + ` ORDER BY t.stamp, t.chat`
-	selNewestChats = `WITH t AS MATERIALIZED (SELECT chat, stamp FROM (` + changedPositions + `)
+	changedDown = `)
 WHERE stamp > ?2 AND (stamp, chat) < (?5, ?6) ORDER BY stamp DESC, chat DESC LIMIT ?4) ` + changedRows + `
 ORDER BY t.stamp DESC, t.chat DESC`
+	changedFrom      = `WITH t AS MATERIALIZED (SELECT chat, stamp FROM (`
+	selChangedChats  = changedFrom + changedPositions + changedUp
+	selNewestChats   = changedFrom + changedPositions + changedDown
+	selChangedRecent = changedFrom + changedAmong + changedUp
+	selNewestRecent  = changedFrom + changedAmong + changedDown
 
 	selStamp = `SELECT value FROM counters WHERE name = 'stamp'`
 
@@ -201,15 +206,31 @@ func mergeMessages(a, b []chat.Message) []chat.Message {
 }
 
 func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]chat.ChangedChat, error) {
-	var q *stmt
 	if pos.AfterChat == 0 {
 		pos.AfterChat = math.MaxInt64 // the end of the stamp
 	}
-	if pos.Below == 0 {
-		q = r.c.prep(selChangedChats).int(int64(user)).int(pos.After).int(int64(pos.AfterChat)).int(int64(limit))
-	} else {
-		q = r.c.prep(selNewestChats).int(int64(user)).int(pos.After).int(int64(pos.AfterChat)).int(int64(limit)).
-			int(pos.Below).int(int64(pos.BelowChat))
+	among, few, err := r.candidates(user, pos)
+	if err != nil || few && among == "" {
+		return nil, err
+	}
+	sql, down := selChangedChats, pos.Below > 0
+	switch {
+	case few && down:
+		sql = selNewestRecent
+	case few:
+		sql = selChangedRecent
+	case down:
+		sql = selNewestChats
+	}
+	q := r.c.prep(sql).int(int64(user)).int(pos.After).int(int64(pos.AfterChat)).int(int64(limit))
+	switch {
+	case down:
+		q.int(pos.Below).int(int64(pos.BelowChat))
+	case few:
+		q.null().null()
+	}
+	if few {
+		q.text(among)
 	}
 	return all(r, "list changed chats", q, func(s *stmt) chat.ChangedChat {
 		stamp := s.getInt()

@@ -22,6 +22,7 @@ type recent struct {
 	chats order                  // chat.Stamp
 	marks map[chat.UserID]*order // participant.Stamp, which moves a chat for that user alone
 	count int                    // of all marks
+	last  int64                  // the largest stamp of a mark
 	since int64                  // marks above it are all here
 	most  int                    // chats, and marks, that are remembered
 	cost  int64                  // lookupCost, save in tests
@@ -46,6 +47,7 @@ func (r *recent) markMoved(id chat.ChatID, user chat.UserID, stamp int64) {
 	if stamp <= r.since {
 		return
 	}
+	r.last = max(r.last, stamp)
 	o := r.marks[user]
 	if o == nil {
 		fresh := newOrder(r.since)
@@ -57,7 +59,7 @@ func (r *recent) markMoved(id chat.ChatID, user chat.UserID, stamp int64) {
 	r.count += len(o.at) - before
 	if r.count > r.most {
 		clear(r.marks)
-		r.count, r.since = 0, stamp
+		r.count, r.since = 0, r.last
 	}
 }
 
@@ -150,15 +152,15 @@ func (o *order) above(after int64, limit int) (ids []chat.ChatID, ok bool) {
 // How sync chooses its way: looking a chat up costs about as much as lookupCost
 // memberships in a row, and more than mostLookups are not worth counting.
 const (
-	lookupCost  = 4
+	lookupCost  = 3
 	mostLookups = 4096
 )
 
 const countMemberships = `SELECT count(*) FROM (SELECT 1 FROM participants INDEXED BY participants_by_user WHERE user_id = ? LIMIT ?)`
 
-// candidates gives, as a JSON array, the few chats among which are all that
-// changed for user above a position. ok is false if it is better to look at all
-// of theirs.
+// candidates gives the few chats among which are all that changed for user above
+// a position, as a JSON array, or nothing if there are none. ok is false if it
+// is better to look at all of theirs.
 func (r *reader) candidates(user chat.UserID, pos chat.SyncPos) (ids string, ok bool, err error) {
 	after := pos.After
 	if pos.Below == 0 && pos.AfterChat != math.MaxInt64 {
@@ -167,6 +169,9 @@ func (r *reader) candidates(user chat.UserID, pos chat.SyncPos) (ids string, ok 
 	list, ok := r.recent.changed(user, after, mostLookups)
 	if !ok {
 		return "", false, nil
+	}
+	if len(list) == 0 {
+		return "", true, nil
 	}
 	if worth := int64(len(list)) * r.recent.cost; worth > 0 {
 		n, err := r.count("count memberships", r.c.prep(countMemberships).int(int64(user)).int(worth))

@@ -44,7 +44,9 @@ type Config struct {
 	Log         *slog.Logger     // nil: slog.Default()
 	Now         func() time.Time // nil: time.Now
 
-	vfs string // tests put faults between SQLite and the disk
+	vfs          string // tests put faults between SQLite and the disk
+	recent       int    // how many changed chats are remembered; 0: 131,072, some 20 MB when they are all in use
+	alwaysLookUp bool   // a sync looks at what changed lately, however little its user is in
 }
 
 // Store is a chat.Store. Its methods may be called from any goroutine, but a
@@ -79,6 +81,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	if cfg.WALBound == 0 {
 		cfg.WALBound = 128 << 20
+	}
+	if cfg.recent == 0 {
+		cfg.recent = 1 << 17
 	}
 	if cfg.Queue == 0 {
 		cfg.Queue = 8192
@@ -130,6 +135,14 @@ func (s *Store) open(ctx context.Context, cfg Config) (err error) {
 	if s.epoch, err = w.text("SELECT value FROM meta WHERE name = 'epoch'"); err != nil {
 		return fmt.Errorf("read the epoch: %w", err)
 	}
+	stamp, err := w.int(selStamp)
+	if err != nil {
+		return fmt.Errorf("read the change stamp: %w", err)
+	}
+	recent := newRecent(stamp, cfg.recent)
+	if cfg.alwaysLookUp {
+		recent.cost = 0
+	}
 	c, err := openConn(cfg, checkpointing)
 	if err != nil {
 		return err
@@ -137,8 +150,8 @@ func (s *Store) open(ctx context.Context, cfg Config) (err error) {
 	if s.wal, err = newWAL(c, cfg, s.failure); err != nil {
 		return errors.Join(err, c.close())
 	}
-	s.readers = newPool(cfg)
-	s.writer = newWriter(w, cfg, s.failure, s.wal)
+	s.readers = newPool(cfg, recent)
+	s.writer = newWriter(w, cfg, s.failure, s.wal, recent)
 	return nil
 }
 

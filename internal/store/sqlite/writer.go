@@ -45,9 +45,9 @@ type writer struct {
 	pushAt int // at which length to checkpoint ourselves, whatever it left
 }
 
-func newWriter(c *conn, cfg Config, f *failure, w *wal) *writer {
+func newWriter(c *conn, cfg Config, f *failure, w *wal, recent *recent) *writer {
 	wr := &writer{
-		c: c, tx: newTx(&reader{c: c, ctx: background}),
+		c: c, tx: newTx(&reader{c: c, ctx: background, recent: recent}),
 		queue: newQueue(cfg.Queue), ready: make(chan []*item, 4), ended: make(chan struct{}),
 		now: cfg.Now, log: cfg.Log, failure: f, wal: w, stats: w.stats,
 		wakeAt: w.bound / 2, pushAt: w.bound,
