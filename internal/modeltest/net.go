@@ -238,15 +238,11 @@ func (o *outlet) connect(ctx context.Context, addr string) (net.Conn, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	// Cut off meanwhile? Then nobody else knows of this connection.
-	if o.away {
+	if o.away || !o.w.admit(t) {
 		wire.cut()
 		return nil, errCut
 	}
 	o.wire, o.tap = wire, t
-	if !o.w.admit(t) {
-		wire.cut()
-		return nil, errCut
-	}
 	return t, nil
 }
 

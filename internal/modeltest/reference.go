@@ -443,7 +443,7 @@ func (r *Reference) catchUp(c *refConn, ch *replica) {
 			ch.high = max(ch.high, page.Next)
 		}
 		if page.HasMore {
-			ch.high = max(ch.high, ch.pos+1)
+			ch.high = max(ch.high, page.Next+1)
 		}
 		r.catchUp(c, ch)
 	})

@@ -167,7 +167,7 @@ func (l *chatLog) skipped(s span, from, to int64) string {
 		switch {
 		case c.message != nil:
 			if !l.changedAfter(seq, func(d change) bool { return d.message != nil && d.message.Seq == c.message.Seq }) &&
-				!hidden(s, c.message.Seq, now) {
+				!hidden(s, c.message.Seq, now) && !hidden(s, c.message.Seq, c.history) {
 				return fmt.Sprintf("message %d, changed last at %d", c.message.Seq, seq)
 			}
 		case c.person != nil:

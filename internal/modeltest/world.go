@@ -278,7 +278,7 @@ func (w *World) begin() {
 		d.Device = w.opts.Device(d.outlet, ReferenceConfig{
 			Connector: d.outlet, Token: p.token, UserID: p.id, Page: 1 + d.rng.IntN(30), Old: d.old, Twice: i%2 == 0,
 			Without: w.opts.Without,
-			Unheard: func(promise, what string) { w.fail(promise, d.name+": "+what, nil) },
+			Unheard: func(promise, what string) { w.fail(promise, d.name+": "+what, d.transcript()) },
 		})
 		w.devices = append(w.devices, d)
 	}
