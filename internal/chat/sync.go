@@ -3,6 +3,7 @@ package chat
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 )
 
@@ -64,15 +65,25 @@ func (s *Service) Sync(ctx context.Context, a Actor, pos SyncPos, limit, timelin
 			end := rows[len(rows)-1]
 			page.Next = SyncPos{After: pos.After, Below: end.Stamp, BelowChat: end.Chat.ID}
 		case down:
-			page.Next, page.More = SyncPos{After: pos.After}, last > pos.After
+			page.Next, page.More = endOf(pos.After), last > pos.After
 		case page.More:
 			end := rows[len(rows)-1]
 			page.Next = SyncPos{After: end.Stamp, AfterChat: end.Chat.ID}
 		default:
-			page.Next = SyncPos{After: last}
+			page.Next = endOf(last)
 		}
 		return page, nil
 	})
+}
+
+// endOf is the position behind all changes of a stamp. Where there are none yet
+// it is not the zero SyncPos, which would begin anew and tell nobody of chats
+// that they have left meanwhile.
+func endOf(stamp int64) SyncPos {
+	if stamp == 0 {
+		return SyncPos{AfterChat: math.MaxInt64}
+	}
+	return SyncPos{After: stamp}
 }
 
 // Now is the position of somebody who wants to know only what comes after: a
@@ -82,8 +93,9 @@ func (s *Service) Now(ctx context.Context, a Actor) (SyncPos, error) {
 		return SyncPos{}, err
 	}
 	var pos SyncPos
-	err := s.view(ctx, "reading the position", func(r Reader) (err error) {
-		pos.After, err = r.LastStamp()
+	err := s.view(ctx, "reading the position", func(r Reader) error {
+		last, err := r.LastStamp()
+		pos = endOf(last)
 		return err
 	})
 	return pos, err

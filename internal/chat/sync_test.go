@@ -29,6 +29,24 @@ func (p *person) sync(pos *chat.SyncPos, limit int) (titles []string) {
 	return titles
 }
 
+// A cursor from before anything had happened is one, and not a beginning: what
+// somebody left since is told.
+func TestSyncSinceNothing(t *testing.T) {
+	w := newWorld(t)
+	list := w.people("ana", "bob")
+	ana, bob := list[0], list[1]
+	var pos chat.SyncPos
+	same(t, bob.sync(&pos, 10), []string(nil))
+	now, err := w.Now(ctx, bob.Actor)
+	ok(t, err)
+	id := ana.group("a", bob)
+	_, err = w.RemoveParticipant(ctx, ana.Actor, id, bob.User)
+	ok(t, err)
+	left := []string{fmt.Sprintf("left %d at 3", id)}
+	same(t, bob.sync(&pos, 10), left)
+	same(t, bob.sync(&now, 10), left)
+}
+
 func TestSync(t *testing.T) {
 	w := newWorld(t)
 	list := w.people("ana", "bob")

@@ -21,6 +21,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"math/big"
 	"net"
@@ -47,13 +48,15 @@ import (
 // Options change what Start starts. The zero Options is a server with TLS
 // beside plain text, open registration, and no limits on rates.
 type Options struct {
-	Stream       func(*stream.Config)        // to set bounds
-	Server       func(*server.Config)        // to set limits
-	Origins      []string                    // of pages that may open a WebSocket
-	Registration chat.Registration           // empty: open
-	Limits       bool                        // keep the limits on rates
-	Store        func(chat.Store) chat.Store // wraps the store, to make it misbehave
-	MayFail      bool                        // errors in the log and at the stop are part of the test
+	Stream       func(*stream.Config)          // to set bounds
+	Server       func(*server.Config)          // to set limits
+	Origins      []string                      // of pages that may open a WebSocket
+	Registration chat.Registration             // empty: open
+	Limits       bool                          // keep the limits on rates
+	Store        func(chat.Store) chat.Store   // wraps the store, to make it misbehave
+	Hub          func(*hub.Config)             // to set bounds
+	Publisher    func(*hub.Hub) chat.Publisher // stands before the hub, to make news go astray
+	MayFail      bool                          // errors in the log and at the stop are part of the test
 }
 
 // cheap makes hashing a password cost next to nothing.
@@ -105,6 +108,45 @@ func (s *Server) Restart() {
 	s.start()
 }
 
+// Crash ends the server and starts it again, at another port, on a copy of the
+// files as they were before the store was closed: what is in the write-ahead
+// log stays there to be recovered. Whoever calls it sees to it that no client
+// and no update gets through any more, see [Server.Dir] for where the data is
+// afterwards. from, when not empty, is a directory with an older copy to go on
+// with instead.
+func (s *Server) Crash(from string) {
+	s.t.Helper()
+	s.stop()
+	s.stop = nil
+	err := <-s.done
+	s.t.Logf("crashing: %v", err)
+	if from == "" {
+		from = s.Copy()
+	}
+	if err := s.Store.Close(); err != nil && !s.opts.MayFail {
+		s.t.Errorf("closing the store: %v", err)
+	}
+	s.Dir = from
+	s.start()
+}
+
+// Copy makes a copy of the store's files, which nobody may be writing to, and
+// gives its directory.
+func (s *Server) Copy() (dir string) {
+	s.t.Helper()
+	dir = filepath.Join(s.t.TempDir(), "data")
+	must(os.Mkdir(dir, 0o700))
+	for _, name := range []string{"grima.db", "grima.db-wal"} {
+		data, err := os.ReadFile(filepath.Join(s.Dir, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		must(err)
+		must(os.WriteFile(filepath.Join(dir, name), data, 0o600))
+	}
+	return dir
+}
+
 func (s *Server) start() {
 	s.t.Helper()
 	store, err := sqlite.Open(s.t.Context(), sqlite.Config{Dir: s.Dir, Log: s.log})
@@ -115,7 +157,7 @@ func (s *Server) start() {
 	if s.opts.Store != nil {
 		s.Store = s.opts.Store(s.Store)
 	}
-	s.Hub = hub.New(hub.Config{
+	hubConfig := hub.Config{
 		Encode:       api.AppendEvent,
 		EncodeRead:   api.AppendRead,
 		EncodeTyping: api.AppendTyping,
@@ -123,13 +165,21 @@ func (s *Server) start() {
 			return s.Service.Memberships(ctx, user)
 		},
 		Log: s.log,
-	})
+	}
+	if s.opts.Hub != nil {
+		s.opts.Hub(&hubConfig)
+	}
+	s.Hub = hub.New(hubConfig)
+	var publisher chat.Publisher = s.Hub
+	if s.opts.Publisher != nil {
+		publisher = s.opts.Publisher(s.Hub)
+	}
 	registration := s.opts.Registration
 	if registration == "" {
 		registration = chat.RegistrationOpen
 	}
 	s.Service = chat.NewService(chat.Config{
-		Store: s.Store, Publisher: s.Hub, Passwords: password.New(cheap),
+		Store: s.Store, Publisher: publisher, Passwords: password.New(cheap),
 		Registration: registration, NoLimits: !s.opts.Limits, Log: s.log,
 	})
 	s.API = api.New(s.Service)

@@ -1,0 +1,51 @@
+package modeltest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// Whatever makes delivery safe is taken out here, one thing at a time, and the
+// test has to find that out: in time, and as a broken promise of the right kind.
+// Without this nobody would know what a scenario that passes is worth.
+func TestGuards(t *testing.T) {
+	const (
+		loss = "I7 no loss over reconnect"
+		wire = "I6 wire order"
+	)
+	for _, c := range []struct {
+		guard    Guard
+		hints    bool
+		crashes  bool
+		promises []string
+	}{
+		{guard: SubscribeFirst, promises: []string{loss}},
+		{guard: HoleCheck, crashes: true, promises: []string{loss}},
+		{guard: Epoch, crashes: true, promises: []string{loss, "I2 contiguous"}},
+		{guard: Snapshot, promises: []string{loss}},
+		{guard: Durable, crashes: true, promises: []string{"I19 live is durable", "I3 exactly once", "I1 durable ack", "I2 contiguous", loss}},
+	} {
+		t.Run(string(c.guard), func(t *testing.T) {
+			const most = 20
+			for seed := range uint64(most) {
+				var v *Violation
+				t.Run(fmt.Sprint(seed), func(t *testing.T) {
+					v, _ = Run(t, Options{
+						Seed: seed, Without: c.guard, Hints: c.hints, Crashes: c.crashes, Patience: 2 * time.Second,
+					})
+				})
+				if v == nil {
+					continue
+				}
+				if !slices.Contains(c.promises, v.Promise) {
+					t.Errorf("without it another promise was broken than %q:\n%v", c.promises, v)
+				}
+				t.Logf("found out by seed %d: %s: %s", seed, v.Promise, v.What)
+				return
+			}
+			t.Errorf("%d scenarios pass without it", most)
+		})
+	}
+}

@@ -1,0 +1,92 @@
+package modeltest
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// recorder stands before a store. It writes the truth down, and can go away as
+// a machine does: at once, and in the middle.
+type recorder struct {
+	chat.Store
+
+	truth *truth
+	view  func(chat.Store, context.Context, func(chat.Reader) error) error // nil: the store's
+
+	mu   sync.Mutex // of the way in, so that crash knows what is on it
+	dead atomic.Bool
+}
+
+func (r *recorder) View(ctx context.Context, fn func(chat.Reader) error) error {
+	if r.view != nil {
+		return r.view(r.Store, ctx, fn)
+	}
+	return r.Store.View(ctx, fn)
+}
+
+var errDead = chat.Unavailable("the machine is gone", nil)
+
+// Update carries an op out and writes down what it put. One that is committed
+// after the crash is not answered: whoever asked never learns.
+func (r *recorder) Update(op chat.Op, done func(error)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dead.Load() {
+		done(errDead)
+		return
+	}
+	var puts []put
+	run := op.Run
+	op.Run = func(tx chat.Tx) error {
+		puts = nil
+		return run(&recordingTx{tx, &puts})
+	}
+	r.Store.Update(op, func(err error) {
+		if err == nil {
+			r.truth.commit(puts)
+		}
+		if r.dead.Load() {
+			err = errDead
+		}
+		done(err)
+	})
+}
+
+// crash lets nothing be written any more, and waits for what is being written.
+func (r *recorder) crash() {
+	r.mu.Lock()
+	r.dead.Store(true)
+	r.mu.Unlock()
+	r.settle()
+}
+
+// settle waits until what was asked for before it is done.
+func (r *recorder) settle() {
+	settled := make(chan struct{})
+	r.Store.Update(chat.Op{Run: func(chat.Tx) error { return nil }}, func(error) { close(settled) })
+	<-settled
+}
+
+type recordingTx struct {
+	chat.Tx
+
+	puts *[]put
+}
+
+func (t *recordingTx) PutChat(c chat.Chat) error {
+	*t.puts = append(*t.puts, put{chat: &c})
+	return t.Tx.PutChat(c)
+}
+
+func (t *recordingTx) PutParticipant(p chat.Participant) error {
+	*t.puts = append(*t.puts, put{person: &p})
+	return t.Tx.PutParticipant(p)
+}
+
+func (t *recordingTx) PutMessage(m chat.Message) error {
+	*t.puts = append(*t.puts, put{message: &m})
+	return t.Tx.PutMessage(m)
+}

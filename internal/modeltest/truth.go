@@ -1,0 +1,352 @@
+package modeltest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/grima-chat/grima/internal/api"
+	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// truth is what was committed: for each chat, what took which number. It is
+// written down between the rules and the store, so that neither the hub nor
+// what the server says has a part in it.
+type truth struct {
+	mu      sync.Mutex
+	chats   map[string]*chatLog
+	commits int64         // that changed a chat
+	more    chan struct{} // closed, and made anew, at each commit
+	fault   string        // the first change that broke I2
+}
+
+// chatLog is the log of a chat: changes[i] took the number i+1.
+type chatLog struct {
+	changes []change
+	spans   map[string][]span // who was in, and when
+}
+
+// change is what took a number, with the row as it was then.
+type change struct {
+	message *protocol.Message
+	person  *protocol.Participant
+	row     *protocol.Chat
+	history chat.History // of the chat, after it
+}
+
+// span is a membership. Its last number is that of the leaving; 0: it goes on.
+type span struct{ from, to int64 }
+
+func newTruth() *truth { return &truth{chats: map[string]*chatLog{}, more: make(chan struct{})} }
+
+// put is a row that an update put.
+type put struct {
+	chat    *chat.Chat
+	person  *chat.Participant
+	message *chat.Message
+}
+
+func (p put) place() (id chat.ChatID, seq int64) {
+	switch {
+	case p.chat != nil:
+		return p.chat.ID, p.chat.UpdatedSeq
+	case p.person != nil:
+		return p.person.Chat, p.person.UpdatedSeq
+	}
+	return p.message.Chat, p.message.UpdatedSeq
+}
+
+// commit adds what an update put. Only rows that took a number are news: a chat
+// is also put to raise its last_seq.
+func (t *truth) commit(puts []put) {
+	if len(puts) == 0 {
+		return
+	}
+	slices.SortStableFunc(puts, func(a, b put) int {
+		_, m := a.place()
+		_, n := b.place()
+		return cmp.Compare(m, n)
+	})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range puts {
+		id, seq := p.place()
+		name := api.FormatChat(id)
+		l := t.chats[name]
+		if l == nil {
+			l = &chatLog{spans: map[string][]span{}}
+			t.chats[name] = l
+		}
+		l.add(p, seq)
+		if int64(len(l.changes)) < seq && t.fault == "" {
+			t.fault = fmt.Sprintf("chat %s went from %d to %d", name, len(l.changes), seq)
+		}
+	}
+	t.commits++
+	close(t.more)
+	t.more = make(chan struct{})
+}
+
+func (l *chatLog) add(p put, seq int64) {
+	switch last := int64(len(l.changes)); {
+	case seq == last+1:
+		c := change{}
+		if last > 0 {
+			c.history = l.changes[last-1].history
+		}
+		l.changes = append(l.changes, c)
+	case seq == last && last == 1 && p.message == nil: // the chat, and its creator
+	default:
+		return
+	}
+	c := &l.changes[len(l.changes)-1]
+	switch {
+	case p.chat != nil:
+		row := wireChat(*p.chat)
+		c.row, c.history = &row, p.chat.History
+	case p.person != nil:
+		row := wireParticipant(*p.person)
+		c.person = &row
+		l.in(row)
+	default:
+		row := wireMessage(*p.message)
+		c.message = &row
+	}
+}
+
+func (l *chatLog) in(p protocol.Participant) {
+	spans := l.spans[p.UserID]
+	switch n := len(spans); {
+	case p.LeftSeq > 0:
+		spans[n-1].to = p.LeftSeq
+	case n == 0 || spans[n-1].from != p.JoinedSeq:
+		l.spans[p.UserID] = append(spans, span{from: p.JoinedSeq})
+	}
+}
+
+func (l *chatLog) last() int64 { return int64(len(l.changes)) }
+
+func (l *chatLog) deleted() bool {
+	c := l.changes[len(l.changes)-1]
+	return c.row != nil && c.row.Deleted
+}
+
+// at gives user's membership at seq.
+func (l *chatLog) at(user string, seq int64) (span, bool) {
+	for _, s := range l.spans[user] {
+		if s.from <= seq && (s.to == 0 || seq <= s.to) {
+			return s, true
+		}
+	}
+	return span{}, false
+}
+
+// now gives user's present membership.
+func (l *chatLog) now(user string) (span, bool) {
+	spans := l.spans[user]
+	if n := len(spans); n > 0 && spans[n-1].to == 0 && !l.deleted() {
+		return spans[n-1], true
+	}
+	return span{}, false
+}
+
+// hidden reports whether a message born at seq is not for somebody whose
+// membership is s, where the chat's history is h.
+func hidden(s span, seq int64, h chat.History) bool { return h == chat.HistoryJoined && seq < s.from }
+
+// skipped names a row that may be seen by a member with span s and whose latest
+// change lies in (from, to]: a reader who is told nothing of these numbers
+// misses it.
+func (l *chatLog) skipped(s span, from, to int64) string {
+	now := l.changes[len(l.changes)-1].history
+	for seq := from + 1; seq <= min(to, l.last()); seq++ {
+		c := l.changes[seq-1]
+		switch {
+		case c.message != nil:
+			if !l.changedAfter(seq, func(d change) bool { return d.message != nil && d.message.Seq == c.message.Seq }) &&
+				!hidden(s, c.message.Seq, now) && !hidden(s, c.message.Seq, c.history) {
+				return fmt.Sprintf("message %d, changed last at %d", c.message.Seq, seq)
+			}
+		case c.person != nil:
+			if !l.changedAfter(seq, func(d change) bool { return d.person != nil && d.person.UserID == c.person.UserID }) {
+				return fmt.Sprintf("participant %s, changed last at %d", c.person.UserID, seq)
+			}
+		case c.row != nil:
+			if !l.changedAfter(seq, func(d change) bool { return d.row != nil }) {
+				return fmt.Sprintf("the chat's row, changed last at %d", seq)
+			}
+		}
+	}
+	return ""
+}
+
+func (l *chatLog) changedAfter(seq int64, same func(change) bool) bool {
+	return slices.ContainsFunc(l.changes[seq:], same)
+}
+
+// view is what user may read of the chat now.
+func (l *chatLog) view(user string) (View, bool) {
+	s, in := l.now(user)
+	if !in {
+		return View{}, false
+	}
+	v := View{LastSeq: l.last(), Messages: map[int64]protocol.Message{}, People: map[string]protocol.Participant{}}
+	h := l.changes[len(l.changes)-1].history
+	for _, c := range l.changes {
+		if c.row != nil {
+			v.Chat = *c.row
+		}
+		if c.person != nil {
+			v.People[c.person.UserID] = *c.person
+			if c.person.LeftSeq > 0 {
+				delete(v.People, c.person.UserID)
+			}
+		}
+		if c.message != nil && !hidden(s, c.message.Seq, h) {
+			v.Messages[c.message.Seq] = *c.message
+		}
+	}
+	return v, true
+}
+
+// views is what user may read now, by chat.
+func (t *truth) views(user string) map[string]View {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := map[string]View{}
+	for id, l := range t.chats {
+		if v, in := l.view(user); in {
+			all[id] = v
+		}
+	}
+	return all
+}
+
+// read looks at the log of a chat, which must be there.
+func (t *truth) read(id string, fn func(*chatLog)) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.chats[id]
+	if l != nil {
+		fn(l)
+	}
+	return l != nil
+}
+
+// wait gives how many commits there were, and what tells of the next.
+func (t *truth) wait() (commits int64, more <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.commits, t.more
+}
+
+// lengths says where the logs end; rewind forgets what came after that.
+func (t *truth) lengths() map[string]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := map[string]int{}
+	for id, l := range t.chats {
+		n[id] = len(l.changes)
+	}
+	return n
+}
+
+func (t *truth) rewind(lengths map[string]int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, l := range t.chats {
+		if lengths[id] == 0 {
+			delete(t.chats, id)
+			continue
+		}
+		l.changes = l.changes[:lengths[id]]
+		l.spans = map[string][]span{}
+		for _, c := range l.changes {
+			if c.person != nil {
+				l.in(*c.person)
+			}
+		}
+	}
+}
+
+// The rows as they go over the wire, made here once more so that a mistake of
+// the server's shows.
+
+const wireTime = "2006-01-02T15:04:05.000Z"
+
+func wireChat(c chat.Chat) protocol.Chat {
+	w := protocol.Chat{
+		ChatID: api.FormatChat(c.ID), Kind: string(c.Kind), Title: c.Title, Topic: c.Topic, History: string(c.History),
+		CreatedBy: api.FormatUser(c.CreatedBy), CreatedAt: c.CreatedAt.Format(wireTime),
+		Deleted: !c.DeletedAt.IsZero(), UpdatedSeq: c.UpdatedSeq,
+	}
+	if c.Kind == chat.KindPrivate {
+		w.UserIDs = []string{api.FormatUser(c.Pair[0]), api.FormatUser(c.Pair[1])}
+	}
+	return w
+}
+
+func wireParticipant(p chat.Participant) protocol.Participant {
+	return protocol.Participant{
+		UserID: api.FormatUser(p.User), Role: string(p.Role), JoinedSeq: p.JoinedSeq, LeftSeq: p.LeftSeq, UpdatedSeq: p.UpdatedSeq,
+	}
+}
+
+func wireMessage(m chat.Message) protocol.Message {
+	w := protocol.Message{
+		ChatID: api.FormatChat(m.Chat), Seq: m.Seq, UpdatedSeq: m.UpdatedSeq, SenderID: api.FormatUser(m.Sender),
+		Content: m.Content, ReplyTo: m.ReplyTo, MentionAll: m.MentionAll, CreatedAt: m.CreatedAt.Format(wireTime),
+		Deleted: !m.DeletedAt.IsZero(),
+	}
+	if !m.EditedAt.IsZero() {
+		w.EditedAt = m.EditedAt.Format(wireTime)
+	}
+	for _, u := range m.Mentions {
+		w.Mentions = append(w.Mentions, api.FormatUser(u))
+	}
+	return w
+}
+
+// eventName is what a change is told as.
+func (c change) eventName(seq int64) string {
+	switch {
+	case c.message != nil && c.message.Deleted:
+		return protocol.EventMessageDeleted
+	case c.message != nil && c.message.Seq == seq:
+		return protocol.EventMessageCreated
+	case c.message != nil:
+		return protocol.EventMessageUpdated
+	case c.row != nil && seq == 1:
+		return protocol.EventChatCreated
+	case c.row != nil && c.row.Deleted:
+		return protocol.EventChatDeleted
+	case c.row != nil:
+		return protocol.EventChatUpdated
+	case c.person.LeftSeq == seq:
+		return protocol.EventParticipantRemoved
+	case c.person.JoinedSeq == seq:
+		return protocol.EventParticipantAdded
+	}
+	return protocol.EventParticipantUpdated
+}
+
+// differs says in what an event does not tell the change that took its number.
+func (c change) differs(e *protocol.Event) string {
+	var why []string
+	if want := c.eventName(e.Seq); e.Event != want {
+		why = append(why, fmt.Sprintf("it is called %s, not %s", e.Event, want))
+	}
+	if d := rowDiffers("message", c.message, e.Message); d != "" {
+		why = append(why, d)
+	}
+	if d := rowDiffers("participant", c.person, e.Participant); d != "" {
+		why = append(why, d)
+	}
+	if d := rowDiffers("chat", c.row, e.Chat); d != "" {
+		why = append(why, d)
+	}
+	return strings.Join(why, "; ")
+}

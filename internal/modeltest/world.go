@@ -1,0 +1,538 @@
+// Package modeltest holds Grima's promises of live delivery against a server
+// that runs: random people on devices that lose their connections anywhere,
+// read slowly or not at all and come back, while what was committed is told to
+// the hub late, twice or never, and the server dies and starts again.
+//
+// What is looked at are the invariants of docs/protocol.md#invariants. A
+// recorder between the rules and the store knows what was committed ([World]'s
+// truth); a tap on each connection holds every line against it and against what
+// was said before ([tap]); the devices follow docs/protocol.md#resume and must
+// end with what a full read gives. Nothing sleeps: the rounds of a scenario end
+// when everything has arrived, or a generous time has passed in which it did
+// not.
+//
+// A scenario is drawn from its seed: who does what, and where connections break.
+// What runs beside what is the scheduler's, so the same seed need not fail each
+// time, but it does the same things.
+package modeltest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/grima-chat/grima/protocol"
+)
+
+// Options say what a scenario is like. Zero values mean what stands in
+// parentheses.
+type Options struct {
+	Seed    uint64
+	People  int // (5)
+	Devices int // (9)
+	Rounds  int // (4)
+	Steps   int // of each device in each round (14)
+
+	Hints     bool          // news from the store goes astray on its way to the hub
+	Crashes   bool          // the server dies now and then
+	Lines     []line        // what carries connections (all)
+	Outbox    int           // bytes of events that wait for a reader (24 KiB)
+	GapBeyond int64         // numbers that a gap may leave out although they could be told (1000)
+	Patience  time.Duration // for what must come (20 s)
+	Without   Guard         // what is taken out
+
+	// Device makes the client under test (a Reference).
+	Device func(Connector, ReferenceConfig) Device
+	// Host starts the server (a whole one, in this process).
+	Host func(testing.TB, *World) Host
+}
+
+// Guard is one of the things that make delivery safe. Taken out, the test has
+// to fail: that is the test of the test.
+type Guard string
+
+const (
+	None           Guard = ""
+	SubscribeFirst Guard = "subscribe before sync"
+	HoleCheck      Guard = "the client looks at prev_seq"
+	Epoch          Guard = "the client looks at the epoch"
+	Snapshot       Guard = "changes.list reads its rows and next in one snapshot"
+	Durable        Guard = "answered means on disk"
+	Rescan         Guard = "the hub looks for changes that nobody told it of"
+	Fill           Guard = "the hub fills holes from the store"
+	DirtySet       Guard = "the hub remembers what did not fit, and catches up"
+	ListFirst      Guard = "the hub lists a connection before it reads its memberships"
+)
+
+// Host is a server under test.
+type Host interface {
+	Addr() string
+	// User makes an account and gives its id and the token of a session.
+	User(name string) (id, token string)
+	// Crash ends the server without a clean stop and starts it again, if rewind
+	// is set on what it was when Keep was called last.
+	Crash(rewind bool)
+	Keep()
+	// Restart stops it cleanly and starts it again.
+	Restart()
+	// Stop ends it.
+	Stop()
+}
+
+// Violation is a promise that was not kept.
+type Violation struct {
+	Promise, What string
+	Seed          uint64
+	Round         int
+	Transcript    []string // the last lines of the connection concerned
+}
+
+func (v *Violation) Error() string {
+	s := fmt.Sprintf("%s\n  %s\n  seed %d, round %d (go test ./internal/modeltest -run 'TestModel$' -model.seed=%d)", v.Promise, v.What, v.Seed, v.Round, v.Seed)
+	if len(v.Transcript) > 0 {
+		s += "\n  the last lines of that connection:\n    " + strings.Join(v.Transcript, "\n    ")
+	}
+	return s
+}
+
+// World is one scenario.
+type World struct {
+	t     testing.TB
+	opts  Options
+	truth *truth // empty if the server is another process
+
+	ctx    context.Context // over at the first violation
+	cancel context.CancelFunc
+
+	people  []*person
+	devices []*device
+	host    Host
+
+	mu     sync.Mutex
+	round  int
+	storm  bool // connections break
+	addr   string
+	moved  chan struct{} // closed, and made anew, when addr changes
+	era    int           // grows with each server
+	eras   map[*tap]int
+	failed *Violation
+	inProcess bool // the truth is known
+	counts map[string]int
+
+	said sayings
+}
+
+type person struct {
+	name, id, token string
+}
+
+// device is a Device and what the world does to it.
+type device struct {
+	Device
+
+	w      *World
+	name   string
+	person *person
+	outlet *outlet
+	old    bool
+	rng    *rand.Rand // of its steps
+}
+
+func (o Options) withDefaults() Options {
+	def := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	def(&o.People, 5)
+	def(&o.Devices, 9)
+	def(&o.Rounds, 4)
+	def(&o.Steps, 14)
+	def(&o.Outbox, 24<<10)
+	if o.GapBeyond == 0 {
+		o.GapBeyond = 1000
+	}
+	if o.Patience == 0 {
+		o.Patience = 20 * time.Second
+	}
+	if o.Host == nil {
+		o.Host = newLocal
+	}
+	if o.Device == nil {
+		o.Device = func(_ Connector, cfg ReferenceConfig) Device { return NewReference(cfg) }
+	}
+	return o
+}
+
+// Run plays a scenario and gives the first promise that was broken, if one was,
+// and how often what happened.
+func Run(t testing.TB, opts Options) (*Violation, map[string]int) {
+	t.Helper()
+	w := &World{t: t, opts: opts.withDefaults(), moved: make(chan struct{}), eras: map[*tap]int{}, counts: map[string]int{}, truth: newTruth()}
+	w.ctx, w.cancel = context.WithCancel(t.Context())
+	defer w.cancel()
+	w.host = w.opts.Host(t, w)
+	w.setPlace(w.host.Addr())
+	w.begin()
+	for w.round = 1; w.round <= w.opts.Rounds && !w.broken(); w.round++ {
+		w.play()
+		w.settle()
+	}
+	for _, d := range w.devices {
+		d.Close()
+	}
+	w.host.Stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed, w.counts
+}
+
+// fail notes a broken promise. The first one ends the scenario.
+func (w *World) fail(promise, what string, transcript []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failed == nil {
+		w.failed = &Violation{Promise: promise, What: what, Seed: w.opts.Seed, Round: w.round, Transcript: slices.Clone(transcript)}
+		w.cancel()
+	}
+}
+
+func (w *World) broken() bool { return w.ctx.Err() != nil }
+
+func (w *World) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts[what]++
+}
+
+func (w *World) stormy() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.storm
+}
+
+func (w *World) setStorm(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.storm = on
+}
+
+// place is where the server is, "" while there is none, and what tells when
+// that changes.
+func (w *World) place() (addr string, moved <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.addr, w.moved
+}
+
+func (w *World) setPlace(addr string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.addr = addr
+	if addr == "" {
+		w.era++
+	}
+	close(w.moved)
+	w.moved = make(chan struct{})
+}
+
+// admit lets a connection in, unless its server has gone already.
+func (w *World) admit(t *tap) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.eras[t] = w.era
+	return w.addr != ""
+}
+
+// serving reports whether the server of a connection is one that nobody stops.
+func (w *World) serving(t *tap) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.eras[t] == w.era && w.addr != ""
+}
+
+// begin makes the people and their devices, and a chat to begin with.
+func (w *World) begin() {
+	for i := range w.opts.People {
+		p := &person{name: fmt.Sprintf("%c", 'a'+i) + "na"}
+		p.id, p.token = w.host.User(p.name)
+		w.people = append(w.people, p)
+	}
+	for i := range w.opts.Devices {
+		p := w.people[i%len(w.people)]
+		d := &device{
+			w: w, person: p, name: fmt.Sprintf("%s's device %d", p.name, i/len(w.people)+1),
+			rng: rand.New(rand.NewPCG(w.opts.Seed, uint64(i)+1)),
+		}
+		d.old = i == len(w.people) // one in a scenario
+		d.outlet = &outlet{
+			w: w, device: d.name, user: p.id, changed: make(chan struct{}),
+			rng: rand.New(rand.NewPCG(w.opts.Seed, uint64(i)+1000)),
+		}
+		d.Device = w.opts.Device(d.outlet, ReferenceConfig{
+			Connector: d.outlet, Token: p.token, UserID: p.id, Page: 1 + d.rng.IntN(30), Old: d.old, Twice: i%2 == 0,
+			Without: w.opts.Without,
+			Unheard: func(promise, what string) { w.fail(promise, d.name+": "+what, d.transcript()) },
+		})
+		w.devices = append(w.devices, d)
+	}
+}
+
+// play is the middle of a round: everybody does things at once, and sometimes
+// the server goes down and comes up.
+func (w *World) play() {
+	rng := rand.New(rand.NewPCG(w.opts.Seed, uint64(w.round)+1<<32))
+	w.host.Keep()
+	w.said.keep()
+	w.setStorm(true)
+	var acting sync.WaitGroup
+	for _, d := range w.devices {
+		acting.Go(func() {
+			for range w.opts.Steps {
+				if w.broken() {
+					return
+				}
+				d.step()
+			}
+			d.back()
+		})
+	}
+	if w.opts.Crashes && rng.IntN(3) > 0 {
+		w.after(int64(rng.IntN(w.opts.Steps*w.opts.Devices)), time.Second)
+		w.outage(rng)
+	}
+	acting.Wait()
+	w.setStorm(false)
+}
+
+// after waits until there were n more commits, or nothing more happens.
+func (w *World) after(n int64, most time.Duration) {
+	if n == 0 {
+		return
+	}
+	begun, _ := w.truth.wait()
+	quiet := time.NewTimer(most)
+	defer quiet.Stop()
+	for {
+		now, more := w.truth.wait()
+		if now-begun >= n {
+			return
+		}
+		select {
+		case <-more:
+		case <-quiet.C:
+			return
+		case <-w.ctx.Done():
+			return
+		}
+	}
+}
+
+// outage ends the server, in one way or another, and starts it again.
+func (w *World) outage(rng *rand.Rand) {
+	how := rng.IntN(4)
+	clean := how == 0
+	rewind := how == 1 || w.opts.Without == Epoch || w.opts.Without == Durable
+	if rewind {
+		clean = false
+	}
+	w.setPlace("")
+	for _, d := range w.devices {
+		if clean {
+			d.calm()
+		} else {
+			d.outlet.drop(w)
+		}
+	}
+	switch {
+	case rewind:
+		w.count("rewound")
+		w.host.Crash(true)
+		if w.opts.Without != Durable {
+			w.said.rewind()
+		}
+	case clean:
+		w.count("restarted")
+		w.host.Restart()
+	default:
+		w.count("crashed")
+		w.host.Crash(false)
+	}
+	w.setPlace(w.host.Addr())
+}
+
+// drop cuts the device's connection and waits until the device knows.
+func (o *outlet) drop(w *World) {
+	o.mu.Lock()
+	wire, tap := o.wire, o.tap
+	o.mu.Unlock()
+	if wire == nil {
+		return
+	}
+	wire.cut()
+	late := time.NewTimer(w.opts.Patience)
+	defer late.Stop()
+	select {
+	case <-tap.closed:
+	case <-late.C:
+		w.fail("the device", o.device+" does not close a connection that is gone", nil)
+	}
+}
+
+// stall makes the device stop reading, unless the server is to stop cleanly.
+func (d *device) stall() {
+	w := d.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d.outlet.mu.Lock()
+	defer d.outlet.mu.Unlock()
+	if w.addr != "" && w.storm && d.outlet.wire != nil {
+		d.outlet.wire.stall(true)
+	}
+}
+
+// settle is the end of a round: everybody comes back and reads, nobody speaks
+// any more; and when everything has arrived, everything is looked at.
+func (w *World) settle() {
+	deadline := time.NewTimer(w.opts.Patience)
+	defer deadline.Stop()
+	for live := true; !w.broken(); {
+		wrong := w.settled(live, deadline.C)
+		if w.broken() {
+			return
+		}
+		if wrong == nil {
+			if !live {
+				break
+			}
+			live = false
+			continue
+		}
+		// A request whose connection was lost may be carried out late.
+		if !wrong.late() {
+			w.fail(wrong.promise, wrong.what, wrong.transcript)
+		}
+	}
+	w.epilogue()
+}
+
+// await waits until missing says nothing, or time is up.
+func (w *World) await(d *device, missing func() string, deadline <-chan time.Time) bool {
+	for {
+		changed := d.Changed()
+		what := missing()
+		if what == "" {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			w.fail("I7 no loss over reconnect", fmt.Sprintf("%s never gets everything: %s", d.name, what), d.transcript())
+			return false
+		case <-w.ctx.Done():
+			return false
+		}
+	}
+}
+
+// missing says what a device does not have yet of what it should.
+func (d *device) missing(want map[string]View) string {
+	s := d.State()
+	if !s.Settled {
+		return "it has something to ask or to say"
+	}
+	for _, id := range slices.Sorted(maps.Keys(want)) {
+		have, there := s.Chats[id]
+		switch {
+		case !there:
+			return fmt.Sprintf("it does not have chat %s", id)
+		case have.LastSeq < want[id].LastSeq:
+			return fmt.Sprintf("of chat %s it has what there is up to %d of %d", id, have.LastSeq, want[id].LastSeq)
+		}
+		d.outlet.mu.Lock()
+		tap := d.outlet.tap
+		d.outlet.mu.Unlock()
+		if !tap.reached(id, want[id].LastSeq) {
+			return fmt.Sprintf("of chat %s it was not told live what there is up to %d", id, want[id].LastSeq)
+		}
+	}
+	for id := range s.Chats {
+		if _, in := want[id]; !in {
+			return fmt.Sprintf("it has chat %s, which its user is not in", id)
+		}
+	}
+	return ""
+}
+
+func (d *device) transcript() []string {
+	d.outlet.mu.Lock()
+	t := d.outlet.tap
+	d.outlet.mu.Unlock()
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return append([]string{t.name}, t.log...)
+}
+
+// back ends what holds the device up.
+func (d *device) back() {
+	d.outlet.setAway(false)
+	d.calm()
+}
+
+func (d *device) calm() {
+	d.outlet.mu.Lock()
+	wire := d.outlet.wire
+	d.outlet.mu.Unlock()
+	if wire != nil {
+		wire.calm()
+	}
+}
+
+// sayings is what was said and what became of it.
+type sayings struct {
+	mu       sync.Mutex
+	messages map[string]*saying // by client_msg_id
+	kept     map[string]int64   // those that were answered when the store was kept, and their numbers
+	marks    map[[2]string]int64
+	keptMark map[[2]string]int64
+}
+
+type saying struct {
+	user   string
+	params protocol.MessageSendParams
+	seq    int64 // 0: not answered, or refused
+	given  bool  // it was refused
+	void   bool  // answered, and undone by going back in time
+}
+
+func (s *sayings) keep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept, s.keptMark = map[string]int64{}, maps.Clone(s.marks)
+	for key, m := range s.messages {
+		if m.seq > 0 && !m.void {
+			s.kept[key] = m.seq
+		}
+	}
+}
+
+// rewind forgets what was answered since keep.
+func (s *sayings) rewind() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, m := range s.messages {
+		if s.kept[key] == 0 && m.seq > 0 {
+			m.void = true
+		}
+	}
+	s.marks = maps.Clone(s.keptMark)
+}
