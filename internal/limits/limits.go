@@ -153,9 +153,7 @@ func (b bound) take(due *int64, now int64) (wait, over time.Duration) {
 func (l *Limits) said(k Key, c api.Cost, wait, over time.Duration) (time.Duration, *chat.Error) {
 	if over > 0 {
 		l.refused[k][c].Add(1)
-		err := chat.Errorf(chat.CodeRateLimited, "%s", tooMany[k])
-		err.RetryAfter = max(over, leastRetry)
-		return refusalWait, err
+		return refusalWait, &chat.Error{Code: chat.CodeRateLimited, Message: tooMany[k], RetryAfter: max(over, leastRetry)}
 	}
 	if wait > 0 {
 		l.delayed[k][c].Add(1)

@@ -61,8 +61,9 @@ func newGate(cfg Config) *gate {
 		g.max = max(openFiles()-reservedFiles, reservedFiles)
 	}
 	if g.perAddress == 0 {
-		g.perAddress = min(maxPerAddress, max(1, g.max/2))
+		g.perAddress = maxPerAddress
 	}
+	g.perAddress = min(g.perAddress, max(1, g.max/2))
 	if g.strangers == 0 {
 		g.strangers = maxStrangers
 	}

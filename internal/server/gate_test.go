@@ -67,7 +67,8 @@ func TestNoAddressGetsEverything(t *testing.T) {
 	for _, tt := range []struct{ all, asked, want int }{
 		{100_000, 0, maxPerAddress},
 		{500, 0, 250},
-		{500, 400, 400},
+		{500, 100, 100},
+		{500, 400, 250},
 		{500, -1, -1},
 	} {
 		if g := newGate(Config{MaxConnections: tt.all, MaxPerAddress: tt.asked}); g.perAddress != tt.want {
