@@ -296,12 +296,12 @@ func (c *conn) close() {
 	if failed != nil {
 		cut(c.nc)
 	}
+	c.asked.Close() // before the client sees the end, and comes back
 	err := c.nc.Close()
 	c.out.waitWritten()
 	if c.place != nil {
 		c.place.Close()
 	}
-	c.asked.Close()
 	level := slog.LevelDebug
 	if code == protocol.GoodbyeSlowConsumer {
 		level = slog.LevelInfo
