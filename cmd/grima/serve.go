@@ -149,6 +149,7 @@ func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, 
 	requests := api.New(svc)
 	requests.Log = log
 	software := "grima/" + build().Version
+	bounds := c.limits()
 
 	var srv *server.Server
 	srv, err := server.New(server.Config{
@@ -158,18 +159,19 @@ func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, 
 		KeyFile:     c.TLSKey,
 		BehindProxy: c.BehindProxy,
 		Insecure:    c.Insecure,
-		Lines:       stream.New(stream.Config{API: requests, Service: svc, Hub: live, Software: software, Log: log}),
+		Lines:       stream.New(stream.Config{API: requests, Service: svc, Hub: live, Limits: bounds, Software: software, Log: log}),
 		HTTP: httpapi.New(httpapi.Config{
-			API: requests, Service: svc, Software: software, BehindProxy: c.BehindProxy, ClientHeader: c.TrustedHeader, Log: log,
+			API: requests, Service: svc, Limits: bounds, Software: software, BehindProxy: c.BehindProxy, ClientHeader: c.TrustedHeader, Log: log,
 			Ready:    func() error { return srv.Ready() },
 			TakeOver: func(t httpapi.Taken) { srv.TakeOver(t) },
 			Origins:  c.origins(),
 		}),
-		Failed:      store.Failed(),
-		Err:         store.Err,
-		NoLimits:    c.Dev,
-		StopTimeout: c.ShutdownTimeout,
-		Log:         log,
+		Failed:        store.Failed(),
+		Err:           store.Err,
+		MaxPerAddress: c.perAddress(),
+		NoLimits:      c.Dev,
+		StopTimeout:   c.ShutdownTimeout,
+		Log:           log,
 	})
 	return srv, svc, err
 }

@@ -10,6 +10,9 @@ import (
 // Defaults and bounds of the gate.
 const (
 	maxStrangers = 16
+	// maxPerAddress is generous: behind one address there may be a school. No
+	// address gets more than half of all, though.
+	maxPerAddress = 1000
 	// comeBack is when who was turned away may try again: strangers do not
 	// stay long.
 	comeBack = 10 * time.Second
@@ -23,20 +26,25 @@ const (
 
 var (
 	errFull      = errors.New("the server has as many connections as it can")
+	errAddress   = errors.New("there are too many connections from your address")
 	errStrangers = errors.New("too many connections from your address are not logged in yet")
 )
 
-// gate counts connections: all of them, and per address those that have not
-// logged in.
+// gate counts connections: all of them, and per address all and those that have
+// not logged in.
 type gate struct {
-	max       int
-	strangers int // per address; 0: no bound
+	max        int
+	perAddress int // 0: no bound
+	strangers  int // per address; 0: no bound
 
 	mu          sync.Mutex
 	open        int
-	unknown     map[netip.Prefix]int
+	from        map[netip.Prefix]count
 	turningAway int
 }
+
+// count is an address's connections.
+type count struct{ all, unknown int }
 
 // ticket is a connection's place in the gate.
 type ticket struct {
@@ -45,16 +53,23 @@ type ticket struct {
 }
 
 func newGate(cfg Config) *gate {
-	g := &gate{max: cfg.MaxConnections, strangers: cfg.MaxStrangers, unknown: make(map[netip.Prefix]int)}
+	g := &gate{
+		max: cfg.MaxConnections, perAddress: cfg.MaxPerAddress, strangers: cfg.MaxStrangers,
+		from: make(map[netip.Prefix]count),
+	}
 	if g.max == 0 {
 		g.max = max(openFiles()-reservedFiles, reservedFiles)
 	}
+	if g.perAddress == 0 {
+		g.perAddress = maxPerAddress
+	}
+	g.perAddress = min(g.perAddress, max(1, g.max/2))
 	if g.strangers == 0 {
 		g.strangers = maxStrangers
 	}
 	// Behind a proxy everybody comes from one address.
 	if cfg.NoLimits || cfg.BehindProxy {
-		g.strangers = 0
+		g.perAddress, g.strangers = 0, 0
 	}
 	return g
 }
@@ -67,11 +82,13 @@ func (g *gate) enter(peer netip.Addr) (*ticket, error) {
 	switch {
 	case g.open >= g.max:
 		return nil, errFull
-	case g.strangers > 0 && g.unknown[t.from] >= g.strangers:
+	case g.perAddress > 0 && g.from[t.from].all >= g.perAddress:
+		return nil, errAddress
+	case g.strangers > 0 && g.from[t.from].unknown >= g.strangers:
 		return nil, errStrangers
 	}
 	g.open++
-	g.unknown[t.from]++
+	g.addLocked(t.from, 1, 1)
 	return t, nil
 }
 
@@ -87,9 +104,18 @@ func (g *gate) knownLocked(t *ticket) {
 		return
 	}
 	t.known = true
-	if g.unknown[t.from]--; g.unknown[t.from] == 0 {
-		delete(g.unknown, t.from)
+	g.addLocked(t.from, 0, -1)
+}
+
+func (g *gate) addLocked(from netip.Prefix, all, unknown int) {
+	n := g.from[from]
+	n.all += all
+	n.unknown += unknown
+	if n == (count{}) {
+		delete(g.from, from)
+		return
 	}
+	g.from[from] = n
 }
 
 // stranger reports whether a connection counts among its address's strangers.
@@ -104,6 +130,7 @@ func (g *gate) leave(t *ticket) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.knownLocked(t)
+	g.addLocked(t.from, -1, 0)
 	g.open--
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/internal/websocket"
 	"github.com/grima-chat/grima/protocol"
 )
@@ -53,6 +54,7 @@ type conn struct {
 
 	lines    *protocol.LineReader
 	caller   api.Caller
+	asked    limits.Client
 	loggedIn bool
 	budget   int // bytes that may still be read before login
 	errors   int // bad lines before login
@@ -93,6 +95,8 @@ func newConn(s *Server, nc net.Conn, p Peer) *conn {
 	if p.Operator {
 		c.caller.Actor.Operator = true
 		c.loggedIn = true
+	} else {
+		c.asked = s.cfg.Limits.Client(p.Addr)
 	}
 	return c
 }
@@ -152,6 +156,10 @@ func (c *conn) requests() error {
 // handle carries out one line.
 func (c *conn) handle(line []byte) {
 	req, bad := protocol.DecodeRequest(line)
+	if no := c.limited(req, bad); no != nil {
+		c.out.answer(c.out.begin(), encode(protocol.Refuse(req, no)))
+		return
+	}
 	if req.Type == protocol.TypePong && bad == nil {
 		return // the answer to our Ping; that it came is all we wanted
 	}
@@ -288,6 +296,7 @@ func (c *conn) close() {
 	if failed != nil {
 		cut(c.nc)
 	}
+	c.asked.Close() // before the client sees the end, and comes back
 	err := c.nc.Close()
 	c.out.waitWritten()
 	if c.place != nil {

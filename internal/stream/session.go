@@ -44,6 +44,9 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 	if err != nil {
 		return 0, err
 	}
+	if err := c.enter(l.Actor.User); err != nil {
+		return 0, err
+	}
 	place := c.cfg.Hub.Register(l.Actor.Session, l.Actor.User, c)
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.RequestTimeout)
 	defer cancel()
