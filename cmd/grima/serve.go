@@ -58,7 +58,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	// Recovery after a crash can take its time. Until it is done TERM and INT
 	// have their usual effect: they end us at once, which the store can take.
 	log.Info("opening the store", "data", c.Data)
-	store, err := sqlite.Open(ctx, sqlite.Config{Dir: c.Data, Log: log})
+	store, err := sqlite.Open(ctx, sqlite.Config{Dir: c.Data, Log: log, WALBound: int64(c.WALMiB) << 20})
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type serveFlags struct {
 	Dev             bool          `help:"For trying things out on this machine: anybody may register, and nothing limits rates." env:"GRIMA_DEV"`
 	LogLevel        string        `help:"Least severe entries to log: ${enum}." enum:"debug,info,warn,error" default:"info" env:"GRIMA_LOG_LEVEL"`
 	LogFormat       string        `help:"Form of log entries: ${enum}." enum:"text,json" default:"text" env:"GRIMA_LOG_FORMAT"`
+	WALMiB          int           `name:"wal-mib" help:"About how large the store's write-ahead log may grow, in MiB; a small disk wants less." default:"128" placeholder:"N" env:"GRIMA_WAL_MIB"`
 	ShutdownTimeout time.Duration `help:"How long a stop waits for answers under way." default:"10s" placeholder:"TIME" env:"GRIMA_SHUTDOWN_TIMEOUT"`
 }
 
@@ -65,6 +66,9 @@ func (f *serveFlags) check() error {
 		if !websocket.ValidOrigin(origin) {
 			return usagef("--allow-origin %s is no origin; one looks like https://chat.example.com", origin)
 		}
+	}
+	if f.WALMiB < 1 || f.WALMiB > 1<<16 {
+		return usagef("--wal-mib must be 1 to %d, not %d", 1<<16, f.WALMiB)
 	}
 	if f.ShutdownTimeout <= 0 {
 		return usagef("--shutdown-timeout must be more than nothing, not %v", f.ShutdownTimeout)
