@@ -313,10 +313,6 @@ func (w *World) kept(full map[*person]map[string]View) string {
 		seq  int64
 	}
 	born := map[string][]place{} // by what was said first
-	add := func(chat string, m protocol.Message, edited string) {
-		_, _ = chat, edited
-	}
-	_ = add
 	seen := map[place]bool{}
 	note := func(chat string, m protocol.Message) {
 		at := place{chat, m.Seq}
