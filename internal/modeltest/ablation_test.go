@@ -32,9 +32,10 @@ func TestGuards(t *testing.T) {
 			for seed := range uint64(most) {
 				var v *Violation
 				t.Run(fmt.Sprint(seed), func(t *testing.T) {
-					v, _ = Run(t, Options{
-						Seed: seed, Without: c.guard, Hints: c.hints, Crashes: c.crashes, Patience: 2 * time.Second,
-					})
+					o := scenario(seed)
+					o.Without, o.Hints, o.Crashes = c.guard, c.hints, c.crashes
+					o.Patience = 3 * time.Second
+					v, _ = Run(t, o)
 				})
 				if v == nil {
 					continue

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/hub"
@@ -41,7 +42,7 @@ func newLocal(t testing.TB, w *World) Host {
 func (l *local) store(under chat.Store) chat.Store {
 	r := &recorder{Store: under, truth: l.w.truth}
 	if l.w.opts.Without == Snapshot {
-		r.view = torn
+		r.view = l.torn
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,7 +63,9 @@ func (l *local) Addr() string { return l.srv.Addr }
 
 func (l *local) User(name string) (id, token string) {
 	u := l.srv.User(name)
-	c := u.Connect()
+	nc := l.srv.Dial()
+	nc.Raw("\n") // Hello, at once
+	c := u.Login(nc)
 	var made protocol.TokensCreateResult
 	c.Do(protocol.OpTokensCreate, protocol.TokensCreateParams{Device: "model"}, &made)
 	_ = c.Close() // it was needed for this only
@@ -136,12 +139,12 @@ func (h *hints) Publish(e chat.Event) {
 }
 
 // torn is a View whose chats are of a later snapshot than the rest.
-func torn(store chat.Store, ctx context.Context, fn func(chat.Reader) error) error {
+func (l *local) torn(store chat.Store, ctx context.Context, fn func(chat.Reader) error) error {
 	return store.View(ctx, func(r chat.Reader) error {
 		if _, err := r.LastStamp(); err != nil { // the snapshot begins here
 			return err
 		}
-		return fn(&tornReader{Reader: r, ctx: ctx, store: store})
+		return fn(&tornReader{Reader: r, ctx: ctx, store: store, truth: l.w.truth})
 	})
 }
 
@@ -150,9 +153,16 @@ type tornReader struct {
 
 	ctx   context.Context
 	store chat.Store
+	truth *truth
 }
 
 func (r *tornReader) Chat(id chat.ChatID) (c chat.Chat, err error) {
+	// Something happens in between, if there is anything to happen.
+	_, more := r.truth.wait()
+	select {
+	case <-more:
+	case <-time.After(2 * time.Millisecond):
+	}
 	err = r.store.View(r.ctx, func(later chat.Reader) error {
 		c, err = later.Chat(id)
 		return err

@@ -7,26 +7,48 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 var (
-	seeds = flag.Int("model.seeds", 12, "how many scenarios TestModel plays")
-	seed  = flag.Uint64("model.seed", 0, "the one scenario to play (0: all)")
-	first = flag.Uint64("model.first", 1, "the first seed")
+	seeds = flag.Int("model.seeds", 0, "how many scenarios TestModel plays (0: what a test run has time for)")
+	seed  = flag.Uint64("model.seed", 0, "the one scenario to play (0: many)")
+	first = flag.Uint64("model.first", 1, "the first of many")
 )
 
+// scenario is what TestModel plays. Under the race detector it is shorter, not
+// another one.
+func scenario(seed uint64) Options {
+	o := Options{Seed: seed, Crashes: true}
+	if underRace {
+		o.Rounds, o.Steps, o.Devices = 3, 10, 6
+	}
+	return o
+}
+
+// Random people on devices with bad connections, and a server that dies: see
+// the package. To look for what is rare:
+//
+//	go test ./internal/modeltest -run 'TestModel$' -model.seeds=1000 -timeout 0 -v
 func TestModel(t *testing.T) {
-	total := map[string]int{}
 	list := []uint64{*seed}
 	if *seed == 0 {
+		n := *seeds
+		switch {
+		case n == 0 && underRace:
+			n = 4
+		case n == 0:
+			n = 12
+		}
 		list = nil
-		for i := range uint64(*seeds) {
+		for i := range uint64(n) {
 			list = append(list, *first+i)
 		}
 	}
-	for _, s := range list {
+	total, begun := map[string]int{}, time.Now()
+	for i, s := range list {
 		t.Run(fmt.Sprint(s), func(t *testing.T) {
-			v, counts := Run(t, Options{Seed: s, Crashes: true})
+			v, counts := Run(t, scenario(s))
 			if v != nil {
 				t.Fatal(v)
 			}
@@ -36,6 +58,9 @@ func TestModel(t *testing.T) {
 		})
 		if t.Failed() {
 			break
+		}
+		if (i+1)%50 == 0 {
+			t.Logf("%d of %d scenarios in %v: %s", i+1, len(list), time.Since(begun).Round(time.Second), tally(total))
 		}
 	}
 	t.Log(tally(total))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"reflect"
 	"slices"
 	"sync"
 	"unicode/utf8"
@@ -29,8 +30,8 @@ type tap struct {
 	closed chan struct{} // the client has closed it
 
 	mu       sync.Mutex
-	sent     []byte // the beginning of a line
-	got      []byte
+	sent     beginning
+	got      beginning
 	asked    []asked // what is to be answered
 	log      []string
 	rude     bool // a line too long, or not UTF-8
@@ -69,7 +70,7 @@ func newTap(w *World, name, user string, over line, lines net.Conn, wire *faulty
 
 func (t *tap) Write(b []byte) (int, error) {
 	t.mu.Lock()
-	t.sent = t.feed(append(t.sent, b...), t.request)
+	t.sent.feed(b, t.request)
 	t.mu.Unlock()
 	return t.Conn.Write(b)
 }
@@ -78,7 +79,7 @@ func (t *tap) Read(b []byte) (int, error) {
 	n, err := t.Conn.Read(b)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.got = t.feed(append(t.got, b[:n]...), t.heard)
+	t.got.feed(b[:n], t.heard)
 	if err != nil {
 		t.ended()
 	}
@@ -99,16 +100,26 @@ func (t *tap) Close() error {
 	return t.wire.Close()
 }
 
-func (t *tap) feed(b []byte, each func([]byte)) (rest []byte) {
+// beginning is that of a line whose end has not come yet.
+type beginning []byte
+
+// feed takes what follows, and gives each line that is not blank.
+func (l *beginning) feed(b []byte, each func([]byte)) {
 	for {
 		i := bytes.IndexByte(b, '\n')
 		if i < 0 {
-			return append([]byte(nil), b...)
+			*l = append(*l, b...)
+			return
 		}
-		if line := bytes.TrimSpace(b[:i]); len(line) > 0 {
+		line := b[:i]
+		if len(*l) > 0 {
+			*l = append(*l, line...)
+			line = *l
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 {
 			each(line)
 		}
-		b = b[i+1:]
+		*l, b = (*l)[:0], b[i+1:]
 	}
 }
 
@@ -445,10 +456,10 @@ func (t *tap) reached(id string, seq int64) bool {
 }
 
 func rowDiffers[T any](name string, want, got *T) string {
-	w, _ := json.Marshal(want)
-	g, _ := json.Marshal(got)
-	if bytes.Equal(w, g) {
+	if reflect.DeepEqual(want, got) {
 		return ""
 	}
+	w, _ := json.Marshal(want)
+	g, _ := json.Marshal(got)
 	return fmt.Sprintf("its %s is %.300s, not %.300s", name, g, w)
 }

@@ -114,16 +114,16 @@ type World struct {
 	devices []*device
 	host    Host
 
-	mu     sync.Mutex
-	round  int
-	storm  bool // connections break
-	addr   string
-	moved  chan struct{} // closed, and made anew, when addr changes
-	era    int           // grows with each server
-	eras   map[*tap]int
-	failed *Violation
+	mu        sync.Mutex
+	round     int
+	storm     bool // connections break
+	addr      string
+	moved     chan struct{} // closed, and made anew, when addr changes
+	era       int           // grows with each server
+	eras      map[*tap]int
+	failed    *Violation
 	inProcess bool // the truth is known
-	counts map[string]int
+	counts    map[string]int
 
 	said sayings
 }
