@@ -162,7 +162,7 @@ func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, 
 	var srv *server.Server
 	shown := metrics.NewRegistry(metrics.Config{
 		Version: build().Version, Commit: build().Commit,
-		Requests: asked, Limits: bounds.Stats, Passwords: hasher.Stats,
+		Requests: asked, Limits: bounds.Stats, Passwords: hasher.Stats, Failure: store.Err,
 		Server: func() server.Stats { return srv.Stats() },
 	})
 	srv, err = server.New(server.Config{

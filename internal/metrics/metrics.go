@@ -27,6 +27,7 @@ type Config struct {
 	Limits    func() limits.Stats
 	Server    func() server.Stats
 	Passwords func() password.Stats
+	Failure   func() error // why the store cannot write any more; nil: it can
 	Store     func() Store
 	Hub       func() Hub
 	Stream    func() Stream
@@ -52,6 +53,7 @@ func NewRegistry(cfg Config) *prometheus.Registry {
 	show(r, cfg.Limits, ofLimits)
 	show(r, cfg.Server, ofServer)
 	show(r, cfg.Passwords, ofPasswords)
+	show(r, cfg.Failure, ofFailure)
 	show(r, cfg.Store, ofStore)
 	show(r, cfg.Hub, ofHub)
 	show(r, cfg.Stream, ofStream)

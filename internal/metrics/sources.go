@@ -74,7 +74,6 @@ func ofPasswords(stats func() password.Stats) source {
 
 // Store is what the store did since its start, and how it stands.
 type Store struct {
-	Failed        bool      // it cannot write any more
 	BatchUpdates  Histogram // updates in each committed transaction
 	CommitSeconds Histogram // from its begin to the end of its fsync
 	FailedBatches uint64    // transactions of which nothing was stored
@@ -87,7 +86,6 @@ type Store struct {
 
 func ofStore(stats func() Store) source {
 	var (
-		failed        = gauge("grima_store_failed", "1 when the store cannot write any more, else 0.")
 		batch         = histogram("grima_store_commit_updates", "Updates in each committed transaction.")
 		commit        = histogram("grima_store_commit_seconds", "Time of each commit, from its begin to the end of its fsync.")
 		failedBatches = counter("grima_store_commit_failures_total", "Transactions of which nothing was stored.")
@@ -96,9 +94,8 @@ func ofStore(stats func() Store) source {
 		checkpoint    = histogram("grima_store_checkpoint_seconds", "Time of each checkpoint beside the writer.")
 		stall         = histogram("grima_store_checkpoint_stall_seconds", "Time of each checkpoint that held up all writes, as the write-ahead log had reached its bound.")
 	)
-	return source{[]*family{failed, batch, commit, failedBatches, queued, wal, checkpoint, stall}, func(s sink) {
+	return source{[]*family{batch, commit, failedBatches, queued, wal, checkpoint, stall}, func(s sink) {
 		now := stats()
-		s.value(failed, one(now.Failed))
 		s.histogram(batch, now.BatchUpdates)
 		s.histogram(commit, now.CommitSeconds)
 		s.value(failedBatches, float64(now.FailedBatches))
@@ -109,11 +106,15 @@ func ofStore(stats func() Store) source {
 	}}
 }
 
-func one(yes bool) float64 {
-	if yes {
-		return 1
-	}
-	return 0
+func ofFailure(why func() error) source {
+	failed := gauge("grima_store_failed", "1 when the store cannot write any more, else 0.")
+	return source{[]*family{failed}, func(s sink) {
+		value := 0.0
+		if why() != nil {
+			value = 1
+		}
+		s.value(failed, value)
+	}}
 }
 
 // Hub is what live delivery did since its start, and how it stands.
