@@ -15,6 +15,7 @@ import (
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/httpapi"
 	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/metrics"
 	"github.com/grima-chat/grima/internal/password"
 	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/internal/store/sqlite"
@@ -138,21 +139,33 @@ func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, 
 		},
 		Log: log,
 	})
+	hasher := password.New(password.Params{})
 	svc = chat.NewService(chat.Config{
 		Store:        store,
 		Publisher:    live,
-		Passwords:    password.New(password.Params{}),
+		Passwords:    hasher,
 		Registration: c.registration(),
 		NoLimits:     c.Dev,
 		Log:          log,
 	})
+	asked := metrics.NewRequests()
 	requests := api.New(svc)
 	requests.Log = log
+	requests.Observer = asked
 	software := "grima/" + build().Version
 	bounds := c.limits()
 
+	token, err := c.metricsToken()
+	if err != nil {
+		return nil, nil, err
+	}
 	var srv *server.Server
-	srv, err := server.New(server.Config{
+	shown := metrics.NewRegistry(metrics.Config{
+		Version: build().Version, Commit: build().Commit,
+		Requests: asked, Limits: bounds.Stats, Passwords: hasher.Stats, Failure: store.Err,
+		Server: func() server.Stats { return srv.Stats() },
+	})
+	srv, err = server.New(server.Config{
 		Listen:      c.Listen,
 		Control:     filepath.Join(c.Data, controlSocket),
 		CertFile:    c.TLSCert,
@@ -165,6 +178,8 @@ func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, 
 			Ready:    func() error { return srv.Ready() },
 			TakeOver: func(t httpapi.Taken) { srv.TakeOver(t) },
 			Origins:  c.origins(),
+			Observe:  asked.HTTP,
+			Metrics:  metrics.Handler(shown, log), MetricsToken: token,
 		}),
 		Failed:        store.Failed(),
 		Err:           store.Err,

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ type serveFlags struct {
 	RateFactor      float64       `help:"Multiply the limits on how often people may ask for something by this; 0: no limits." default:"1" placeholder:"N" env:"GRIMA_RATE_FACTOR"`
 	UserConns       int           `name:"connections-per-user" help:"Live connections of one account; 0: any number." default:"50" placeholder:"N" env:"GRIMA_CONNECTIONS_PER_USER"`
 	AddressConns    int           `name:"connections-per-address" help:"Connections from one address, not with --behind-proxy; 0: any number." default:"1000" placeholder:"N" env:"GRIMA_CONNECTIONS_PER_ADDRESS"`
+	MetricsToken    string        `name:"metrics-token-file" help:"File with the token that lets others than programs on this machine read /metrics; at least 16 bytes." placeholder:"FILE" env:"GRIMA_METRICS_TOKEN_FILE"`
 	Dev             bool          `help:"For trying things out on this machine: anybody may register, and nothing limits rates." env:"GRIMA_DEV"`
 	LogLevel        string        `help:"Least severe entries to log: ${enum}." enum:"debug,info,warn,error" default:"info" env:"GRIMA_LOG_LEVEL"`
 	LogFormat       string        `help:"Form of log entries: ${enum}." enum:"text,json" default:"text" env:"GRIMA_LOG_FORMAT"`
@@ -105,6 +107,9 @@ func (f *serveFlags) check() error {
 	} else if err != nil {
 		return usageError{err}
 	}
+	if _, err := f.metricsToken(); err != nil {
+		return err
+	}
 	if f.TLSCert != "" {
 		if _, err := tls.LoadX509KeyPair(f.TLSCert, f.TLSKey); err != nil {
 			return fmt.Errorf("loading the certificate --tls-cert %s and its key --tls-key %s: %w", f.TLSCert, f.TLSKey, err)
@@ -153,6 +158,22 @@ func (f *serveFlags) perAddress() int {
 		return -1
 	}
 	return f.AddressConns
+}
+
+// metricsToken is what is in the file of that name; empty if none was named.
+func (f *serveFlags) metricsToken() (string, error) {
+	if f.MetricsToken == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(f.MetricsToken)
+	if err != nil {
+		return "", fmt.Errorf("reading --metrics-token-file: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if len(token) < 16 || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", usagef("--metrics-token-file %s must have one line of at least 16 letters, digits and the like; openssl rand -hex 32 makes one", f.MetricsToken)
+	}
+	return token, nil
 }
 
 // origins are those of pages elsewhere that may open a WebSocket.

@@ -44,6 +44,14 @@ type Config struct {
 	// TakeOver serves connections that outlive their request. It must not
 	// block (nil: there is no WebSocket and there are no events).
 	TakeOver func(Taken)
+	// Observe hears of every answer: the route's pattern (empty: there is none),
+	// the status, and the time it took. It must not block (nil: nobody hears).
+	Observe func(route string, status int, took time.Duration)
+	// Metrics answers GET /metrics, to who may see it: programs on this machine
+	// and, if there is a MetricsToken, whoever has it (nil: no such path).
+	Metrics      http.Handler
+	MetricsToken string
+
 	// Origins are those of pages elsewhere that may open a WebSocket (none).
 	Origins []string
 }
@@ -90,6 +98,9 @@ func New(cfg Config) http.Handler {
 		h.mux.HandleFunc("GET "+eventsPath, h.events)
 	}
 	h.mux.HandleFunc("GET /v1/openapi.json", h.light(h.openAPI))
+	if cfg.Metrics != nil {
+		h.mux.HandleFunc("GET "+metricsPath, h.light(h.metrics))
+	}
 	h.mux.HandleFunc("GET /healthz", h.healthz)
 	h.mux.HandleFunc("GET /readyz", h.readyz)
 	h.mux.HandleFunc("GET /{$}", h.light(h.page(indexPage)))
@@ -125,6 +136,17 @@ func (h *handler) route(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(ctx)
 	unmatched, pattern := h.mux.Handler(r)
 	clean := path.Clean(r.URL.EscapedPath()) == r.URL.EscapedPath()
+	if h.Observe != nil {
+		route := pattern
+		if !clean {
+			route = ""
+		}
+		defer func(began time.Time) {
+			if answer, ok := w.(*beginning); ok && answer.yes {
+				h.Observe(route, answer.status, time.Since(began))
+			}
+		}(time.Now())
+	}
 	if pattern != "" && clean {
 		h.mux.ServeHTTP(w, r)
 		return

@@ -30,8 +30,8 @@ func TestGateCountsStrangersPerAddress(t *testing.T) {
 	for _, k := range []*ticket{first, second, third, fourth} {
 		g.leave(k)
 	}
-	if g.open != 0 || len(g.from) != 0 {
-		t.Errorf("left behind: %d open, %v", g.open, g.from)
+	if g.open != 0 || len(g.from)+len(g.places) != 0 {
+		t.Errorf("left behind: %d open, %v, %v", g.open, g.from, g.places)
 	}
 }
 
@@ -58,8 +58,8 @@ func TestGateCountsAllOfAnAddress(t *testing.T) {
 	for _, k := range []*ticket{inside[0], inside[2], k} {
 		g.leave(k)
 	}
-	if g.open != 0 || len(g.from) != 0 {
-		t.Errorf("left behind: %d open, %v", g.open, g.from)
+	if g.open != 0 || len(g.from)+len(g.places) != 0 {
+		t.Errorf("left behind: %d open, %v, %v", g.open, g.from, g.places)
 	}
 }
 
