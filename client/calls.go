@@ -11,10 +11,6 @@ import (
 // and typing, which is [Client.Typing]. See [Client.Do] for what they do while
 // there is no connection. Errors of the server are *protocol.Error.
 
-func call[P, R any](ctx context.Context, c *Client, op string, params P) (R, error) {
-	panic("not yet")
-}
-
 // SessionEnd is session.end.
 func (c *Client) SessionEnd(ctx context.Context) error {
 	_, err := call[protocol.Empty, protocol.Empty](ctx, c, protocol.OpSessionEnd, protocol.Empty{})
@@ -86,8 +82,12 @@ func (c *Client) UsersUpdate(ctx context.Context, p protocol.UsersUpdateParams) 
 	return call[protocol.UsersUpdateParams, protocol.UserResult](ctx, c, protocol.OpUsersUpdate, p)
 }
 
-// ChatsCreate is chats.create.
+// ChatsCreate is chats.create. A group without a client_chat_id gets one, so
+// that it is made once.
 func (c *Client) ChatsCreate(ctx context.Context, p protocol.ChatsCreateParams) (protocol.ChatsCreateResult, error) {
+	if p.Kind == "group" && p.ClientChatID == "" {
+		p.ClientChatID = NewID()
+	}
 	return call[protocol.ChatsCreateParams, protocol.ChatsCreateResult](ctx, c, protocol.OpChatsCreate, p)
 }
 
@@ -144,8 +144,12 @@ func (c *Client) InvitesRevoke(ctx context.Context, p protocol.InviteParams) err
 	return err
 }
 
-// MessageSend is message.send beside the outbox; [Client.Send] is the better way.
+// MessageSend is message.send beside the outbox; [Client.Send] is the better
+// way. Without a client_msg_id it makes one, so that it is sent once.
 func (c *Client) MessageSend(ctx context.Context, p protocol.MessageSendParams) (protocol.MessageSendResult, error) {
+	if p.ClientMsgID == "" {
+		p.ClientMsgID = NewID()
+	}
 	return call[protocol.MessageSendParams, protocol.MessageSendResult](ctx, c, protocol.OpMessageSend, p)
 }
 

@@ -1,10 +1,14 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
+
+	"github.com/grima-chat/grima/protocol"
 )
 
 // Config says where a client connects and how it behaves. Server and Token are
@@ -30,6 +34,8 @@ type Config struct {
 	Insecure bool
 	// TLS is used for grimas and wss; nil: the system's roots.
 	TLS *tls.Config
+	// Dial makes the connections instead of net.Dialer, as through a proxy.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Header is sent with a WebSocket's handshake.
 	Header http.Header
 
@@ -71,5 +77,43 @@ type Config struct {
 	// random; 0: 1 s and 60 s.
 	MinBackoff, MaxBackoff time.Duration
 
+	// Timeline is how many of a chat's newest messages ChatAdded brings
+	// (docs/protocol.md#sync), at most 20; 0: 1.
+	Timeline int
+
 	Log *slog.Logger // of connections, never of content or tokens; nil: none
 }
+
+// withDefaults is cfg with its zeros filled in.
+func (cfg Config) withDefaults() Config {
+	set := func(d *time.Duration, def time.Duration) {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	set(&cfg.Heartbeat, 30*time.Second)
+	set(&cfg.DialTimeout, 30*time.Second)
+	set(&cfg.MinBackoff, time.Second)
+	set(&cfg.MaxBackoff, max(time.Minute, cfg.MinBackoff))
+	if cfg.Buffer <= 0 {
+		cfg.Buffer = 1024
+	}
+	cfg.Buffer = max(cfg.Buffer, minBuffer)
+	if cfg.MaxOutbox <= 0 {
+		cfg.MaxOutbox = 10_000
+	}
+	if cfg.Timeline <= 0 {
+		cfg.Timeline = 1
+	}
+	cfg.Timeline = min(cfg.Timeline, protocol.MaxTimeline)
+	if cfg.Agent == "" {
+		cfg.Agent = "grima-go"
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+// minBuffer leaves room for a page and what belongs to it.
+const minBuffer = 256

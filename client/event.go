@@ -16,8 +16,8 @@ type Kind string
 const (
 	MessageCreated     Kind = "message.created" // a message that this client was not told of before; after a time away it may have been edited already
 	MessageUpdated     Kind = "message.updated"
-	MessageDeleted     Kind = "message.deleted" // perhaps of a message that was never told
-	ParticipantAdded   Kind = "participant.added"
+	MessageDeleted     Kind = "message.deleted"   // perhaps of a message that was never told
+	ParticipantAdded   Kind = "participant.added" // with Chat: its creator, together with the chat itself
 	ParticipantUpdated Kind = "participant.updated"
 	ParticipantRemoved Kind = "participant.removed"
 	ChatUpdated        Kind = "chat.updated" // Chat is the new row
@@ -83,8 +83,11 @@ type Event struct {
 
 	Connection *Connection `json:"connection,omitzero"`
 	Outbox     *Item       `json:"outbox,omitzero"`
-	Cursor     string      `json:"-"` // CursorMoved
-	Epoch      string      `json:"-"` // CursorMoved, Reset: the epoch from now on
+
+	// Of CursorMoved, and Reset (without a Cursor): what a [State] has.
+	Cursor   string `json:"-"`
+	Epoch    string `json:"-"`
+	Complete bool   `json:"-"`
 }
 
 // Chat is a chat as this user sees it, kept up with the events: the counts,
@@ -95,6 +98,9 @@ type Chat struct {
 	// Pos is how far this client is in the chat's log; below LastSeq while it
 	// catches up (or while nobody opened the chat, see Config.Lazy).
 	Pos int64 `json:"pos"`
+	// Mark is a read mark (Client.MarkRead) that the server was not told yet;
+	// 0: none. ReadSeq is there already.
+	Mark int64 `json:"mark,omitzero"`
 	// Unseen are positions up to Pos whose messages were not told yet, since
 	// they changed later: part of a catch-up that is under way. A Store keeps
 	// it with the chat.

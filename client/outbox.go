@@ -37,6 +37,3 @@ type Item struct {
 	Err      error     `json:"-"`                   // Failed, or why the last try of a Pending one came to nothing: a *protocol.Error
 	Error    string    `json:"error,omitzero"`      // the same, for a person and for a Store
 }
-
-// NewID makes a client_msg_id or client_chat_id: a UUIDv7.
-func NewID() string { panic("not yet") }

@@ -26,6 +26,9 @@ type State struct {
 	UserID string // whose state it is; another user's is refused with ErrOtherUser
 	Epoch  string
 	Cursor string // empty: from the beginning
-	Chats  []Chat
-	Outbox []Item // in the order they were queued
+	// Complete: the first sync came to its end, and a chat that is new since
+	// is told from the user's coming on.
+	Complete bool
+	Chats    []Chat
+	Outbox   []Item // in the order they were queued
 }
