@@ -97,8 +97,7 @@ func (s *Session) event(now time.Time, f *protocol.Event) error {
 		if len(s.chats) >= maxChats {
 			return broke("more than %d chats", maxChats)
 		}
-		e = &entry{low: ev.PrevSeq, st: Chat{ChatState: protocol.ChatState{Chat: protocol.Chat{ChatID: f.ChatID}}}}
-		s.chats[f.ChatID] = e
+		e = s.heardOf(f.ChatID, ev.PrevSeq, 0)
 	}
 	switch {
 	case !e.known:
@@ -115,6 +114,16 @@ func (s *Session) event(now time.Time, f *protocol.Event) error {
 	e.st.LastSeq = max(e.st.LastSeq, ev.Seq)
 	s.todo(e)
 	return nil
+}
+
+// heardOf makes the entry of a chat that is to be told from low on, once its
+// state is known.
+func (s *Session) heardOf(chatID string, low, last int64) *entry {
+	e := &entry{low: low}
+	e.st.ChatID, e.st.LastSeq = chatID, last
+	s.chats[chatID] = e
+	s.todo(e)
+	return e
 }
 
 // sound checks what an event or a row of a page says.
@@ -310,7 +319,7 @@ func (s *Session) state(cs protocol.ChatState) (again bool, err error) {
 		if cs.LastSeq < e.before {
 			return true, nil
 		}
-		if cs.JoinedSeq <= e.st.JoinedSeq || cs.JoinedSeq <= e.st.Pos {
+		if cs.JoinedSeq <= e.st.JoinedSeq {
 			s.refresh(e, cs)
 			return false, nil
 		}
@@ -368,8 +377,11 @@ func (s *Session) refresh(e *entry, cs protocol.ChatState) {
 			st.Messages = []protocol.Message{m}
 		}
 	}
-	// Unless the counts are older than what was told since, or than our mark.
-	if cs.LastSeq >= e.counted && cs.ReadSeq >= st.ReadSeq {
+	switch {
+	case cs.LastSeq < e.counted: // what was told since is counted
+	case cs.ReadSeq < st.ReadSeq: // a mark of ours has yet to get there
+		e.fetch = true
+	default:
 		st.ReadSeq, st.Unread, st.Mentions, e.counted = cs.ReadSeq, cs.Unread, cs.Mentions, cs.LastSeq
 		e.fetch, e.tries = false, 0
 	}

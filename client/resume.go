@@ -229,6 +229,9 @@ func (s *Session) catchUp(now time.Time, e *entry) {
 		e.st.Unseen = nil
 		ev := Event{Kind: Skipped, ChatID: e.st.ChatID, PrevSeq: e.st.Pos, Seq: e.st.LastSeq}
 		e.st.Pos, e.live = e.st.LastSeq, false
+		if e.counted < e.st.Pos {
+			s.recount(e)
+		}
 		ev.State = e.snapshot()
 		s.queue.put(ev)
 		return
@@ -280,6 +283,14 @@ func (s *Session) changes(e *entry, after int64, limit int, page protocol.Change
 	if n := len(page.Messages) + len(page.Participants); n > limit || page.Next < after ||
 		page.Next > protocol.MaxInteger || page.HasMore && page.Next <= after {
 		return broke("a page of changes that cannot be: %d rows, from %d to %d", n, after, page.Next)
+	}
+	for _, p := range page.Participants {
+		if p.UserID == s.user.UserID && p.LeftSeq == 0 && p.JoinedSeq > e.st.JoinedSeq {
+			// Left and came back, unheard.
+			s.drop(e, Event{ChatID: e.st.ChatID})
+			s.heardOf(e.st.ChatID, p.JoinedSeq-1, e.st.LastSeq)
+			return nil
+		}
 	}
 	before := e.st.Pos
 	for _, ev := range rows(e.st.ChatID, page) {
@@ -380,9 +391,8 @@ func (s *Session) fetch(now time.Time, e *entry) {
 		if s.is(e) && e.known && was && (r.Chat.LastSeq < counted || r.Chat.ReadSeq < e.st.ReadSeq) {
 			// The answer crossed an event. A server that does not get on has
 			// the last word.
-			if e.tries++; e.tries < 3 {
-				e.fetch = true
-			}
+			e.tries++
+			e.fetch = e.tries < 3
 		}
 		if s.is(e) && !e.known {
 			e.notBefore = now.Add(s.cfg.MinBackoff) // a state from before the user came back
