@@ -349,8 +349,7 @@ func (s *Session) add(e *entry, cs protocol.ChatState) {
 		pos = min(pos, max(cs.JoinedSeq, 1)-1)
 	}
 	if s.removals[cs.ChatID] {
-		delete(s.removals, cs.ChatID)
-		s.queue.put(Event{Kind: ChatRemoved, ChatID: cs.ChatID})
+		s.tellRemoval(cs.ChatID)
 	}
 	e.known, e.fetch, e.counted = true, false, cs.LastSeq
 	e.st = Chat{ChatState: cs, Pos: pos}

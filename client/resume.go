@@ -48,8 +48,7 @@ func (s *Session) pump(now time.Time) error {
 		if s.room() <= 0 {
 			break
 		}
-		delete(s.removals, id)
-		s.queue.put(Event{Kind: ChatRemoved, ChatID: id})
+		s.tellRemoval(id)
 	}
 	s.pumpSync(now)
 	s.pumpChats(now)
@@ -133,6 +132,16 @@ func (s *Session) synced(now time.Time, result jsontext.Value, failure *protocol
 			return nil
 		}
 	}
+	// What the cursor covers is told before it, room or not: it may be all that
+	// is kept.
+	for id := range s.removals {
+		s.tellRemoval(id)
+	}
+	for _, cs := range page.Chats {
+		if e := s.chats[cs.ChatID]; e != nil && e.known {
+			s.tellState(e)
+		}
+	}
 	s.cursor = page.Cursor
 	s.complete = s.complete || !page.HasMore
 	s.queue.put(Event{Kind: CursorMoved, Cursor: s.cursor, Epoch: s.epoch, Complete: s.complete})
@@ -188,9 +197,8 @@ func (s *Session) serve(now time.Time, e *entry) bool {
 	if s.removals[e.st.ChatID] {
 		return true
 	}
-	if e.news && s.room() > 0 {
-		e.news = false
-		s.queue.put(Event{Kind: ChatState, ChatID: e.st.ChatID, State: e.snapshot()})
+	if s.room() > 0 {
+		s.tellState(e)
 	}
 	if !now.Before(e.notBefore) {
 		e.notBefore = time.Time{}
@@ -210,6 +218,20 @@ func (s *Session) serve(now time.Time, e *entry) bool {
 		}
 	}
 	return s.waiting(e)
+}
+
+// tellState tells how e stands, if there is news.
+func (s *Session) tellState(e *entry) {
+	if e.news {
+		e.news = false
+		s.queue.put(Event{Kind: ChatState, ChatID: e.st.ChatID, State: e.snapshot()})
+	}
+}
+
+// tellRemoval tells that a chat is not there any more.
+func (s *Session) tellRemoval(chatID string) {
+	delete(s.removals, chatID)
+	s.queue.put(Event{Kind: ChatRemoved, ChatID: chatID})
 }
 
 // waiting reports whether there is something to ask or to tell about e.
@@ -414,10 +436,8 @@ func (s *Session) MarkRead(now time.Time, chatID string, seq int64) {
 	s.read(e, seq)
 	e.news = true
 	s.todo(e)
-	if !s.ready && s.room() > 0 {
-		// Nothing pumps now.
-		e.news = false
-		s.queue.put(Event{Kind: ChatState, ChatID: chatID, State: e.snapshot()})
+	if s.room() > 0 {
+		s.tellState(e)
 	}
 }
 

@@ -110,8 +110,14 @@ func NewSession(cfg Config, state State) *Session {
 		typed: map[string]time.Time{}, removals: map[string]bool{}, asks: map[uint64]*ask{},
 		link: Connection{Link: Offline},
 	}
-	for _, c := range state.Chats {
-		s.chats[c.ChatID] = s.restored(c)
+	if state.Cursor == "" && len(state.Chats) > 0 {
+		// The first page was not kept whole. A sync from the beginning does not
+		// tell which of its chats were left since.
+		s.reset(state.Epoch)
+	} else {
+		for _, c := range state.Chats {
+			s.chats[c.ChatID] = s.restored(c)
+		}
 	}
 	for _, it := range state.Outbox {
 		s.restore(it)

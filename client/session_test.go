@@ -574,4 +574,5 @@ func (f *follower) apply(ev Event) {
 	}
 	c.told[m.Seq] = true
 }
+
 var debug = os.Getenv("D") != ""
