@@ -98,6 +98,8 @@ type Chat struct {
 	// Pos is how far this client is in the chat's log; below LastSeq while it
 	// catches up (or while nobody opened the chat, see Config.Lazy).
 	Pos int64 `json:"pos"`
+	// Uncertain: Unread and Mentions may be wrong; they are being asked for.
+	Uncertain bool `json:"uncertain,omitzero"`
 	// Mark is a read mark (Client.MarkRead) that the server was not told yet;
 	// 0: none. ReadSeq is there already.
 	Mark int64 `json:"mark,omitzero"`

@@ -406,7 +406,7 @@ func (s *Session) fetch(now time.Time, e *entry) {
 		if r.Chat.ChatID != e.st.ChatID {
 			return broke("asked for %s it answers %s", e.st.ChatID, r.Chat.ChatID)
 		}
-		counted, was := e.counted, e.known
+		counted, was := max(e.counted, e.newest), e.known
 		if _, err := s.state(r.Chat); err != nil {
 			return err
 		}
@@ -460,7 +460,8 @@ func (s *Session) pumpMark(now time.Time, e *entry) {
 			e.st.Mark = 0
 		}
 		if failure != nil {
-			e.st.ReadSeq, e.fetch = 0, true // the server knows better
+			e.st.ReadSeq = 0 // the server knows better
+			s.recount(e)
 		}
 		e.news = true
 		s.todo(e)
