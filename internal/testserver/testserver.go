@@ -107,7 +107,15 @@ func Start(t testing.TB, options ...Options) *Server {
 // another port.
 func (s *Server) Restart() {
 	s.t.Helper()
+	s.RestartAfter(func() {})
+}
+
+// RestartAfter is Restart with something done to the data, in Dir, while no
+// server runs.
+func (s *Server) RestartAfter(do func()) {
+	s.t.Helper()
 	s.Stop()
+	do()
 	s.start()
 }
 
