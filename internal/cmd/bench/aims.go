@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -86,7 +87,14 @@ func (b *bench) tellAims() {
 		aim("time of the reconnect storm / bare loop with look-up, "+d, 2, found.ratio(stormKey(d), stormKey(bareLookup), "time"), ratio)
 	}
 	b.report.section(s)
-	if gone := append(b.live.missing, b.live.troubles...); len(gone) > 0 {
+	gone := slices.Clone(b.live.missing)
+	for _, step := range b.live.steps {
+		if n := len(step.failed); n > 0 {
+			why := strings.ReplaceAll(step.failed[0].Error(), "\n", " ")
+			gone = append(gone, fmt.Sprintf("%s failed in %d of %d rounds: %.300s", step.name, n, b.Rounds, why))
+		}
+	}
+	if len(gone) > 0 {
 		b.report.section(section{title: "What is missing", note: "- " + strings.Join(gone, "\n- ")})
 	}
 }

@@ -29,7 +29,6 @@ type live struct {
 	tls      [2]string // certificate, key
 	size     liveSizes
 	found    findings
-	troubles []string
 	crowd    *crowd     // see planCrowd
 	secure   []net.Conn // idle, of the case under way
 	// noPriority: the thread that watches beside hostile clients could not be
@@ -69,6 +68,8 @@ type liveStep struct {
 	name string
 	run  func(round int) error
 	took []time.Duration
+	// failed is why, in the rounds in which it did.
+	failed []error
 }
 
 // findings are figures by case and name, one per round; NaN where there is none.
@@ -122,7 +123,7 @@ func scenarioNames() string {
 
 // runLive measures live delivery and the ways of giving clients to workers.
 func runLive(b *bench) error {
-	if err := b.prepareLive(); err != nil {
+	if err := errors.Join(b.prepareLive(), b.prepareServers()); err != nil {
 		return err
 	}
 	l := b.live
@@ -151,16 +152,24 @@ func runLive(b *bench) error {
 	return nil
 }
 
-// prepareLive builds the servers and finds the others.
+// prepareLive finds out what this server can do.
 func (b *bench) prepareLive() (err error) {
-	l := &live{found: findings{}, size: fullSizes}
+	starts := 0
+	if b.live != nil {
+		starts = b.live.starts
+	}
+	b.live = &live{found: findings{}, size: fullSizes, starts: starts}
 	if b.quick {
-		l.size = quickSizes
+		b.live.size = quickSizes
 	}
-	b.live = l
-	if l.designs, err = designs(b.bin); err != nil {
-		return err
-	}
+	b.live.designs, err = designs(b.bin)
+	return err
+}
+
+// prepareServers builds what Grima is compared with, and finds the other
+// servers.
+func (b *bench) prepareServers() (err error) {
+	l := b.live
 	b.progress("building the server with its store in memory, and nats-server")
 	dir := filepath.Join(b.tmp, "volatile")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -193,9 +202,8 @@ func (b *bench) liveStep(round, done, i int) error {
 		return ended
 	}
 	if err != nil {
-		trouble := fmt.Sprintf("%s, round %d: %v", s.name, round+1, err)
-		b.live.troubles = append(b.live.troubles, strings.ReplaceAll(trouble, "\n", " "))
-		b.progress("FAILED: %s", trouble)
+		b.progress("FAILED: %s: %v", s.name, err)
+		s.failed = append(s.failed, err)
 	}
 	return nil
 }

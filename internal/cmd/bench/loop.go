@@ -155,8 +155,8 @@ func (l *loop) open(n, window int, dial func(i int) (*client, error)) ([]*client
 		}
 		if left := n - len(all) + l.scripts; left != done {
 			done, last = left, time.Now()
-		} else if time.Since(last) > 20*time.Second {
-			return nil, fmt.Errorf("%d of %d clients do not get on: no answer for 20 s", left, n)
+		} else if time.Since(last) > patience {
+			return nil, fmt.Errorf("%d of %d clients do not get on: no answer for %s", left, n, patience)
 		}
 	}
 	return all, nil
@@ -215,6 +215,27 @@ func (l *loop) pollUntil(end time.Time) error {
 		}
 	}
 }
+
+// count polls for as long as figures are to be gathered, and on until there are
+// any: on a busy machine the first may come late.
+func (l *loop) count(long time.Duration, any func() bool) error {
+	began := time.Now()
+	if err := l.pollUntil(began.Add(long)); err != nil {
+		return err
+	}
+	for !any() {
+		if time.Since(began) > long+patience {
+			return fmt.Errorf("nothing came in %s", time.Since(began).Round(time.Second))
+		}
+		if err := l.poll(100); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// patience is how long a server may take for anything before it has failed.
+const patience = 20 * time.Second
 
 func (l *loop) write() {
 	dirty := l.dirty

@@ -59,6 +59,7 @@ type options struct {
 	Cycles   int      // of the soak: people who come and go
 	Messages int      // and what is stored meanwhile
 	quick    bool
+	noNATS   bool // building it takes longer than a test should
 }
 
 // bench is one run of the command.

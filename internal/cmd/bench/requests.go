@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -94,7 +93,7 @@ func (b *bench) requests(round int, t *target, n int) error {
 		lock, hasLock := metricsOf(t.addr)[lockWaitMetric]
 		began := time.Now()
 		answered, measuring = 0, true
-		if err := l.pollUntil(began.Add(b.measured())); err != nil {
+		if err := l.count(b.measured(), func() bool { return answered > 0 }); err != nil {
 			return err
 		}
 		got, elapsed := float64(answered), time.Since(began)
@@ -102,9 +101,6 @@ func (b *bench) requests(round int, t *target, n int) error {
 		after, err := processUsage(t.pid)
 		if err != nil {
 			return err
-		}
-		if got == 0 {
-			return errors.New("nothing was answered")
 		}
 		slices.Sort(latencies)
 		key := requestKey(t.name, what, n)

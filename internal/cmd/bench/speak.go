@@ -28,7 +28,7 @@ type speak struct {
 const payload = 250
 
 // eventOverhead is about what such an event has besides its content.
-const eventOverhead = 200
+const eventOverhead = 212
 
 func filler(n int) string { return strings.Repeat("x", n) }
 

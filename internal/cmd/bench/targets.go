@@ -199,6 +199,7 @@ func peer(name, bin, config string, s speak, argv func(bin, file string, port in
 const (
 	redisConfig = `port PORT
 bind 127.0.0.1
+protected-mode no
 dir DIR
 save ""
 appendonly no
@@ -226,20 +227,12 @@ max_pending: 256MB
 
 // findPeers are the other servers that are here, and a line for each that is not.
 func (b *bench) findPeers() (kinds []kind, missing []string) {
-	nats := filepath.Join(b.tmp, "nats-server")
-	build := exec.CommandContext(b.ctx, "go", "build", "-o", nats, "github.com/nats-io/nats-server/v2")
-	if root, err := moduleRoot(); err != nil {
+	if nats, err := b.buildNATS(); err != nil {
 		missing = append(missing, fmt.Sprintf("nats-server: %v", err))
 	} else {
-		build.Args = append(build.Args[:2:2], append([]string{"-modfile=" + filepath.Join(root, "tools", "go.mod")}, build.Args[2:]...)...)
-		build.Dir = root
-		if out, err := build.CombinedOutput(); err != nil {
-			missing = append(missing, fmt.Sprintf("nats-server could not be built: %v: %.200s", err, out))
-		} else {
-			kinds = append(kinds, peer("nats", nats, natsConfig, speakNATS(), func(bin, file string, _ int) []string {
-				return []string{bin, "-c", file}
-			}))
-		}
+		kinds = append(kinds, peer("nats", nats, natsConfig, speakNATS(), func(bin, file string, _ int) []string {
+			return []string{bin, "-c", file}
+		}))
 	}
 	for _, p := range []struct {
 		name, bin, config string
@@ -263,12 +256,23 @@ func (b *bench) findPeers() (kinds []kind, missing []string) {
 	return kinds, missing
 }
 
-func moduleRoot() (string, error) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/grima-chat/grima").Output()
+// buildNATS builds nats-server, whose version tools/go.mod holds: there it is
+// nobody's dependency who only builds Grima.
+func (b *bench) buildNATS() (string, error) {
+	if b.noNATS {
+		return "", errors.New("not asked for")
+	}
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/grima-chat/grima").Output()
 	if err != nil {
 		return "", fmt.Errorf("finding the module: %w", err)
 	}
-	return strings.TrimSpace(string(out)), nil
+	bin := filepath.Join(b.tmp, "nats-server")
+	cmd := exec.CommandContext(b.ctx, "go", "build", "-modfile=tools/go.mod", "-o", bin, "github.com/nats-io/nats-server/v2")
+	cmd.Dir = strings.TrimSpace(string(root))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building it: %w: %.200s", err, out)
+	}
+	return bin, nil
 }
 
 // designs are the ways of giving clients to workers that this binary offers;
