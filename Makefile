@@ -58,8 +58,12 @@ fmt: go ## format the code
 	@$(TOOL) gofumpt -w client cmd examples internal protocol
 
 .PHONY: bench
-bench: go ## measure: sends, pages, sync, bytes on disk (docs/notes.md)
-	@$(GO) run ./internal/cmd/bench $(ARGS)
+bench: go ## measure the store and live delivery into docs/bench*.md; an hour or so (ARGS=-quick: minutes, printed only)
+	@$(GO) run ./internal/cmd/bench $(or $(ARGS),-o docs)
+
+.PHONY: soak
+soak: go ## a day of coming and going in minutes: what does the server still hold?
+	@$(GO) run ./internal/cmd/bench -suite soak $(or $(ARGS),-o docs)
 
 # One at a time: `go test -fuzz` takes a single fuzzer of a single package.
 .PHONY: fuzz

@@ -59,7 +59,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	// Recovery after a crash can take its time. Until it is done TERM and INT
 	// have their usual effect: they end us at once, which the store can take.
 	log.Info("opening the store", "data", c.Data)
-	store, err := sqlite.Open(ctx, sqlite.Config{Dir: c.Data, Log: log, WALBound: int64(c.WALMiB) << 20})
+	store, err := openStore(ctx, sqlite.Config{Dir: c.Data, Log: log, WALBound: int64(c.WALMiB) << 20})
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 }
 
 // serve is Run with a store.
-func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store *sqlite.Store, signals chan os.Signal) error {
+func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store chat.Store, signals chan os.Signal) error {
 	srv, svc, err := c.wire(log, store)
 	if err != nil {
 		return err
@@ -126,7 +126,7 @@ func storeFailed(data string, err, cause error) error {
 }
 
 // wire puts the rooms together, each on the ones below it.
-func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, *chat.Service, error) {
+func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *chat.Service, error) {
 	// The service tells the hub what was committed, and the hub asks the
 	// service who is where.
 	var svc *chat.Service
