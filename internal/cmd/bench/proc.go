@@ -19,7 +19,6 @@ import (
 type usageOf struct {
 	cpu                    time.Duration
 	voluntary, involuntary float64 // switches between threads
-	lockWait               float64 // seconds; below 0: the server does not tell
 }
 
 // processUsage adds up the threads of a process; what ended threads used is

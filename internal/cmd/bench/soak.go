@@ -44,6 +44,7 @@ const (
 type held struct {
 	when       string
 	files      int
+	threads    float64
 	goroutines float64
 	rss        float64
 }
@@ -226,6 +227,7 @@ func (s *soaking) rest(when string) (held, error) {
 	if h.rss, err = residentMemory(s.t.pid); err != nil {
 		return h, err
 	}
+	h.threads = statusOf(fmt.Sprintf("/proc/%d/status", s.t.pid))["Threads"]
 	h.goroutines = metricsOf(s.t.addr)[goroutinesMetric]
 	if h.files > 1000 {
 		return h, errors.New("descriptors are left over")
@@ -238,14 +240,14 @@ func (s *soaking) section(all []held, took time.Duration) section {
 		title: "Soak, " + s.t.name,
 		note: fmt.Sprintf("%d people come, log in by token, sync, stay while %d others come, and go, one in three each by closing, by breaking off and by half-closing, one in five over a WebSocket; meanwhile %d speakers store %d messages in their rooms; in %s. Each row is %s after everybody has gone. The first row comes after a twentieth of all that.",
 			s.Cycles, soakStaying, soakSpeakers, s.Messages, took.Round(time.Second), s.bench.live.size.settle),
-		head: []string{"when", "descriptors", "goroutines", "resident memory, MB"},
+		head: []string{"when", "descriptors", "threads", "goroutines", "resident memory, MB"},
 	}
 	for _, h := range all {
 		goroutines := "-"
 		if h.goroutines > 0 {
 			goroutines = fmt.Sprintf("%.0f", h.goroutines)
 		}
-		sec.row(h.when, fmt.Sprint(h.files), goroutines, fmt.Sprintf("%.1f", h.rss/1e6))
+		sec.row(h.when, fmt.Sprint(h.files), fmt.Sprint(h.threads), goroutines, fmt.Sprintf("%.1f", h.rss/1e6))
 	}
 	return sec
 }

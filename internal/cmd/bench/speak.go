@@ -139,7 +139,8 @@ func speakRedis() speak {
 		publish: func(dst []byte, slot int, _ int64) []byte {
 			return append(appendMessage(append(dst, publish...), slot, payload), "\r\n"...)
 		},
-		light: func(string, int) []byte { return []byte("*1\r\n$4\r\nPING\r\n") }, answer: '\n',
+		// To who has subscribed a pong is an array, and the one asterisk is its.
+		light: func(string, int) []byte { return []byte("*1\r\n$4\r\nPING\r\n") }, answer: '*',
 	}
 }
 
