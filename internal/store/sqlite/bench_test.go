@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -166,4 +167,33 @@ func BenchmarkChangedChats(b *testing.B) {
 	}
 	close(stop)
 	writers.Wait()
+}
+
+// BenchmarkCountUnread measures a chat's state when somebody has not read many
+// long messages (docs/notes.md says why their length counts).
+func BenchmarkCountUnread(b *testing.B) {
+	for _, size := range []int{80, 16 << 10} {
+		b.Run(fmt.Sprint("bytes=", size), func(b *testing.B) {
+			s := open(b, b.TempDir())
+			ids := fill(b, s, 1, 0)
+			content := strings.Repeat("a", size)
+			for range 500 {
+				if err := update(s, func(tx chat.Tx) error {
+					_, err := send(tx, ids[0], 1, uuid(), content)
+					return err
+				}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for b.Loop() {
+				view(b, s, func(r chat.Reader) error {
+					n, err := r.CountUnread(ids[0], 2, 0, 1000)
+					if n != 500 {
+						b.Fatalf("%d unread, want 500", n)
+					}
+					return err
+				})
+			}
+		})
+	}
 }
