@@ -24,6 +24,7 @@ var may = map[string][]string{
 	"internal/limits":       {"internal/chat", "internal/api"},
 	"internal/stream":       {"internal/chat", "internal/api", "internal/hub", "internal/limits", "internal/websocket", "protocol"},
 	"internal/httpapi":      {"internal/chat", "internal/api", "internal/hub", "internal/limits", "internal/websocket", "protocol"},
+	"internal/metrics":      {"internal/limits", "internal/password", "internal/server", "internal/api", "protocol"},
 	"internal/server":       {"internal/stream", "internal/httpapi", "internal/chat", "internal/api", "internal/hub", "protocol"},
 }
 

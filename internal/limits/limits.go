@@ -41,7 +41,8 @@ type Rate struct {
 	Burst     int     // at once, after a pause
 }
 
-// Rates has the rates of each key, by cost.
+// Rates has the rates of each key, by cost. What has none of its own is counted
+// as api.Light.
 type Rates [keys][api.Costs]Rate
 
 // Defaults are the rates of a server that nobody told otherwise. Why they are
@@ -84,6 +85,7 @@ type Config struct {
 type Limits struct {
 	cfg   Config
 	rates [keys][api.Costs]bound
+	as    [api.Costs]api.Cost // what each cost is counted as
 	start time.Time
 	known *buckets
 
@@ -120,9 +122,14 @@ func New(cfg Config) *Limits {
 		cfg.Now = time.Now
 	}
 	l := &Limits{cfg: cfg, start: cfg.Now(), known: newBuckets(cfg.Buckets), live: make(map[chat.UserID]int)}
+	for c := range api.Costs {
+		if cfg.Rates[Connection][c] != (Rate{}) {
+			l.as[c] = c // else Light
+		}
+	}
 	for k := range l.rates {
 		for c := range l.rates[k] {
-			r := cfg.Rates[k][c]
+			r := cfg.Rates[k][l.as[c]]
 			every := int64(float64(time.Second) / (r.PerSecond * cfg.Factor))
 			free := int64(float64(r.Burst)*cfg.Factor+0.5) * every
 			l.rates[k][c] = bound{every: every, free: free, most: free + int64(cfg.Slack)}
@@ -174,6 +181,7 @@ func (l *Limits) TakeAddress(peer netip.Addr, c api.Cost) (wait time.Duration, e
 	if l == nil || l.cfg.NoRates || !peer.IsValid() {
 		return 0, nil
 	}
+	c = l.as[c]
 	wait, over := l.known.take(network(peer), int(c), l.now(), l.rates[Address][c])
 	return l.said(Address, c, wait, over)
 }
@@ -183,6 +191,7 @@ func (l *Limits) TakeUser(user chat.UserID, c api.Cost) (wait time.Duration, err
 	if l == nil || l.cfg.NoRates || user == 0 {
 		return 0, nil
 	}
+	c = l.as[c]
 	wait, over := l.known.take(account(user), int(c), l.now(), l.rates[User][c])
 	return l.said(User, c, wait, over)
 }
@@ -215,7 +224,7 @@ func (c *Client) Take(cost api.Cost) (wait time.Duration, err *chat.Error) {
 	if l == nil || l.cfg.NoRates {
 		return 0, nil
 	}
-	now := l.now()
+	now, cost := l.now(), l.as[cost]
 	own := l.rates[Connection][cost]
 	wait, over := own.take(&c.due[cost], now)
 	worst := Connection

@@ -303,6 +303,23 @@ func TestNoLimits(t *testing.T) {
 	}
 }
 
+// A cost that nobody gave a rate is as good as light, rather than free.
+func TestCostWithoutRate(t *testing.T) {
+	clock := newClock()
+	rates := Defaults
+	for k := range rates {
+		rates[k][api.Write] = Rate{}
+	}
+	l := clock.limits(Config{Rates: rates})
+	conn := l.Client(netip.MustParseAddr("192.0.2.1"))
+	c := client{t, clock, func() (time.Duration, *chat.Error) { return conn.Take(api.Write) }}
+	c.want(500, 0, 0)
+	c.want(1, 1, 0)
+	if wait, _ := conn.Take(api.Light); wait == 0 {
+		t.Error("counted apart from light ones")
+	}
+}
+
 func TestFactor(t *testing.T) {
 	clock := newClock()
 	l := clock.limits(Config{Factor: 2, Rates: Rates{all(Rate{10, 50}), plenty, plenty}})

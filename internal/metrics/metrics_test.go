@@ -46,11 +46,13 @@ func everything(t *testing.T) *prometheus.Registry {
 		Store: func() Store {
 			return Store{BatchUpdates: h, CommitSeconds: h, Checkpoints: h, Stalls: h}
 		},
-		Hub: func() Hub { return Hub{FanOut: h, DirtyChats: 4} },
+		Hub: func() Hub { return Hub{Runs: 3, Deliveries: 30, Dirty: 4} },
 		Stream: func() Stream {
 			return Stream{FramesIn: 1, FramesOut: 2, Goodbyes: map[string]uint64{"slow_consumer": 9}}
 		},
-		Queue: func() Queue { return Queue{Ready: 3, Wait: h, Turn: h} },
+		Queue: func() Queue {
+			return Queue{Depth: 3, Wait: Doubling{Count: [24]uint64{0: 5, 2: 1, 23: 1}, Sum: time.Minute}}
+		},
 	})
 }
 
@@ -145,13 +147,16 @@ func TestValues(t *testing.T) {
 # TYPE grima_connections gauge
 grima_connections{kind="lines",state="known",tls="yes"} 7
 grima_connections{kind="new",state="stranger",tls="no"} 1
-# HELP grima_event_deliveries Connections that each event was delivered to.
-# TYPE grima_event_deliveries histogram
-grima_event_deliveries_bucket{le="1"} 1
-grima_event_deliveries_bucket{le="4"} 2
-grima_event_deliveries_bucket{le="+Inf"} 3
-grima_event_deliveries_sum 12
-grima_event_deliveries_count 3
+# HELP grima_deliveries_total Runs of events taken by connections, each counted for each; over grima_event_runs_total it is the fan-out.
+# TYPE grima_deliveries_total counter
+grima_deliveries_total 30
+# HELP grima_store_commit_updates Updates in each committed transaction.
+# TYPE grima_store_commit_updates histogram
+grima_store_commit_updates_bucket{le="1"} 1
+grima_store_commit_updates_bucket{le="4"} 2
+grima_store_commit_updates_bucket{le="+Inf"} 3
+grima_store_commit_updates_sum 12
+grima_store_commit_updates_count 3
 # HELP grima_password_hash_wait_seconds_total Time that passwords waited for their turn.
 # TYPE grima_password_hash_wait_seconds_total counter
 grima_password_hash_wait_seconds_total 1.5
@@ -170,6 +175,18 @@ grima_requests_total{code="unknown_op",op="unknown"} 1
 	}
 	if err := testutil.GatherAndCompare(everything(t), strings.NewReader(want), names...); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestHistogramOfDoublings(t *testing.T) {
+	h := Doubling{Count: [24]uint64{0: 5, 2: 1, 23: 1}, Sum: time.Minute}.histogram()
+	if h.Count != 7 || h.Sum != 60 || len(h.Buckets) != 23 {
+		t.Fatalf("%+v", h)
+	}
+	for i, want := range []Bucket{{1e-6, 5}, {2e-6, 5}, {4e-6, 6}, {8e-6, 6}} {
+		if h.Buckets[i] != want {
+			t.Errorf("bucket %d: %+v, want %+v", i, h.Buckets[i], want)
+		}
 	}
 }
 

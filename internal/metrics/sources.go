@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"time"
+
 	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/internal/password"
 	"github.com/grima-chat/grima/internal/server"
@@ -117,36 +119,71 @@ func ofFailure(why func() error) source {
 	}}
 }
 
-// Hub is what live delivery did since its start, and how it stands.
+// Hub is what live delivery did since its start, and how it stands. A run is
+// consecutive changes of one chat, handed out together.
 type Hub struct {
-	Subscribers int       // connections that hear events
-	Rooms       int       // chats that somebody connected is in
-	FanOut      Histogram // deliveries of each event
-	DirtyChats  int       // chats of connections that have to catch up
-	CatchUps    uint64    // pages that were read for who lagged
-	Gaps        uint64    // backlogs that were left out
-	Rescans     uint64    // chats of which the hub missed something itself
+	Published  int64 // hints that came
+	Dropped    int64 // of them: told already, of no room, or false
+	Filled     int64 // events that were read from the store because no hint told them in time
+	Runs       int64
+	Events     int64 // in runs
+	Deliveries int64 // runs that connections took
+	Refused    int64 // and did not take, having no room
+	Notices    int64 // ephemeral lines that were handed out
+	CatchUps   int64 // reads for connections that lagged
+	CaughtUp   int64 // chats in which a connection lags no more
+	Gaps       int64
+
+	Scans        int64 // looks at the store's positions
+	FoundBehind  int64 // rooms that one of them found behind
+	FoundMissing int64 // memberships that one of them found not routed
+
+	Conns, Subscribed, Rooms, Members, Dirty int // now
 }
 
 func ofHub(stats func() Hub) source {
 	var (
 		subscribers = gauge("grima_subscribers", "Connections that hear events.")
 		rooms       = gauge("grima_rooms", "Chats that somebody connected is in.")
-		fanOut      = histogram("grima_event_deliveries", "Connections that each event was delivered to.")
+		members     = gauge("grima_room_members", "Connections in each of these chats, summed.")
 		dirty       = gauge("grima_dirty_chats", "Chats in which a connection lags and has to catch up from the store, summed over connections.")
+		published   = counter("grima_events_published_total", "Committed events that the hub was told.")
+		filled      = counter("grima_events_filled_total", "Events that the hub read from the store because nobody had told it in time.")
+		events      = counter("grima_events_total", "Events that were handed out, joined or not.")
+		runs        = counter("grima_event_runs_total", "Runs of events that were handed out; several events of a chat share one when there is much to tell.")
+		deliveries  = counter("grima_deliveries_total", "Runs of events taken by connections, each counted for each; over grima_event_runs_total it is the fan-out.")
+		refused     = counter("grima_deliveries_refused_total", "Runs of events not taken by connections that had no room for them, and lag from then on.")
+		notices     = counter("grima_notices_total", "Ephemeral lines handed to connections: typing, read marks.")
 		catchUps    = counter("grima_catch_ups_total", "Times that the rows a connection lagged behind were read from the store.")
+		caughtUp    = counter("grima_caught_up_total", "Chats in which a connection stopped lagging.")
 		gaps        = counter("grima_gaps_total", "Backlogs that were too long and told as a gap.")
-		rescans     = counter("grima_rescans_total", "Changes that the hub learned of from the store and not by their publication.")
+		scans       = counter("grima_scans_total", "Times that the hub asked the store where its chats stand.")
+		behind      = counter("grima_scans_found_behind_total", "Chats that such a scan found ahead of what the hub had told.")
+		missing     = counter("grima_scans_found_missing_total", "Memberships that such a scan found and the hub had not known.")
 	)
-	return source{[]*family{subscribers, rooms, fanOut, dirty, catchUps, gaps, rescans}, func(s sink) {
+	all := []*family{
+		subscribers, rooms, members, dirty, published, filled, events, runs, deliveries, refused,
+		notices, catchUps, caughtUp, gaps, scans, behind, missing,
+	}
+	return source{all, func(s sink) {
 		now := stats()
-		s.value(subscribers, float64(now.Subscribers))
+		s.value(subscribers, float64(now.Subscribed))
 		s.value(rooms, float64(now.Rooms))
-		s.histogram(fanOut, now.FanOut)
-		s.value(dirty, float64(now.DirtyChats))
+		s.value(members, float64(now.Members))
+		s.value(dirty, float64(now.Dirty))
+		s.value(published, float64(now.Published))
+		s.value(filled, float64(now.Filled))
+		s.value(events, float64(now.Events))
+		s.value(runs, float64(now.Runs))
+		s.value(deliveries, float64(now.Deliveries))
+		s.value(refused, float64(now.Refused))
+		s.value(notices, float64(now.Notices))
 		s.value(catchUps, float64(now.CatchUps))
+		s.value(caughtUp, float64(now.CaughtUp))
 		s.value(gaps, float64(now.Gaps))
-		s.value(rescans, float64(now.Rescans))
+		s.value(scans, float64(now.Scans))
+		s.value(behind, float64(now.FoundBehind))
+		s.value(missing, float64(now.FoundMissing))
 	}}
 }
 
@@ -183,24 +220,45 @@ func ofStream(stats func() Stream) source {
 
 // Queue is how clients are given to workers.
 type Queue struct {
-	Ready   int       // clients that wait for a worker
-	Workers int       // that there are
-	Wait    Histogram // seconds from being ready to the beginning of the turn
-	Turn    Histogram // seconds
+	Clients int // that get turns
+	Depth   int // of them, those whose turn comes
+	Workers int
+	Wait    Doubling // from being ready to the turn
+	Turn    Doubling // length of turns
+}
+
+// Doubling counts durations. Bucket i has those below 2^i microseconds that are
+// in none before it; the last has the rest.
+type Doubling struct {
+	Count [24]uint64
+	Sum   time.Duration
+}
+
+func (d Doubling) histogram() Histogram {
+	h := Histogram{Sum: d.Sum.Seconds()}
+	for i, n := range d.Count {
+		h.Count += n
+		if i < len(d.Count)-1 {
+			h.Buckets = append(h.Buckets, Bucket{Most: (time.Microsecond << i).Seconds(), Count: h.Count})
+		}
+	}
+	return h
 }
 
 func ofQueue(stats func() Queue) source {
 	var (
-		ready   = gauge("grima_queue_clients", "Clients that are ready and wait for a worker.")
+		clients = gauge("grima_queue_clients", "Clients that workers serve.")
+		ready   = gauge("grima_queue_depth", "Clients that are ready and wait for a worker.")
 		workers = gauge("grima_workers", "Workers that serve clients.")
 		wait    = histogram("grima_queue_wait_seconds", "Time that each client waited for a worker.")
 		turn    = histogram("grima_turn_seconds", "Time of each turn that a client was served.")
 	)
-	return source{[]*family{ready, workers, wait, turn}, func(s sink) {
+	return source{[]*family{clients, ready, workers, wait, turn}, func(s sink) {
 		now := stats()
-		s.value(ready, float64(now.Ready))
+		s.value(clients, float64(now.Clients))
+		s.value(ready, float64(now.Depth))
 		s.value(workers, float64(now.Workers))
-		s.histogram(wait, now.Wait)
-		s.histogram(turn, now.Turn)
+		s.histogram(wait, now.Wait.histogram())
+		s.histogram(turn, now.Turn.histogram())
 	}}
 }
