@@ -76,7 +76,7 @@ type Event struct {
 	ActorID     string                `json:"actor_id,omitzero"` // who did it, if not the row's own user or sender and if it was told live
 	State       *Chat                 `json:"state,omitzero"`    // of every event of a chat but ChatRemoved
 
-	UserID  string    `json:"user_id,omitzero"`  // ReadMoved, Typing
+	UserID  string    `json:"user_id,omitzero"`  // ReadMoved, Typing; of CursorMoved the user's own
 	ReadSeq int64     `json:"read_seq,omitzero"` // ReadMoved
 	Until   time.Time `json:"until,omitzero"`    // Typing
 	Stopped bool      `json:"stopped,omitzero"`  // Typing

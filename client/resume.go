@@ -144,7 +144,7 @@ func (s *Session) synced(now time.Time, result jsontext.Value, failure *protocol
 	}
 	s.cursor = page.Cursor
 	s.complete = s.complete || !page.HasMore
-	s.queue.put(Event{Kind: CursorMoved, Cursor: s.cursor, Epoch: s.epoch, Complete: s.complete})
+	s.queue.put(Event{Kind: CursorMoved, UserID: s.user.UserID, Cursor: s.cursor, Epoch: s.epoch, Complete: s.complete})
 	if page.HasMore {
 		return nil
 	}
