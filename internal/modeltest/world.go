@@ -338,7 +338,7 @@ func (w *World) after(n int64, most time.Duration) {
 func (w *World) outage(rng *rand.Rand) {
 	how := rng.IntN(4)
 	clean := how == 0
-	rewind := how == 1 || w.opts.Without == Epoch || w.opts.Without == Durable
+	rewind := w.inProcess && how == 1 || w.opts.Without == Epoch || w.opts.Without == Durable
 	if rewind {
 		clean = false
 	}
