@@ -415,6 +415,7 @@ func (t *tap) ephemeral(c *told, e *protocol.Event) {
 func (t *tap) hold(e *protocol.Event, prev int64) {
 	truth := t.w.truth
 	if !t.w.inProcess {
+		t.w.live(e)
 		return
 	}
 	known := truth.read(e.ChatID, func(l *chatLog) {
