@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -314,8 +315,8 @@ func (w *World) kept(full map[*person]map[string]View) string {
 	}
 	born := map[string][]place{} // by what was said first
 	seen := map[place]bool{}
-	note := func(chat string, m protocol.Message) {
-		at := place{chat, m.Seq}
+	note := func(id string, m protocol.Message) {
+		at := place{id, m.Seq}
 		if !seen[at] {
 			seen[at] = true
 			born[m.Content] = append(born[m.Content], at)
@@ -357,11 +358,50 @@ func (w *World) kept(full map[*person]map[string]View) string {
 			return fmt.Sprintf("message %s was answered with %d in %s, and is lost", key, m.seq, m.params.ChatID)
 		}
 	}
+	if !w.inProcess {
+		if what := w.durable(full); what != "" {
+			return what
+		}
+	}
 	for at, seq := range w.said.marks {
 		for p, views := range full {
 			v, in := views[at[1]]
 			if p.id == at[0] && in && v.ReadSeq < seq {
 				return fmt.Sprintf("%s was answered that %s is read up to %d, and it is %d", p.name, at[1], seq, v.ReadSeq)
+			}
+		}
+	}
+	return ""
+}
+
+// durable says what was answered, or seen live, and is not there: where only the
+// server knows what was committed. The caller holds said.mu.
+func (w *World) durable(full map[*person]map[string]View) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, views := range full {
+		for id, v := range views {
+			if last := w.seen[id].last; last > v.LastSeq {
+				return fmt.Sprintf("chat %s was seen at %d, and is at %d", id, last, v.LastSeq)
+			}
+			for seq, m := range w.seen[id].messages {
+				have, there := v.Messages[seq]
+				switch {
+				case !there && v.Chat.History == string(chat.HistoryAll):
+					return fmt.Sprintf("message %d of chat %s was seen live, and is lost", seq, id)
+				case there && (have.UpdatedSeq < m.UpdatedSeq || have.UpdatedSeq == m.UpdatedSeq && !reflect.DeepEqual(have, m)):
+					return fmt.Sprintf("message %d of chat %s was seen live as %+v, and is %+v", seq, id, m, have)
+				}
+			}
+			for key, m := range w.said.messages {
+				have, there := v.Messages[m.seq]
+				switch {
+				case m.params.ChatID != id || m.seq == 0:
+				case !there && v.Chat.History == string(chat.HistoryAll):
+					return fmt.Sprintf("message %s was answered with %d in %s, and is lost", key, m.seq, id)
+				case there && (have.SenderID != m.user || have.Content != m.params.Content && have.EditedAt == "" && !have.Deleted):
+					return fmt.Sprintf("message %s was answered with %d in %s, where is %+v", key, m.seq, id, have)
+				}
 			}
 		}
 	}

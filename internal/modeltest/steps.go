@@ -47,6 +47,8 @@ func (d *device) step() {
 		d.call(protocol.OpTyping, protocol.TypingParams{ChatID: d.someChat()}, nil)
 	case n < 91:
 		d.call(protocol.OpChatsGet, protocol.ChatParams{ChatID: d.someChat()}, nil)
+	case n < 92:
+		d.leave()
 	case n < 94:
 		d.outlet.drop(d.w)
 		d.w.count("hung up")
@@ -60,6 +62,16 @@ func (d *device) step() {
 		d.w.count("stopped reading")
 		d.w.after(int64(d.rng.IntN(80)), 200*time.Millisecond)
 		d.calm()
+	}
+}
+
+// leave says that nothing more will come: what was asked is still answered.
+func (d *device) leave() {
+	d.outlet.mu.Lock()
+	t := d.outlet.tap
+	d.outlet.mu.Unlock()
+	if t != nil && t.CloseWrite() == nil {
+		d.w.count("left politely")
 	}
 }
 

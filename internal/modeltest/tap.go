@@ -29,6 +29,8 @@ type tap struct {
 	once   sync.Once
 	closed chan struct{} // the client has closed it
 
+	writing sync.Mutex // nothing is written after the half-close
+
 	mu       sync.Mutex
 	sent     beginning
 	got      beginning
@@ -69,7 +71,13 @@ func newTap(w *World, name, user string, over line, lines net.Conn, wire *faulty
 }
 
 func (t *tap) Write(b []byte) (int, error) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
 	t.mu.Lock()
+	if t.half {
+		t.mu.Unlock()
+		return 0, net.ErrClosed
+	}
 	t.sent.feed(b, t.request)
 	t.mu.Unlock()
 	return t.Conn.Write(b)
@@ -88,6 +96,8 @@ func (t *tap) Read(b []byte) (int, error) {
 
 // CloseWrite is the half-close.
 func (t *tap) CloseWrite() error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
 	t.mu.Lock()
 	t.half = true
 	t.mu.Unlock()
@@ -182,6 +192,9 @@ func (t *tap) heard(line []byte) {
 	if bad != nil {
 		t.fail("strictness", "the server's own line breaks the rules: %v", bad)
 		return
+	}
+	if !t.w.inProcess {
+		t.w.truth.tick()
 	}
 	_, hello := frame.(*protocol.Hello)
 	switch {
@@ -402,6 +415,7 @@ func (t *tap) ephemeral(c *told, e *protocol.Event) {
 func (t *tap) hold(e *protocol.Event, prev int64) {
 	truth := t.w.truth
 	if !t.w.inProcess {
+		t.w.live(e)
 		return
 	}
 	known := truth.read(e.ChatID, func(l *chatLog) {

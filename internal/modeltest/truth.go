@@ -85,6 +85,17 @@ func (t *truth) commit(puts []put) {
 			t.fault = fmt.Sprintf("chat %s went from %d to %d", name, len(l.changes), seq)
 		}
 	}
+	t.tickLocked()
+}
+
+// tick counts something that happened, where commits are not known.
+func (t *truth) tick() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tickLocked()
+}
+
+func (t *truth) tickLocked() {
 	t.commits++
 	close(t.more)
 	t.more = make(chan struct{})

@@ -124,8 +124,30 @@ type World struct {
 	failed    *Violation
 	inProcess bool // the truth is known
 	counts    map[string]int
+	seen      map[string]seen // what was told live, if the truth is not known
 
 	said sayings
+}
+
+// seen is what was told live of a chat.
+type seen struct {
+	last     int64
+	messages map[int64]protocol.Message
+}
+
+// live notes an event.
+func (w *World) live(e *protocol.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.seen[e.ChatID]
+	if s.messages == nil {
+		s.messages = map[int64]protocol.Message{}
+	}
+	s.last = max(s.last, e.Seq)
+	if m := e.Message; m != nil && m.UpdatedSeq >= s.messages[m.Seq].UpdatedSeq {
+		s.messages[m.Seq] = *m
+	}
+	w.seen[e.ChatID] = s
 }
 
 type person struct {
@@ -174,7 +196,7 @@ func (o Options) withDefaults() Options {
 // and how often what happened.
 func Run(t testing.TB, opts Options) (*Violation, map[string]int) {
 	t.Helper()
-	w := &World{t: t, opts: opts.withDefaults(), moved: make(chan struct{}), eras: map[*tap]int{}, counts: map[string]int{}, truth: newTruth()}
+	w := &World{t: t, opts: opts.withDefaults(), moved: make(chan struct{}), eras: map[*tap]int{}, counts: map[string]int{}, seen: map[string]seen{}, truth: newTruth()}
 	w.ctx, w.cancel = context.WithCancel(t.Context())
 	defer w.cancel()
 	w.host = w.opts.Host(t, w)
@@ -338,7 +360,7 @@ func (w *World) after(n int64, most time.Duration) {
 func (w *World) outage(rng *rand.Rand) {
 	how := rng.IntN(4)
 	clean := how == 0
-	rewind := how == 1 || w.opts.Without == Epoch || w.opts.Without == Durable
+	rewind := w.inProcess && how == 1 || w.opts.Without == Epoch || w.opts.Without == Durable
 	if rewind {
 		clean = false
 	}
