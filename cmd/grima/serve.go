@@ -69,10 +69,11 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 
 // serve is Run with a store.
 func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store *sqlite.Store, signals chan os.Signal) error {
-	srv, svc, err := c.wire(log, store)
+	srv, svc, live, err := c.wire(log, store)
 	if err != nil {
 		return err
 	}
+	defer live.Close()
 	if err := srv.Listen(); err != nil {
 		return err
 	}
@@ -125,20 +126,15 @@ func storeFailed(data string, err, cause error) error {
 }
 
 // wire puts the rooms together, each on the ones below it.
-func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, *chat.Service, error) {
-	// The service tells the hub what was committed, and the hub asks the
-	// service who is where.
-	var svc *chat.Service
+func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, *chat.Service, *hub.Hub, error) {
 	live := hub.New(hub.Config{
 		Encode:       api.AppendEvent,
 		EncodeRead:   api.AppendRead,
 		EncodeTyping: api.AppendTyping,
-		Memberships: func(ctx context.Context, user chat.UserID) ([]chat.Membership, error) {
-			return svc.Memberships(ctx, user)
-		},
-		Log: log,
+		Source:       chat.NewLog(store),
+		Log:          log,
 	})
-	svc = chat.NewService(chat.Config{
+	svc := chat.NewService(chat.Config{
 		Store:        store,
 		Publisher:    live,
 		Passwords:    password.New(password.Params{}),
@@ -171,7 +167,7 @@ func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, 
 		StopTimeout: c.ShutdownTimeout,
 		Log:         log,
 	})
-	return srv, svc, err
+	return srv, svc, live, err
 }
 
 // reload reads the certificate again; the old one stays if that fails.
