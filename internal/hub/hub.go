@@ -159,6 +159,16 @@ func (h *Hub) Close() {
 	}
 }
 
+// Settle waits until all that was published before has been handed to those who
+// have room, and nothing is under way. For tests.
+func (h *Hub) Settle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.running > 0 {
+		h.idle.Wait()
+	}
+}
+
 // goLocked starts a goroutine that Close waits for.
 func (h *Hub) goLocked(f func()) {
 	h.running++
