@@ -906,3 +906,18 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		}
 	}
 }
+
+// An addition whose row has changed since is no event of its own any more.
+func TestAddedAndChangedInAHole(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.connect(w.ana), w.connect(w.bob)
+	w.says(1)         // 2
+	w.adds(w.bob)     // 3
+	w.says(1)         // 4
+	w.promotes(w.bob) // 5
+	w.forget()
+	w.says(1) // 6
+	w.tell()
+	a.hears("message.created 2", "message.created 3-4", "participant.updated 5", "message.created 6")
+	b.hears("message.created 3-4", "participant.updated 5", "message.created 6")
+}
