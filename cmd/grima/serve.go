@@ -70,10 +70,11 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 
 // serve is Run with a store.
 func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store chat.Store, signals chan os.Signal) error {
-	srv, svc, err := c.wire(log, store)
+	srv, svc, live, err := c.wire(log, store)
 	if err != nil {
 		return err
 	}
+	defer live.Close()
 	if err := srv.Listen(); err != nil {
 		return err
 	}
@@ -126,21 +127,20 @@ func storeFailed(data string, err, cause error) error {
 }
 
 // wire puts the rooms together, each on the ones below it.
-func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *chat.Service, error) {
-	// The service tells the hub what was committed, and the hub asks the
-	// service who is where.
-	var svc *chat.Service
+func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *chat.Service, *hub.Hub, error) {
+	token, err := c.metricsToken()
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	live := hub.New(hub.Config{
 		Encode:       api.AppendEvent,
 		EncodeRead:   api.AppendRead,
 		EncodeTyping: api.AppendTyping,
-		Memberships: func(ctx context.Context, user chat.UserID) ([]chat.Membership, error) {
-			return svc.Memberships(ctx, user)
-		},
-		Log: log,
+		Source:       chat.NewLog(store),
+		Log:          log,
 	})
 	hasher := password.New(password.Params{})
-	svc = chat.NewService(chat.Config{
+	svc := chat.NewService(chat.Config{
 		Store:        store,
 		Publisher:    live,
 		Passwords:    hasher,
@@ -155,10 +155,6 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 	software := "grima/" + build().Version
 	bounds := c.limits()
 
-	token, err := c.metricsToken()
-	if err != nil {
-		return nil, nil, err
-	}
 	var srv *server.Server
 	shown := metrics.NewRegistry(metrics.Config{
 		Version: build().Version, Commit: build().Commit,
@@ -188,7 +184,11 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 		StopTimeout:   c.ShutdownTimeout,
 		Log:           log,
 	})
-	return srv, svc, err
+	if err != nil {
+		live.Close()
+		return nil, nil, nil, err
+	}
+	return srv, svc, live, nil
 }
 
 // reload reads the certificate again; the old one stays if that fails.

@@ -59,6 +59,8 @@ type conn struct {
 	budget   int // bytes that may still be read before login
 	errors   int // bad lines before login
 	place    *hub.Conn
+	ready    atomic.Pointer[hub.Conn] // place, from before its first event on
+	wire     *hub.Wire
 	ws       *websocket.Reader // nil: lines come as they are
 	violated int               // what to close a WebSocket with, if it is not the Goodbye's code
 	heard    atomic.Bool       // of a client that only listens: an event since the last cursor
@@ -76,19 +78,21 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn, p Peer) *conn {
-	c := &conn{srv: s, cfg: &s.cfg, nc: nc, peer: p, budget: loginBytes}
+	c := &conn{srv: s, cfg: &s.cfg, nc: nc, peer: p, budget: loginBytes, wire: hub.Lines}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.out = outbox{nc: nc, room: s.cfg.Outbox, inFlight: s.cfg.InFlight, stall: s.cfg.WriteTimeout}
-	c.out.onSlow = func() {
-		c.sendAway(protocol.GoodbyeSlowConsumer, "too much was waiting to be read; read what you missed after coming back")
+	c.out.onReady = func() {
+		if place := c.ready.Load(); place != nil {
+			place.Ready()
+		}
 	}
 	c.out.onFail = c.writeFailed
 	switch {
 	case p.WebSocket:
 		c.ws = websocket.NewReader(input{c}, protocol.MaxFrame, c.pong)
-		c.out.wrap = websocket.AppendText
+		c.out.wrap, c.wire = websocket.AppendText, overWebSocket
 	case p.Events != nil:
-		c.out.wrap = p.Events.wrap
+		c.out.wrap, c.wire = p.Events.wrap, p.Events.wire()
 	}
 	c.out.init()
 	c.caller = api.Caller{Peer: p.Addr, OnLogin: c.login, OnUpdate: c.update}

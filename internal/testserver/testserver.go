@@ -172,10 +172,8 @@ func (s *Server) start() {
 		Encode:       api.AppendEvent,
 		EncodeRead:   api.AppendRead,
 		EncodeTyping: api.AppendTyping,
-		Memberships: func(ctx context.Context, user chat.UserID) ([]chat.Membership, error) {
-			return s.Service.Memberships(ctx, user)
-		},
-		Log: s.log,
+		Source:       chat.NewLog(s.Store),
+		Log:          s.log,
 	}
 	if s.opts.Hub != nil {
 		s.opts.Hub(&hubConfig)
@@ -248,6 +246,7 @@ func (s *Server) Shutdown() error {
 	s.stop()
 	s.stop = nil
 	err := <-s.done
+	s.Hub.Close()
 	storetest.CheckLog(s.t, s.Store)
 	if closed := s.Store.Close(); closed != nil && !s.opts.MayFail {
 		s.t.Errorf("closing the store: %v", closed)

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"slices"
 
@@ -21,6 +22,8 @@ WHERE p.chat_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 AND p.role IN (SELEC
 	selMemberships = `SELECT c.chat_id, c.kind, c.last_seq, p.joined_seq, p.read_seq
 FROM participants p CROSS JOIN chats c ON c.chat_id = p.chat_id
 WHERE p.user_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 AND c.deleted_at IS NULL ORDER BY p.chat_id`
+
+	selLastSeq = `SELECT last_seq FROM chats WHERE chat_id = ?`
 
 	selMessage     = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq = ?`
 	selMessages    = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?`
@@ -114,6 +117,18 @@ func (r *reader) Memberships(user chat.UserID) ([]chat.Membership, error) {
 			LastSeq: s.getInt(), JoinedSeq: s.getInt(), ReadSeq: s.getInt(),
 		}
 	})
+}
+
+func (r *reader) LastSeqs(chats []chat.ChatID) ([]int64, error) {
+	seqs := make([]int64, len(chats))
+	for i, id := range chats {
+		seq, err := r.count("read a chat's position", r.c.prep(selLastSeq).int(int64(id)))
+		if err != nil && !errors.Is(err, chat.ErrNotFound) {
+			return nil, err
+		}
+		seqs[i] = seq
+	}
+	return seqs, nil
 }
 
 func (r *reader) Message(id chat.ChatID, seq int64) (chat.Message, error) {
