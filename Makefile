@@ -49,22 +49,26 @@ lint: go ## go vet, staticcheck, gofumpt
 	@echo "== staticcheck"
 	@$(TOOL) staticcheck ./...
 	@echo "== gofumpt"
-	@out=$$($(TOOL) gofumpt -l cmd internal protocol) || exit 1; \
+	@out=$$($(TOOL) gofumpt -l client cmd examples internal protocol) || exit 1; \
 	  if [ -n "$$out" ]; then \
 	    echo "$$out"; echo "These files are not formatted; run: make fmt"; exit 1; fi
 
 .PHONY: fmt
 fmt: go ## format the code
-	@$(TOOL) gofumpt -w cmd internal protocol
+	@$(TOOL) gofumpt -w client cmd examples internal protocol
 
 .PHONY: bench
-bench: go ## measure: sends, pages, sync, bytes on disk (docs/notes.md)
-	@$(GO) run ./internal/cmd/bench $(ARGS)
+bench: go ## measure the store and live delivery into docs/bench*.md; an hour or so (ARGS=-quick: minutes, printed only)
+	@$(GO) run ./internal/cmd/bench $(or $(ARGS),-o docs)
+
+.PHONY: soak
+soak: go ## a day of coming and going in minutes: what does the server still hold?
+	@$(GO) run ./internal/cmd/bench -suite soak $(or $(ARGS),-o docs)
 
 # One at a time: `go test -fuzz` takes a single fuzzer of a single package.
 .PHONY: fuzz
 fuzz: go ## run every fuzzer for FUZZTIME (30s)
-	@set -e; grep -rl --include='*_test.go' '^func Fuzz' cmd internal protocol | while read -r file; do \
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' client cmd internal protocol | while read -r file; do \
 	  sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$file" | while read -r name; do \
 	    echo "== $$name in $${file%/*}"; \
 	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$${file%/*}"; \

@@ -15,6 +15,7 @@ import (
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/httpapi"
 	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/metrics"
 	"github.com/grima-chat/grima/internal/password"
 	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/internal/store/sqlite"
@@ -58,7 +59,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	// Recovery after a crash can take its time. Until it is done TERM and INT
 	// have their usual effect: they end us at once, which the store can take.
 	log.Info("opening the store", "data", c.Data)
-	store, err := sqlite.Open(ctx, sqlite.Config{Dir: c.Data, Log: log})
+	store, err := openStore(ctx, sqlite.Config{Dir: c.Data, Log: log, WALBound: int64(c.WALMiB) << 20})
 	if err != nil {
 		return err
 	}
@@ -68,11 +69,12 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 }
 
 // serve is Run with a store.
-func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store *sqlite.Store, signals chan os.Signal) error {
-	srv, svc, err := c.wire(log, store)
+func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store chat.Store, signals chan os.Signal) error {
+	srv, svc, live, err := c.wire(log, store)
 	if err != nil {
 		return err
 	}
+	defer live.Close()
 	if err := srv.Listen(); err != nil {
 		return err
 	}
@@ -125,53 +127,68 @@ func storeFailed(data string, err, cause error) error {
 }
 
 // wire puts the rooms together, each on the ones below it.
-func (c *serveCmd) wire(log *slog.Logger, store *sqlite.Store) (*server.Server, *chat.Service, error) {
-	// The service tells the hub what was committed, and the hub asks the
-	// service who is where.
-	var svc *chat.Service
+func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *chat.Service, *hub.Hub, error) {
+	token, err := c.metricsToken()
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	live := hub.New(hub.Config{
 		Encode:       api.AppendEvent,
 		EncodeRead:   api.AppendRead,
 		EncodeTyping: api.AppendTyping,
-		Memberships: func(ctx context.Context, user chat.UserID) ([]chat.Membership, error) {
-			return svc.Memberships(ctx, user)
-		},
-		Log: log,
+		Source:       chat.NewLog(store),
+		Log:          log,
 	})
-	svc = chat.NewService(chat.Config{
+	hasher := password.New(password.Params{})
+	svc := chat.NewService(chat.Config{
 		Store:        store,
 		Publisher:    live,
-		Passwords:    password.New(password.Params{}),
+		Passwords:    hasher,
 		Registration: c.registration(),
 		NoLimits:     c.Dev,
 		Log:          log,
 	})
+	asked := metrics.NewRequests()
 	requests := api.New(svc)
 	requests.Log = log
+	requests.Observer = asked
 	software := "grima/" + build().Version
+	bounds := c.limits()
 
 	var srv *server.Server
-	srv, err := server.New(server.Config{
+	shown := metrics.NewRegistry(metrics.Config{
+		Version: build().Version, Commit: build().Commit,
+		Requests: asked, Limits: bounds.Stats, Passwords: hasher.Stats, Failure: store.Err,
+		Server: func() server.Stats { return srv.Stats() },
+	})
+	srv, err = server.New(server.Config{
 		Listen:      c.Listen,
 		Control:     filepath.Join(c.Data, controlSocket),
 		CertFile:    c.TLSCert,
 		KeyFile:     c.TLSKey,
 		BehindProxy: c.BehindProxy,
 		Insecure:    c.Insecure,
-		Lines:       stream.New(stream.Config{API: requests, Service: svc, Hub: live, Software: software, Log: log}),
+		Lines:       stream.New(stream.Config{API: requests, Service: svc, Hub: live, Limits: bounds, Software: software, Log: log}),
 		HTTP: httpapi.New(httpapi.Config{
-			API: requests, Service: svc, Software: software, BehindProxy: c.BehindProxy, ClientHeader: c.TrustedHeader, Log: log,
+			API: requests, Service: svc, Limits: bounds, Software: software, BehindProxy: c.BehindProxy, ClientHeader: c.TrustedHeader, Log: log,
 			Ready:    func() error { return srv.Ready() },
 			TakeOver: func(t httpapi.Taken) { srv.TakeOver(t) },
 			Origins:  c.origins(),
+			Observe:  asked.HTTP,
+			Metrics:  metrics.Handler(shown, log), MetricsToken: token,
 		}),
-		Failed:      store.Failed(),
-		Err:         store.Err,
-		NoLimits:    c.Dev,
-		StopTimeout: c.ShutdownTimeout,
-		Log:         log,
+		Failed:        store.Failed(),
+		Err:           store.Err,
+		MaxPerAddress: c.perAddress(),
+		NoLimits:      c.Dev,
+		StopTimeout:   c.ShutdownTimeout,
+		Log:           log,
 	})
-	return srv, svc, err
+	if err != nil {
+		live.Close()
+		return nil, nil, nil, err
+	}
+	return srv, svc, live, nil
 }
 
 // reload reads the certificate again; the old one stays if that fails.

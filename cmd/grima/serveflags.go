@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/internal/websocket"
 )
@@ -35,9 +37,14 @@ type serveFlags struct {
 	AllowOrigin     string        `help:"Pages of these origins, between commas, may open a WebSocket here beside the server's own." placeholder:"https://HOST" env:"GRIMA_ALLOW_ORIGIN"`
 	Insecure        bool          `help:"Serve a public address without TLS: passwords and messages cross the net in the clear." env:"GRIMA_INSECURE"`
 	Registration    string        `help:"Who may make an account: whoever has an invite, anybody (open), or nobody (closed)." enum:"invite,open,closed" default:"invite" env:"GRIMA_REGISTRATION"`
+	RateFactor      float64       `help:"Multiply the limits on how often people may ask for something by this; 0: no limits." default:"1" placeholder:"N" env:"GRIMA_RATE_FACTOR"`
+	UserConns       int           `name:"connections-per-user" help:"Live connections of one account; 0: any number." default:"50" placeholder:"N" env:"GRIMA_CONNECTIONS_PER_USER"`
+	AddressConns    int           `name:"connections-per-address" help:"Connections from one address, not with --behind-proxy; 0: any number." default:"1000" placeholder:"N" env:"GRIMA_CONNECTIONS_PER_ADDRESS"`
+	MetricsToken    string        `name:"metrics-token-file" help:"File with the token that lets others than programs on this machine read /metrics; at least 16 bytes." placeholder:"FILE" env:"GRIMA_METRICS_TOKEN_FILE"`
 	Dev             bool          `help:"For trying things out on this machine: anybody may register, and nothing limits rates." env:"GRIMA_DEV"`
 	LogLevel        string        `help:"Least severe entries to log: ${enum}." enum:"debug,info,warn,error" default:"info" env:"GRIMA_LOG_LEVEL"`
 	LogFormat       string        `help:"Form of log entries: ${enum}." enum:"text,json" default:"text" env:"GRIMA_LOG_FORMAT"`
+	WALMiB          int           `name:"wal-mib" help:"About how large the store's write-ahead log may grow, in MiB; a small disk wants less." default:"128" placeholder:"N" env:"GRIMA_WAL_MIB"`
 	ShutdownTimeout time.Duration `help:"How long a stop waits for answers under way." default:"10s" placeholder:"TIME" env:"GRIMA_SHUTDOWN_TIMEOUT"`
 }
 
@@ -62,8 +69,20 @@ func (f *serveFlags) check() error {
 			return usagef("--allow-origin %s is no origin; one looks like https://chat.example.com", origin)
 		}
 	}
+	if f.WALMiB < 1 || f.WALMiB > 1<<16 {
+		return usagef("--wal-mib must be 1 to %d, not %d", 1<<16, f.WALMiB)
+	}
 	if f.ShutdownTimeout <= 0 {
 		return usagef("--shutdown-timeout must be more than nothing, not %v", f.ShutdownTimeout)
+	}
+	if !(f.RateFactor >= 0 && f.RateFactor <= 1000) { // also not NaN
+		return usagef("--rate-factor must be from 0 to 1000, not %v", f.RateFactor)
+	}
+	if f.RateFactor > 0 && f.RateFactor < 0.01 {
+		return usagef("--rate-factor %v would let hardly anybody do anything; the least is 0.01, and 0 is no limits", f.RateFactor)
+	}
+	if f.UserConns < 0 || f.AddressConns < 0 {
+		return usagef("--connections-per-user and --connections-per-address must not be below 0, which is any number")
 	}
 	if f.TrustedHeader != "" {
 		if !f.BehindProxy {
@@ -87,6 +106,9 @@ func (f *serveFlags) check() error {
   --listen 127.0.0.1:7007          this machine only`, f.Listen)
 	} else if err != nil {
 		return usageError{err}
+	}
+	if _, err := f.metricsToken(); err != nil {
+		return err
 	}
 	if f.TLSCert != "" {
 		if _, err := tls.LoadX509KeyPair(f.TLSCert, f.TLSKey); err != nil {
@@ -116,6 +138,42 @@ func cleanURL(text string) (string, error) {
 		return "", usagef("--url %q is not where people reach a server; that looks like https://chat.example.org", text)
 	}
 	return strings.TrimRight(text, "/"), nil
+}
+
+// limits are those on requests and on the connections of an account; nil: none.
+func (f *serveFlags) limits() *limits.Limits {
+	if f.Dev {
+		return nil
+	}
+	cfg := limits.Config{Factor: f.RateFactor, NoRates: f.RateFactor == 0, Connections: f.UserConns}
+	if f.UserConns == 0 {
+		cfg.Connections = -1
+	}
+	return limits.New(cfg)
+}
+
+// perAddress is server.Config.MaxPerAddress.
+func (f *serveFlags) perAddress() int {
+	if f.AddressConns == 0 {
+		return -1
+	}
+	return f.AddressConns
+}
+
+// metricsToken is what is in the file of that name; empty if none was named.
+func (f *serveFlags) metricsToken() (string, error) {
+	if f.MetricsToken == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(f.MetricsToken)
+	if err != nil {
+		return "", fmt.Errorf("reading --metrics-token-file: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if len(token) < 16 || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", usagef("--metrics-token-file %s must have one line of at least 16 letters, digits and the like; openssl rand -hex 32 makes one", f.MetricsToken)
+	}
+	return token, nil
 }
 
 // origins are those of pages elsewhere that may open a WebSocket.

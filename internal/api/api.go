@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -44,6 +45,18 @@ type API struct {
 	// Log gets what answers hide: panics and the causes of internal errors.
 	// Nil: slog.Default(). Set it before the first Do.
 	Log *slog.Logger
+	// Observer hears of every answer, for metrics (nil: nobody does). Set it
+	// before the first Do.
+	Observer Observer
+}
+
+// Observer hears of what was answered, on any goroutine, and must not block.
+type Observer interface {
+	// Request was answered after that time. Code is its error's; empty: it
+	// succeeded. Op may be anything that a client wrote.
+	Request(op string, code protocol.Code, took time.Duration)
+	// Login was tried with a mechanism, which may be anything too.
+	Login(mechanism string, code protocol.Code)
 }
 
 // New makes an API on svc.
@@ -63,6 +76,9 @@ func New(svc *chat.Service) *API {
 // do that itself.
 func (a *API) Do(ctx context.Context, c Caller, req protocol.Request, done func(protocol.Response)) {
 	x := &call{api: a, req: req, ignored: req.Ignored, done: done}
+	if a.Observer != nil {
+		x.began = time.Now()
+	}
 	defer func() {
 		if v := recover(); v != nil {
 			a.log().Error("a handler panicked", "op", req.Op, "panic", v, "stack", string(debug.Stack()))
@@ -145,6 +161,7 @@ type call struct {
 	req      protocol.Request
 	ignored  []string
 	done     func(protocol.Response)
+	began    time.Time // if somebody observes
 	answered atomic.Bool
 }
 
@@ -182,10 +199,21 @@ func (x *call) finish(result jsontext.Value, err *protocol.Error) {
 	if x.answered.Swap(true) {
 		return
 	}
+	if o := x.api.Observer; o != nil {
+		o.Request(x.req.Op, codeOf(err), time.Since(x.began))
+	}
 	x.done(protocol.Response{
 		Type: x.req.Type.Response(), ID: x.req.ID, Op: x.req.Op,
 		Result: result, Error: err, Ignored: x.ignored,
 	})
+}
+
+// codeOf is err's code; empty for none.
+func codeOf(err *protocol.Error) protocol.Code {
+	if err == nil {
+		return ""
+	}
+	return err.Code
 }
 
 func (a *API) log() *slog.Logger {

@@ -18,14 +18,29 @@ const (
 	AdminOrOperator                 // the server's owners and admins, and the operator
 )
 
-// Cost says how dear an operation is. API.Do bounds how many Heavy ones run at
-// once; hashing passwords has a bound of its own (see chat.Passwords).
-type Cost int
+// Cost says how dear an operation is. Rates are counted by it (package limits),
+// and API.Do bounds how many Heavy ones run at once; hashing passwords has a
+// bound of its own (see chat.Passwords).
+type Cost uint8
 
 const (
-	Light Cost = iota // a few rows
-	Heavy             // pages of rows
+	Light Cost = iota // a few rows are read, or nothing is
+	Heavy             // pages of rows are read
+	Write             // something is stored, and mostly told to others
+	Costs             // how many there are
 )
+
+// String is the cost's name in metrics.
+func (c Cost) String() string { return [Costs]string{"light", "heavy", "write"}[c] }
+
+// CostOf is the cost of a request, or of a line that is none: an error is
+// answered, which is light.
+func CostOf(req protocol.Request) Cost {
+	if op, ok := byName[req.Op]; ok {
+		return op.Cost
+	}
+	return Light
+}
 
 // Operation is a row of the table.
 type Operation struct {
@@ -78,9 +93,9 @@ const (
 // table is the one table of operations, in the order of
 // docs/protocol.md#operations.
 var table = []*Operation{
-	op(protocol.OpSessionStart, session, Anyone, Light, "Log in with a password or a token", (*API).sessionStart, false, "POST /v1/sessions"),
+	op(protocol.OpSessionStart, session, Anyone, Write, "Log in with a password or a token", (*API).sessionStart, false, "POST /v1/sessions"),
 	op(protocol.OpSessionUpdate, session, Account, Light, "Tell the server about this connection: what is on the screen, heartbeat", (*API).sessionUpdate, false),
-	op(protocol.OpSessionEnd, session, Account, Light, "Log out: end the session this token belongs to", (*API).sessionEnd, false, "DELETE /v1/sessions/current"),
+	op(protocol.OpSessionEnd, session, Account, Write, "Log out: end the session this token belongs to", (*API).sessionEnd, false, "DELETE /v1/sessions/current"),
 
 	op(protocol.OpSync, data, Account, Heavy, "List the chats that changed since a cursor", (*API).sync, false, "GET /v1/sync"),
 	op(protocol.OpChangesList, data, Account, Heavy, "List a chat's changes after a position", (*API).changesList, false, "GET /v1/chats/{chat_id}/changes"),
@@ -95,19 +110,19 @@ var table = []*Operation{
 	op(protocol.OpSessionsList, data, Account, Light, "List one's own sessions", (*API).sessionsList, false, "GET /v1/sessions"),
 	op(protocol.OpInvitesList, data, AdminOrOperator, Light, "List the invites", (*API).invitesList, false, "GET /v1/invites"),
 
-	op(protocol.OpUsersCreate, data, Anyone, Light, "Register, or add somebody", (*API).usersCreate, true, "POST /v1/users"),
-	op(protocol.OpUsersUpdate, data, AccountOrOperator, Light, "Change oneself or, as an admin, somebody else", (*API).usersUpdate, false, "PATCH /v1/users/me", "PATCH /v1/users/{user_id}"),
-	told(op(protocol.OpChatsCreate, data, Account, Light, "Make a group, or find or make the private chat with somebody", (*API).chatsCreate, true, "POST /v1/chats")),
-	told(op(protocol.OpChatsUpdate, data, Account, Light, "Change a group's title, topic or history", (*API).chatsUpdate, false, "PATCH /v1/chats/{chat_id}")),
-	told(op(protocol.OpChatsDelete, data, Account, Light, "Delete a group for everybody", (*API).chatsDelete, false, "DELETE /v1/chats/{chat_id}")),
-	told(op(protocol.OpParticipantsAdd, data, Account, Light, "Add people to a group", (*API).participantsAdd, false, "POST /v1/chats/{chat_id}/participants")),
-	told(op(protocol.OpParticipantsUpdate, data, Account, Light, "Change a participant's role", (*API).participantsUpdate, false, "PATCH /v1/chats/{chat_id}/participants/{user_id}")),
-	told(op(protocol.OpParticipantsRemove, data, Account, Light, "Remove somebody from a group, or leave it", (*API).participantsRemove, false, "DELETE /v1/chats/{chat_id}/participants/{user_id}")),
-	told(op(protocol.OpReadSet, data, Account, Light, "Move one's read mark up", (*API).readSet, false, "PUT /v1/chats/{chat_id}/read")),
-	op(protocol.OpTokensCreate, data, Account, Light, "Make a token for a script or a bot", (*API).tokensCreate, true, "POST /v1/tokens"),
-	op(protocol.OpSessionsRevoke, data, AccountOrOperator, Light, "End a session", (*API).sessionsRevoke, false, "DELETE /v1/sessions/{session_id}"),
-	op(protocol.OpInvitesCreate, data, AdminOrOperator, Light, "Make an invite; its code is shown this once", (*API).invitesCreate, true, "POST /v1/invites"),
-	op(protocol.OpInvitesRevoke, data, AdminOrOperator, Light, "Void an invite", (*API).invitesRevoke, false, "DELETE /v1/invites/{invite_id}"),
+	op(protocol.OpUsersCreate, data, Anyone, Write, "Register, or add somebody", (*API).usersCreate, true, "POST /v1/users"),
+	op(protocol.OpUsersUpdate, data, AccountOrOperator, Write, "Change oneself or, as an admin, somebody else", (*API).usersUpdate, false, "PATCH /v1/users/me", "PATCH /v1/users/{user_id}"),
+	told(op(protocol.OpChatsCreate, data, Account, Write, "Make a group, or find or make the private chat with somebody", (*API).chatsCreate, true, "POST /v1/chats")),
+	told(op(protocol.OpChatsUpdate, data, Account, Write, "Change a group's title, topic or history", (*API).chatsUpdate, false, "PATCH /v1/chats/{chat_id}")),
+	told(op(protocol.OpChatsDelete, data, Account, Write, "Delete a group for everybody", (*API).chatsDelete, false, "DELETE /v1/chats/{chat_id}")),
+	told(op(protocol.OpParticipantsAdd, data, Account, Write, "Add people to a group", (*API).participantsAdd, false, "POST /v1/chats/{chat_id}/participants")),
+	told(op(protocol.OpParticipantsUpdate, data, Account, Write, "Change a participant's role", (*API).participantsUpdate, false, "PATCH /v1/chats/{chat_id}/participants/{user_id}")),
+	told(op(protocol.OpParticipantsRemove, data, Account, Write, "Remove somebody from a group, or leave it", (*API).participantsRemove, false, "DELETE /v1/chats/{chat_id}/participants/{user_id}")),
+	told(op(protocol.OpReadSet, data, Account, Write, "Move one's read mark up", (*API).readSet, false, "PUT /v1/chats/{chat_id}/read")),
+	op(protocol.OpTokensCreate, data, Account, Write, "Make a token for a script or a bot", (*API).tokensCreate, true, "POST /v1/tokens"),
+	op(protocol.OpSessionsRevoke, data, AccountOrOperator, Write, "End a session", (*API).sessionsRevoke, false, "DELETE /v1/sessions/{session_id}"),
+	op(protocol.OpInvitesCreate, data, AdminOrOperator, Write, "Make an invite; its code is shown this once", (*API).invitesCreate, true, "POST /v1/invites"),
+	op(protocol.OpInvitesRevoke, data, AdminOrOperator, Write, "Void an invite", (*API).invitesRevoke, false, "DELETE /v1/invites/{invite_id}"),
 
 	async(protocol.OpMessageSend, "Send a message", protocol.MessageSendResult{}, (*API).messageSend, true, "POST /v1/chats/{chat_id}/messages"),
 	async(protocol.OpMessageEdit, "Edit one's own message", protocol.MessageChangeResult{}, (*API).messageEdit, false, "PATCH /v1/chats/{chat_id}/messages/{seq}"),
@@ -139,7 +154,7 @@ func async[P any](name, summary string, result any,
 	handle func(*API, Caller, *P, func([]byte, error)), creates bool, routes ...string,
 ) *Operation {
 	return &Operation{
-		Name: name, Frame: broadcast, Access: Account, Cost: Light, Summary: summary, Routes: routes, Creates: creates, Told: true,
+		Name: name, Frame: broadcast, Access: Account, Cost: Write, Summary: summary, Routes: routes, Creates: creates, Told: true,
 		Params: reflect.TypeFor[P](), Result: reflect.TypeOf(result),
 		newParams: func() any { return new(P) },
 		limit:     limitOf(reflect.TypeFor[P]()),

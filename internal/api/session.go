@@ -8,14 +8,20 @@ import (
 )
 
 // docs/protocol.md#session.start
-func (a *API) sessionStart(ctx context.Context, c Caller, p *protocol.SessionStartParams) (protocol.SessionStartResult, error) {
+func (a *API) sessionStart(ctx context.Context, c Caller, p *protocol.SessionStartParams) (res protocol.SessionStartResult, err error) {
+	if a.Observer != nil {
+		defer func() {
+			var failed *protocol.Error
+			if err != nil {
+				failed = ToError(err)
+			}
+			a.Observer.Login(p.Mechanism, codeOf(failed))
+		}()
+	}
 	if c.OnLogin != nil && (c.Actor.User != 0 || c.Actor.Operator) {
 		return protocol.SessionStartResult{}, protocol.NewError(protocol.CodeConflict, "this connection is logged in already; open another one")
 	}
-	var (
-		l   chat.Login
-		err error
-	)
+	var l chat.Login
 	switch p.Mechanism {
 	case protocol.MechanismPlain:
 		l, err = a.svc.LoginPassword(ctx, c.Peer, p.Username, p.Password, p.Device, p.Client)
@@ -27,7 +33,7 @@ func (a *API) sessionStart(ctx context.Context, c Caller, p *protocol.SessionSta
 	if err != nil {
 		return protocol.SessionStartResult{}, err
 	}
-	res := protocol.SessionStartResult{
+	res = protocol.SessionStartResult{
 		SessionID: FormatSession(l.Session.ID), User: toUser(l.User), Token: l.Token,
 		ExpiresAt: formatTime(l.Session.ExpiresAt), Epoch: a.svc.Epoch(),
 	}

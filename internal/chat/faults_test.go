@@ -46,7 +46,7 @@ func TestOutcomeUnknown(t *testing.T) {
 		ok(t, err)
 		same(t, duplicate, fault == storetest.AnswerLost)
 	}
-	memberships, err := w.Memberships(ctx, ana.User)
+	memberships, _, err := chat.NewLog(w.store).Memberships(ctx, ana.User)
 	ok(t, err)
 	same(t, len(memberships), 3)
 }

@@ -206,16 +206,3 @@ func (s *Service) RemoveParticipant(ctx context.Context, a Actor, id ChatID, use
 		return one, tx.PutChat(p.chat)
 	})
 }
-
-// Memberships lists the chats the actor's live connection must hear of.
-func (s *Service) Memberships(ctx context.Context, user UserID) ([]Membership, error) {
-	var list []Membership
-	err := s.view(ctx, "listing memberships", func(r Reader) (err error) {
-		list, err = r.Memberships(user)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
-}

@@ -177,10 +177,10 @@ func TestParticipantsPages(t *testing.T) {
 		_, _, err = w.Participants(ctx, list[0].Actor, id, 0, limit)
 		refused(t, err, chat.CodeInvalidRequest)
 	}
-	m, err := w.Memberships(ctx, list[0].User)
+	m, _, err := chat.NewLog(w.store).Memberships(ctx, list[0].User)
 	ok(t, err)
 	same(t, m, []chat.Membership{{Chat: id, Kind: chat.KindGroup, LastSeq: 6, JoinedSeq: 2, ReadSeq: 4}})
-	m, err = w.Memberships(ctx, list[3].User)
+	m, _, err = chat.NewLog(w.store).Memberships(ctx, list[3].User)
 	ok(t, err)
 	same(t, len(m), 0)
 }

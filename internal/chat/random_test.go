@@ -213,7 +213,7 @@ func (c *client) catchUp(r *replica, limit int) {
 func (c *client) checkAll(limit int) {
 	t, w := c.p.w.t, c.p.w
 	t.Helper()
-	memberships, err := w.Memberships(ctx, c.p.User)
+	memberships, _, err := chat.NewLog(w.store).Memberships(ctx, c.p.User)
 	ok(t, err)
 	in := 0
 	for _, m := range memberships {

@@ -92,6 +92,9 @@ type Reader interface {
 	// Memberships lists the chats user is in, save deleted ones, by ascending
 	// ChatID.
 	Memberships(user UserID) ([]Membership, error)
+	// LastSeqs gives the LastSeq of each of these chats, deleted or not, in
+	// their order; 0 where there is no such chat.
+	LastSeqs(chats []ChatID) ([]int64, error)
 
 	Message(chat ChatID, seq int64) (Message, error)
 	// Messages lists messages with lo <= seq < hi, by ascending seq: the first

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -29,7 +30,11 @@ type Crash struct {
 	// injection through Wrap), also before it is ready; a round then ends when
 	// it does, or by SIGKILL after Life.
 	SelfDestruct bool
-	Progress     func(format string, args ...any) // nil: silent
+	// Messages, when not 0, bounds a round's load: each sender says so many new
+	// things, and when all are answered the round is over, and with it, if the
+	// server is still there, the run.
+	Messages int
+	Progress func(format string, args ...any) // nil: silent
 }
 
 // CrashReport is what a run of Crash did and found. Faults is empty when every
@@ -39,7 +44,9 @@ type CrashReport struct {
 	// Unready counts the rounds in which the server died before it served, and
 	// Died those in which it died by itself later, as SelfDestruct expects.
 	Unready, Died int
-	Faults        []string
+	// Survived says that the last round said everything it had to say (Messages).
+	Survived bool
+	Faults   []string
 }
 
 func (r CrashReport) String() string {
@@ -85,6 +92,10 @@ func (c Crash) Run() (CrashReport, error) {
 	for i := range c.Rounds {
 		if err := r.round(i); err != nil {
 			return r.report, fmt.Errorf("round %d: %w", i, err)
+		}
+		if r.report.Survived {
+			r.report.Kills-- // of a server that had done its work
+			break
 		}
 		if (i+1)%10 == 0 {
 			r.Progress("%d of %d rounds: %v", i+1, c.Rounds, r.report)
@@ -163,22 +174,35 @@ func (r *crash) round(i int) error {
 		conns = append(conns, conn)
 	}
 	if ok {
-		stop := make(chan struct{})
+		stop, done := make(chan struct{}), make(chan struct{})
+		var all atomic.Int32
 		for s, conn := range conns {
-			wg.Go(func() { r.send(s, conn, stop) })
+			wg.Go(func() {
+				if r.send(s, conn, stop) {
+					all.Add(1)
+				}
+			})
 		}
+		go func() { wg.Wait(); close(done) }()
 		r.mu.Lock()
 		life := time.Duration(r.rng.Int64N(int64(r.Life)))
 		r.mu.Unlock()
 		if r.SelfDestruct {
 			life = r.Life
 		}
+		over := time.After(life)
 		select {
-		case <-time.After(life):
+		case <-over:
 		case <-p.Gone():
-			r.mu.Lock()
-			r.report.Died++
-			r.mu.Unlock()
+			r.died()
+		case <-done:
+			if r.report.Survived = int(all.Load()) == r.Senders; !r.report.Survived {
+				select { // their connections ended, so it is about to
+				case <-over:
+				case <-p.Gone():
+					r.died()
+				}
+			}
 		}
 		p.Kill()
 		close(stop)
@@ -190,25 +214,40 @@ func (r *crash) round(i int) error {
 	return nil
 }
 
+func (r *crash) died() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Died++
+}
+
 // send says again what was not answered, then new things, with at most Window
-// under way, until the connection ends.
-func (r *crash) send(s int, conn *Conn, stop <-chan struct{}) {
+// under way, until the connection ends or Messages are answered; all is true
+// then.
+func (r *crash) send(s int, conn *Conn, stop <-chan struct{}) (all bool) {
 	r.mu.Lock()
 	again := r.queue[s]
 	r.queue[s] = nil
 	r.mu.Unlock()
 	window := make(chan struct{}, r.Window)
 	last := map[string]int64{} // per chat: I5, pipelined sends get increasing seqs
-	for {
+	for fresh := 0; ; {
 		select {
 		case <-stop:
 		case <-conn.done:
 		case window <- struct{}{}:
 			var m *meant
-			if len(again) > 0 {
+			switch {
+			case len(again) > 0:
 				m, again = again[0], again[1:]
-			} else {
+			case r.Messages > 0 && fresh == r.Messages:
+				if r.answered(conn, window) {
+					return true
+				}
+				<-conn.done
+				return false
+			default:
 				m = r.mean(s)
+				fresh++
 			}
 			r.start(s, conn, m, last, window)
 			if len(window) == cap(window) || len(again) == 0 {
@@ -225,6 +264,23 @@ func (r *crash) send(s int, conn *Conn, stop <-chan struct{}) {
 	r.mu.Lock()
 	r.queue[s] = append(r.queue[s], again...)
 	r.mu.Unlock()
+	return false
+}
+
+// answered waits until the window, of which the caller holds one place, is
+// empty; false: the connection ended before.
+func (r *crash) answered(conn *Conn, window chan struct{}) bool {
+	if conn.Flush() != nil {
+		return false
+	}
+	for range cap(window) - 1 {
+		select {
+		case window <- struct{}{}:
+		case <-conn.done:
+			return false
+		}
+	}
+	return true
 }
 
 func (r *crash) mean(s int) *meant {

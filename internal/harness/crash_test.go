@@ -73,28 +73,38 @@ func TestKillUnderLoad(t *testing.T) {
 	}
 }
 
-// The same with the process killed in the middle of its K-th write or sync, for
-// growing K: on start and under load.
+// The same with the process killed at every N-th write, sync or truncation, from
+// the start through a load until a run makes no more of them.
+// internal/cmd/crash -sweep does it with N = 1.
 func TestKillAtEverySyscall(t *testing.T) {
 	strace := needStrace(t)
-	for _, call := range []string{"pwrite64", "fdatasync"} {
+	for call, every := range map[string]int{"pwrite64": 6, "fdatasync": 3, "ftruncate": 1} {
 		t.Run(call, func(t *testing.T) {
 			t.Parallel()
-			rounds := 14
-			if testing.Short() {
-				rounds = 3
-			}
-			// Growing strides: dense at the start, where recovery and
-			// checkpoints of the previous round's WAL happen.
-			when := func(i int) int { return 1 + i*i/2 }
-			r := run(t, harness.Crash{
-				Rounds: rounds, Senders: 3, Chats: 2, Window: 8, Life: 3 * time.Second, Seed: 2, SelfDestruct: true,
-				Wrap: func(i int) []string {
-					return append(strace, "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, when(i)))
+			dir := t.TempDir()
+			s := harness.Sweep{
+				Crash: harness.Crash{
+					Bin: build(t), Data: filepath.Join(dir, "data"), Args: []string{"--wal-mib", "1"},
+					Rounds: 200, Senders: 3, Chats: 2, Window: 4, Messages: 40, Life: time.Minute, Seed: 2,
 				},
-			})
-			if r.Unready+r.Died < rounds/2 {
-				t.Errorf("%s was hit in %d of %d rounds only, so this proves little", call, r.Unready+r.Died, rounds)
+				Strace: strace, Call: call, Every: every, Trace: filepath.Join(dir, "trace"),
+			}
+			if testing.Short() {
+				s.Every *= 4
+			}
+			r, err := s.Run()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(r)
+			for _, f := range r.Faults {
+				t.Error(f)
+			}
+			if !r.Complete() {
+				t.Errorf("after %d kills a run still makes %d-th calls", r.Kills, r.Every)
+			}
+			if len(r.At) == 0 {
+				t.Errorf("it never died of %s, so this proves nothing", call)
 			}
 		})
 	}
@@ -114,7 +124,7 @@ func TestKillInMigration(t *testing.T) {
 			died := 0
 			for k := 1; k <= last; k++ {
 				data := filepath.Join(t.TempDir(), "data")
-				wrap := append(append([]string{}, strace...), "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, k))
+				wrap := append(append([]string{}, strace...), "-o", "/dev/null", "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, k))
 				p, err := harness.Start(build(t), data, wrap)
 				if err == nil {
 					p.Kill()
@@ -150,7 +160,7 @@ func TestFailingSyncIsFatal(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	token, chat := prepare(t, data)
 	// The store syncs with fdatasync, the kernel's cheaper fsync.
-	p, err := harness.Start(build(t), data, append(strace, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=8+"))
+	p, err := harness.Start(build(t), data, append(strace, "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=8+"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,5 +321,5 @@ func needStrace(t *testing.T) []string {
 		}
 		t.Skip("strace is not installed (apt-get install strace)")
 	}
-	return []string{path, "-f", "-q", "-o", "/dev/null"}
+	return []string{path, "-f", "-q"}
 }

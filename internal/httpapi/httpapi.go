@@ -18,6 +18,7 @@ import (
 
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -26,6 +27,7 @@ import (
 type Config struct {
 	API     *api.API
 	Service *chat.Service
+	Limits  *limits.Limits // (none)
 
 	Software string       // as the page and the OpenAPI document show it ("grima")
 	Ready    func() error // why this node should get no traffic; it is asked by /readyz (always ready)
@@ -42,6 +44,14 @@ type Config struct {
 	// TakeOver serves connections that outlive their request. It must not
 	// block (nil: there is no WebSocket and there are no events).
 	TakeOver func(Taken)
+	// Observe hears of every answer: the route's pattern (empty: there is none),
+	// the status, and the time it took. It must not block (nil: nobody hears).
+	Observe func(route string, status int, took time.Duration)
+	// Metrics answers GET /metrics, to who may see it: programs on this machine
+	// and, if there is a MetricsToken, whoever has it (nil: no such path).
+	Metrics      http.Handler
+	MetricsToken string
+
 	// Origins are those of pages elsewhere that may open a WebSocket (none).
 	Origins []string
 }
@@ -84,14 +94,17 @@ func New(cfg Config) http.Handler {
 	h.mux.HandleFunc("POST /v1/data", h.frames("/v1/data", protocol.TypeDataRequest))
 	h.mux.HandleFunc("POST /v1/broadcast", h.frames("/v1/broadcast", protocol.TypeBroadcastRequest))
 	if cfg.TakeOver != nil {
-		h.mux.HandleFunc(WebSocketPath, h.webSocket)
+		h.mux.HandleFunc(WebSocketPath, h.light(h.webSocket))
 		h.mux.HandleFunc("GET "+eventsPath, h.events)
 	}
-	h.mux.HandleFunc("GET /v1/openapi.json", h.openAPI)
+	h.mux.HandleFunc("GET /v1/openapi.json", h.light(h.openAPI))
+	if cfg.Metrics != nil {
+		h.mux.HandleFunc("GET "+metricsPath, h.light(h.metrics))
+	}
 	h.mux.HandleFunc("GET /healthz", h.healthz)
 	h.mux.HandleFunc("GET /readyz", h.readyz)
-	h.mux.HandleFunc("GET /{$}", h.page(indexPage))
-	h.mux.HandleFunc("GET /join", h.page(joinPage))
+	h.mux.HandleFunc("GET /{$}", h.light(h.page(indexPage)))
+	h.mux.HandleFunc("GET /join", h.light(h.page(joinPage)))
 
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -121,15 +134,32 @@ func (h *handler) route(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.RequestTimeout)
 	defer cancel()
 	r = r.WithContext(ctx)
-	if p := r.URL.EscapedPath(); path.Clean(p) != p {
+	unmatched, pattern := h.mux.Handler(r)
+	clean := path.Clean(r.URL.EscapedPath()) == r.URL.EscapedPath()
+	if h.Observe != nil {
+		route := pattern
+		if !clean {
+			route = ""
+		}
+		defer func(began time.Time) {
+			if answer, ok := w.(*beginning); ok && answer.yes {
+				h.Observe(route, answer.status, time.Since(began))
+			}
+		}(time.Now())
+	}
+	if pattern != "" && clean {
+		h.mux.ServeHTTP(w, r)
+		return
+	}
+	h.light(func(w http.ResponseWriter, r *http.Request) { nowhere(w, r, unmatched, clean) })(w, r)
+}
+
+// nowhere answers what the mux has no handler for.
+func nowhere(w http.ResponseWriter, r *http.Request, unmatched http.Handler, clean bool) {
+	if !clean {
 		// The mux would redirect to the clean path, and who follows that turns
 		// a POST into a GET.
 		notFound(w)
-		return
-	}
-	unmatched, pattern := h.mux.Handler(r)
-	if pattern != "" {
-		h.mux.ServeHTTP(w, r)
 		return
 	}
 	verdict := verdict{head: http.Header{}}
@@ -158,8 +188,9 @@ func (v *verdict) Header() http.Header         { return v.head }
 func (v *verdict) WriteHeader(status int)      { v.status = status }
 func (v *verdict) Write(b []byte) (int, error) { return len(b), nil }
 
-// caller tells who asks. Without a token it is nobody yet.
-func (h *handler) caller(r *http.Request) (api.Caller, *protocol.Error) {
+// caller tells who asks for something of that cost, and whether they may ask
+// now; admit comes before it. Without a token it is nobody yet.
+func (h *handler) caller(r *http.Request, cost api.Cost) (api.Caller, *protocol.Error) {
 	c := api.Caller{Peer: h.peer(r)}
 	values := r.Header.Values("Authorization")
 	if len(values) == 0 {
@@ -175,6 +206,9 @@ func (h *handler) caller(r *http.Request) (api.Caller, *protocol.Error) {
 		return c, h.API.Error("authentication", err)
 	}
 	c.Actor = actor
+	if err := pause(r.Context(), h.Limits.TakeUser, actor.User, cost); err != nil {
+		return c, err
+	}
 	if authenticated, ok := r.Context().Value(authenticatedKey{}).(func()); ok {
 		authenticated()
 	}

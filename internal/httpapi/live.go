@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/websocket"
 	"github.com/grima-chat/grima/protocol"
@@ -105,6 +106,10 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 
 // eventsAsked reads what is asked for, and refuses what could not be given.
 func (h *handler) eventsAsked(w http.ResponseWriter, r *http.Request) (e Events, ignored []string, err *protocol.Error) {
+	cost := api.CostOf(protocol.Request{Op: protocol.OpSync})
+	if err := h.admit(r, cost); err != nil {
+		return e, nil, err
+	}
 	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return e, nil, err
@@ -134,7 +139,7 @@ func (h *handler) eventsAsked(w http.ResponseWriter, r *http.Request) (e Events,
 			e.SSE = e.SSE || failure == nil && media == typeSSE
 		}
 	}
-	c, err := h.caller(r)
+	c, err := h.caller(r, cost)
 	if err != nil {
 		return e, ignored, err
 	}

@@ -32,20 +32,28 @@ func (h *handler) recovering(next http.Handler) http.Handler {
 	})
 }
 
+// begin notes the status of an answer that begins.
+func (b *beginning) begin(status int) {
+	if !b.yes {
+		b.yes, b.status = true, status
+	}
+}
+
 // beginning is a ResponseWriter that knows whether the answer has begun.
 type beginning struct {
 	http.ResponseWriter
 
-	yes bool
+	yes    bool
+	status int // 101 also for what was taken over otherwise
 }
 
 func (b *beginning) WriteHeader(status int) {
-	b.yes = true
+	b.begin(status)
 	b.ResponseWriter.WriteHeader(status)
 }
 
 func (b *beginning) Write(p []byte) (int, error) {
-	b.yes = true
+	b.begin(http.StatusOK)
 	return b.ResponseWriter.Write(p)
 }
 
@@ -54,11 +62,11 @@ func (b *beginning) Write(p []byte) (int, error) {
 func (b *beginning) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 
 func (b *beginning) Flush() {
-	b.yes = true
+	b.begin(http.StatusOK)
 	_ = http.NewResponseController(b.ResponseWriter).Flush() // as http.Flusher has it, without an error
 }
 
 func (b *beginning) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	b.yes = true
+	b.begin(http.StatusSwitchingProtocols)
 	return http.NewResponseController(b.ResponseWriter).Hijack()
 }

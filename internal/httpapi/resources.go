@@ -21,6 +21,10 @@ const ignoredHeader = "Grima-Ignored"
 func (h *handler) resource(op *api.Operation, route string) http.HandlerFunc {
 	in := inputOf(op, route)
 	return func(w http.ResponseWriter, r *http.Request) {
+		if err := h.admit(r, op.Cost); err != nil {
+			WriteProblem(w, err)
+			return
+		}
 		params, status, err := in.params(w, r)
 		if err != nil {
 			writeProblem(w, status, err)
@@ -30,7 +34,7 @@ func (h *handler) resource(op *api.Operation, route string) http.HandlerFunc {
 		// over; it has no meaning here.
 		c := api.Caller{Peer: h.peer(r)}
 		if op.Name != protocol.OpSessionStart {
-			if c, err = h.caller(r); err != nil {
+			if c, err = h.caller(r, op.Cost); err != nil {
 				writeProblem(w, err.Code.Info().Status, err)
 				return
 			}

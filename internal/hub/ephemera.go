@@ -24,17 +24,12 @@ type typed struct {
 // every few seconds, or that they stopped, once per notice that they type.
 func (h *Hub) PublishTyping(id chat.ChatID, user chat.UserID, stop bool) {
 	targets := h.routeTyping(id, user, stop)
-	if len(*targets) > 0 {
-		line := h.cfg.EncodeTyping(nil, id, user, stop)
-		for _, sub := range *targets {
-			sub.Deliver(line, true)
-		}
+	if len(targets) > 0 {
+		h.notify(h.cfg.EncodeTyping(nil, id, user, stop), targets)
 	}
-	release(targets)
 }
 
-func (h *Hub) routeTyping(id chat.ChatID, user chat.UserID, stop bool) *[]Subscriber {
-	targets := acquire()
+func (h *Hub) routeTyping(id chat.ChatID, user chat.UserID, stop bool) (targets []Subscriber) {
 	now := h.cfg.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -42,13 +37,13 @@ func (h *Hub) routeTyping(id chat.ChatID, user chat.UserID, stop bool) *[]Subscr
 	if r == nil || !r.mayType(user, stop, now) || r.crowded() {
 		return targets
 	}
-	for _, route := range r.routes {
+	for _, route := range r.members {
 		c := route.conn
 		if c.user == user {
 			continue
 		}
 		if _, focused := c.focus[id]; c.focus == nil || focused {
-			*targets = append(*targets, c.sub)
+			targets = append(targets, c.sub)
 		}
 	}
 	return targets
@@ -83,11 +78,11 @@ func (r *room) mayType(user chat.UserID, stop bool, now time.Time) bool {
 
 // crowded reports whether more than typingPeople are connected in the room.
 func (r *room) crowded() bool {
-	if len(r.routes) <= typingPeople {
+	if len(r.members) <= typingPeople {
 		return false
 	}
 	people := make(map[chat.UserID]struct{}, typingPeople+1)
-	for _, route := range r.routes {
+	for _, route := range r.members {
 		people[route.conn.user] = struct{}{}
 		if len(people) > typingPeople {
 			return true
@@ -98,17 +93,21 @@ func (r *room) crowded() bool {
 
 // PublishRead tells user's own connections how far they have read.
 func (h *Hub) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
-	targets := acquire()
+	var targets []Subscriber
 	h.mu.Lock()
 	for _, c := range h.users[user] {
-		*targets = append(*targets, c.sub)
+		targets = append(targets, c.sub)
 	}
 	h.mu.Unlock()
-	if len(*targets) > 0 {
-		line := h.cfg.EncodeRead(nil, id, user, seq)
-		for _, sub := range *targets {
-			sub.Deliver(line, true)
-		}
+	if len(targets) > 0 {
+		h.notify(h.cfg.EncodeRead(nil, id, user, seq), targets)
 	}
-	release(targets)
+}
+
+func (h *Hub) notify(line []byte, targets []Subscriber) {
+	run := &Run{lines: line}
+	for _, sub := range targets {
+		sub.Notice(run)
+	}
+	h.stats.notices.Add(int64(len(targets)))
 }

@@ -1,49 +1,89 @@
 // Package hub delivers what was committed to the connections that are live.
 //
-// It knows which connections are logged in (so that a revoked session loses
-// its connections at once) and which chats each subscribed connection hears
-// of. What it brings is news, not truth: the database keeps everything, and a
-// client that missed something reads it there (docs/protocol.md#resume).
+// What is published is a hint: it may be lost, doubled or out of order. The
+// store is the truth. For each chat that somebody connected is in, a room, the
+// hub knows how far it has told the chat's log; a hint that continues it is
+// told, one beyond it makes the hub read what is between from the store, one
+// behind it is dropped, and a scan now and then finds what no hint told of. So
+// every connection gets the events of its chats once, in order and without
+// holes (docs/protocol.md#delivery).
 //
 // Routing follows the log. A route begins at the seq where a membership begins
 // and ends with the event that ends it, so that an event goes to the
 // participants at its seq, and to the one it removes, and to nobody else.
-// Events are encoded once and their bytes shared by all who get them.
 //
-// One mutex guards the maps. It is held neither while encoding nor while
-// subscribers are called.
+// A room writes in groups: while its flusher hands events to everybody, what
+// comes is gathered, and leaves joined into one Run per 64 KiB. Events are
+// encoded once and their bytes shared by all who get them. A connection without
+// room for a Run costs a position per chat: it is skipped, and when there is
+// room again reads from the store what it missed (catchup.go).
+//
+// One mutex guards all of it. It is held neither while encoding, nor while
+// reading the store, nor while subscribers are called.
 package hub
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"slices"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
 
-// Config is what a Hub needs; all but Log and Now are required.
+// Config is what a Hub needs. Encode and its sisters and Source are required;
+// of the rest, zero means the value in parentheses.
 type Config struct {
-	// Encode and its sisters append the line that delivers an event.
+	// Encode and its sisters append the line, newline included, that delivers an
+	// event.
 	Encode       func(dst []byte, e chat.Event) []byte
 	EncodeRead   func(dst []byte, id chat.ChatID, user chat.UserID, seq int64) []byte
 	EncodeTyping func(dst []byte, id chat.ChatID, user chat.UserID, stop bool) []byte
-	// Memberships reads the chats a user is in, from committed state.
-	Memberships func(ctx context.Context, user chat.UserID) ([]chat.Membership, error)
-	Log         *slog.Logger     // nil: slog.Default()
-	Now         func() time.Time // nil: time.Now
+	Source       Source
+
+	// Scan is how often the rooms are compared with the store (5 s).
+	Scan time.Duration
+	// CatchUps is how many connections catch up at once (4).
+	CatchUps int
+	Log      *slog.Logger     // (slog.Default())
+	Now      func() time.Time // (time.Now)
+
+	// Ablate takes out guards, to see that tests notice. For tests only.
+	Ablate Ablate
+}
+
+// Ablate says which guards are missing. For tests only.
+type Ablate struct {
+	NoRescan          bool // what no hint tells of is never looked for
+	NoDirtySet        bool // what a connection has no room for is lost to it
+	NoFill            bool // what is missing between hints is not read
+	LoadBeforeListing bool // memberships are read before additions are listened for
+}
+
+// Source reads committed state; chat.Log is one. An error is logged, and the
+// read tried again after the next scan.
+type Source interface {
+	Memberships(ctx context.Context, user chat.UserID) ([]chat.Membership, int64, error)
+	LastStamp(ctx context.Context) (int64, error)
+	LastSeqs(ctx context.Context, ids []chat.ChatID) ([]int64, error)
+	Changed(ctx context.Context, id chat.ChatID, after, upto int64) (chat.Changed, error)
+	Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after int64) (chat.Missed, error)
 }
 
 // Subscriber is a live connection as the hub sees it. Its methods must not
-// block and must not call the hub. They may be called once more after
-// [Conn.Close] has returned.
+// block, and must not call the hub while they hold a lock that the hub's callers
+// might wait for. Deliver and Notice may be called from several goroutines at
+// once, for different chats; the runs of one chat come one after the other. They
+// may be called once more per chat after [Conn.Close] has returned.
 type Subscriber interface {
-	// Deliver hands over a line, newline included, whose bytes are shared and
-	// must not be written to. An ephemeral line may be dropped.
-	Deliver(line []byte, ephemeral bool)
+	// Deliver takes over all of the run, or nothing of it and reports false:
+	// there is no room, or the connection is ending. After false the chat's
+	// later runs are skipped, until [Conn.Ready] is called.
+	Deliver(r *Run) bool
+	// Notice takes an ephemeral line, or drops it.
+	Notice(r *Run)
 	// End asks the connection to say why and to close.
 	End(Reason)
 }
@@ -55,198 +95,168 @@ type Reason string
 const SessionRevoked Reason = "session_revoked"
 
 // Hub implements chat.Publisher for the connections of this process. Its
-// methods may be called from any goroutine; the events of one chat must be
-// published one after the other, in the order of their seq.
+// methods may be called from any goroutine and do not block, save Close.
 type Hub struct {
-	cfg Config
+	cfg    Config
+	ctx    context.Context // of reading the store; over with Close
+	cancel context.CancelFunc
+	stats  counters
 
 	mu       sync.Mutex
 	sessions map[chat.SessionID][]*Conn
 	users    map[chat.UserID][]*Conn // subscribed ones
 	rooms    map[chat.ChatID]*room
-	loading  map[*Conn]struct{} // subscribed ones that are reading their memberships
+	loading  map[*Conn]struct{} // those that are reading their memberships
+
+	catching []*Conn // those whose turn it is to catch up, by age
+	workers  int     // that let them
+	dirty    int     // routes that are not live
+	members  int     // routes in rooms
+
+	scans   scans
+	closed  bool
+	running int       // goroutines of the hub's
+	idle    sync.Cond // running fell to 0
 }
 
-// room is a chat that somebody connected is in.
-type room struct {
-	routes []route
-	typing map[chat.UserID]typed
-}
-
-// route leads the events of a chat from seq on to a connection.
-type route struct {
-	conn *Conn
-	from int64
-}
-
-// New makes a Hub.
+// New makes a Hub. It has goroutines only while there is something to do, and
+// connections; Close waits for them.
 func New(cfg Config) *Hub {
+	if cfg.Scan == 0 {
+		cfg.Scan = 5 * time.Second
+	}
+	if cfg.CatchUps == 0 {
+		cfg.CatchUps = 4
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Hub{
+	h := &Hub{
 		cfg:      cfg,
 		sessions: make(map[chat.SessionID][]*Conn),
 		users:    make(map[chat.UserID][]*Conn),
 		rooms:    make(map[chat.ChatID]*room),
 		loading:  make(map[*Conn]struct{}),
 	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.idle.L = &h.mu
+	return h
 }
 
-// Conn is a logged-in connection's place in the hub.
-type Conn struct {
-	hub     *Hub
-	session chat.SessionID
-	user    chat.UserID
-	sub     Subscriber
-
-	// Guarded by hub.mu.
-	closed     bool
-	subscribed bool
-	at         map[chat.ChatID]int      // where its routes stand in their rooms
-	left       map[chat.ChatID]int64    // while loading: chats that were left meanwhile, and at which seq
-	focus      map[chat.ChatID]struct{} // nil: none set
-}
-
-// Register lists a logged-in connection, so that EndSessions finds it. Close
-// must be called when the connection is over.
-func (h *Hub) Register(session chat.SessionID, user chat.UserID, sub Subscriber) *Conn {
-	c := &Conn{hub: h, session: session, user: user, sub: sub}
+// Close ends delivery and waits for the hub's goroutines. What is published
+// later is dropped. It may be called more than once.
+func (h *Hub) Close() {
+	h.cancel()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.sessions[session] = append(h.sessions[session], c)
-	return c
+	h.closed = true
+	h.scans.stop()
+	for h.running > 0 {
+		h.idle.Wait()
+	}
 }
 
-// Subscribe makes the connection hear of its user's chats: of everything that
-// is published after Subscribe returned, possibly of some that was published
-// just before. It reads the memberships once; after an error the connection is
-// registered but hears nothing.
-func (c *Conn) Subscribe(ctx context.Context) error {
-	h := c.hub
-	// The connection is listed before its memberships are read: an addition
-	// that the read is too early for is then seen by Publish.
+// Settle waits until all that was published before has been handed to those who
+// have room, and nothing is under way. For tests.
+func (h *Hub) Settle() {
 	h.mu.Lock()
-	if c.closed || c.subscribed {
-		h.mu.Unlock()
-		return nil
+	defer h.mu.Unlock()
+	for h.running > 0 {
+		h.idle.Wait()
 	}
-	c.subscribed = true
-	c.at = make(map[chat.ChatID]int)
-	c.left = make(map[chat.ChatID]int64)
-	h.users[c.user] = append(h.users[c.user], c)
-	h.loading[c] = struct{}{}
+}
+
+// goLocked starts a goroutine that Close waits for.
+func (h *Hub) goLocked(f func()) {
+	h.running++
+	go func() {
+		defer h.done()
+		f()
+	}()
+}
+
+func (h *Hub) done() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running--; h.running == 0 {
+		h.idle.Broadcast()
+	}
+}
+
+// readTimeout bounds a read of the store's.
+const readTimeout = 30 * time.Second
+
+// reading gives the context of one read.
+func (h *Hub) reading() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(h.ctx, readTimeout)
+}
+
+// failed logs why a read failed, and has the next scan look at everything.
+func (h *Hub) failed(doing string, err error) {
+	h.mu.Lock()
+	h.scans.again = true
+	over := h.closed
 	h.mu.Unlock()
+	if !over {
+		h.cfg.Log.Warn("live delivery waits for the store", "doing", doing, "error", err)
+	}
+}
 
-	memberships, err := h.cfg.Memberships(ctx, c.user)
+// counters are what Stats counts.
+type counters struct {
+	published, dropped, filled        atomic.Int64
+	runs, events, deliveries, refused atomic.Int64
+	notices, catchUps, caughtUp, gaps atomic.Int64
+	scans, foundBehind, foundMissing  atomic.Int64
+}
 
+// Stats says what the hub did since it was made, and what there is now.
+type Stats struct {
+	Published  int64 // hints that came
+	Dropped    int64 // of them: told already, of no room, or false
+	Filled     int64 // events that were read from the store because no hint told them in time
+	Runs       int64 // runs that were made
+	Events     int64 // events in them; more than Runs when they were joined
+	Deliveries int64 // runs that subscribers took, ephemeral ones not among them
+	Refused    int64 // and did not take
+	Notices    int64 // ephemeral lines that were handed out
+	CatchUps   int64 // reads for connections that lagged
+	CaughtUp   int64 // routes that became live again
+	Gaps       int64 // gap events, each counted once however many heard it
+
+	Scans        int64 // looks at the store's positions
+	FoundBehind  int64 // rooms that one of them found behind
+	FoundMissing int64 // memberships that one of them found not routed
+
+	Conns, Subscribed, Rooms, Members, Dirty int // now
+}
+
+// Stats is for metrics.
+func (h *Hub) Stats() Stats {
+	c := &h.stats
+	s := Stats{
+		Published: c.published.Load(), Dropped: c.dropped.Load(), Filled: c.filled.Load(),
+		Runs: c.runs.Load(), Events: c.events.Load(), Deliveries: c.deliveries.Load(), Refused: c.refused.Load(),
+		Notices: c.notices.Load(), CatchUps: c.catchUps.Load(), CaughtUp: c.caughtUp.Load(), Gaps: c.gaps.Load(),
+		Scans: c.scans.Load(), FoundBehind: c.foundBehind.Load(), FoundMissing: c.foundMissing.Load(),
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err != nil {
-		h.unsubscribeLocked(c)
-		return fmt.Errorf("reading the memberships of user %d: %w", c.user, err)
+	for _, list := range h.sessions {
+		s.Conns += len(list)
 	}
-	if c.closed {
-		return nil
+	for _, list := range h.users {
+		s.Subscribed += len(list)
 	}
-	for _, m := range memberships {
-		// A removal that was published while we read ended this membership,
-		// unless it began after it.
-		if m.JoinedSeq > c.left[m.Chat] {
-			h.joinLocked(c, m.Chat, m.JoinedSeq)
-		}
-	}
-	c.left = nil
-	delete(h.loading, c)
-	return nil
+	s.Rooms, s.Members, s.Dirty = len(h.rooms), h.members, h.dirty
+	return s
 }
 
-// SetFocus narrows the typing notices the connection gets to those of these
-// chats. Nil widens them to all again.
-func (c *Conn) SetFocus(chats []chat.ChatID) {
-	var focus map[chat.ChatID]struct{}
-	if chats != nil {
-		focus = make(map[chat.ChatID]struct{}, len(chats))
-		for _, id := range chats {
-			focus[id] = struct{}{}
-		}
-	}
-	c.hub.mu.Lock()
-	defer c.hub.mu.Unlock()
-	c.focus = focus
-}
-
-// Close forgets the connection. It may be called more than once.
-func (c *Conn) Close() {
-	h := c.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c.closed {
-		return
-	}
-	c.closed = true
-	remove(h.sessions, c.session, c)
-	h.unsubscribeLocked(c)
-}
-
-func (h *Hub) unsubscribeLocked(c *Conn) {
-	if !c.subscribed {
-		return
-	}
-	c.subscribed = false
-	for id := range c.at {
-		h.leaveLocked(c, id)
-	}
-	c.left = nil
-	delete(h.loading, c)
-	remove(h.users, c.user, c)
-}
-
-// joinLocked routes chat id to c from seq on, if it is not routed yet.
-func (h *Hub) joinLocked(c *Conn, id chat.ChatID, from int64) {
-	if _, there := c.at[id]; there {
-		return
-	}
-	r := h.rooms[id]
-	if r == nil {
-		r = &room{}
-		h.rooms[id] = r
-	}
-	c.at[id] = len(r.routes)
-	r.routes = append(r.routes, route{c, from})
-}
-
-// leaveLocked removes c's route from chat id, and the room with its last one.
-func (h *Hub) leaveLocked(c *Conn, id chat.ChatID) {
-	i, there := c.at[id]
-	if !there {
-		return
-	}
-	r := h.rooms[id]
-	last := len(r.routes) - 1
-	r.routes[i] = r.routes[last]
-	r.routes[i].conn.at[id] = i
-	r.routes[last] = route{}
-	r.routes = r.routes[:last]
-	delete(c.at, id)
-	if last == 0 {
-		delete(h.rooms, id)
-	}
-}
-
-// remove takes c out of the list m[key], and the list with its last one.
-func remove[K comparable](m map[K][]*Conn, key K, c *Conn) {
-	list := m[key]
-	i := slices.Index(list, c)
-	if i < 0 {
-		return
-	}
-	if list = slices.Delete(list, i, i+1); len(list) == 0 {
-		delete(m, key)
-		return
-	}
-	m[key] = list
+// spread is among how many goroutines a large room is split.
+func spread(members int) int {
+	const alone = 1000 // handed to by one
+	return max(1, min(runtime.GOMAXPROCS(0), members/alone))
 }

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -51,6 +52,24 @@ type Hasher struct {
 	burn   hash          // what is hashed against where there is no hash
 	turns  chan struct{} // a place per worker
 	places chan struct{} // a place per worker and per waiter
+
+	hashed, refused atomic.Uint64
+	waited, took    atomic.Int64 // ns
+}
+
+// Stats is what a Hasher has done since it was made.
+type Stats struct {
+	Hashed, Refused uint64 // passwords; Refused: too many were waiting
+	Waiting         int    // now
+	Waited, Took    time.Duration
+}
+
+// Stats gives a snapshot.
+func (h *Hasher) Stats() Stats {
+	return Stats{
+		Hashed: h.hashed.Load(), Refused: h.refused.Load(), Waiting: max(0, len(h.places)-len(h.turns)),
+		Waited: time.Duration(h.waited.Load()), Took: time.Duration(h.took.Load()),
+	}
 }
 
 // New makes a Hasher that hashes with p.
@@ -123,13 +142,22 @@ func (h *Hasher) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case h.places <- struct{}{}:
 	default:
+		h.refused.Add(1)
 		return nil, &chat.Error{
 			Code: chat.CodeRateLimited, Message: "too many logins at once; try again in a moment", RetryAfter: retryAfter,
 		}
 	}
+	began := time.Now()
 	select {
 	case h.turns <- struct{}{}:
-		return func() { <-h.turns; <-h.places }, nil
+		turn := time.Now()
+		h.waited.Add(int64(turn.Sub(began)))
+		return func() {
+			h.hashed.Add(1)
+			h.took.Add(int64(time.Since(turn)))
+			<-h.turns
+			<-h.places
+		}, nil
 	case <-ctx.Done():
 		<-h.places
 		return nil, fmt.Errorf("waiting to hash a password: %w", ctx.Err())

@@ -187,3 +187,30 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := password.New(password.Params{Memory: 64, Time: 1, Workers: 1, Queue: 1})
+		leave := h.Occupy(t)
+		waiting := make(chan error)
+		go func() {
+			_, err := h.Hash(ctx, "correct horse")
+			waiting <- err
+		}()
+		synctest.Wait()
+		if _, err := h.Hash(ctx, "correct horse"); chat.CodeOf(err) != chat.CodeRateLimited {
+			t.Errorf("a third: %v", err)
+		}
+		if s := h.Stats(); s != (password.Stats{Refused: 1, Waiting: 1}) {
+			t.Errorf("while one waits: %+v", s)
+		}
+		time.Sleep(time.Second)
+		leave()
+		if err := <-waiting; err != nil {
+			t.Error(err)
+		}
+		if s := h.Stats(); s != (password.Stats{Hashed: 2, Refused: 1, Waited: time.Second, Took: time.Second}) {
+			t.Errorf("in the end: %+v", s)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -10,6 +11,9 @@ import (
 // Defaults and bounds of the gate.
 const (
 	maxStrangers = 16
+	// maxPerAddress is generous: behind one address there may be a school. No
+	// address gets more than half of all, though.
+	maxPerAddress = 1000
 	// comeBack is when who was turned away may try again: strangers do not
 	// stay long.
 	comeBack = 10 * time.Second
@@ -23,55 +27,93 @@ const (
 
 var (
 	errFull      = errors.New("the server has as many connections as it can")
+	errAddress   = errors.New("there are too many connections from your address")
 	errStrangers = errors.New("too many connections from your address are not logged in yet")
 )
 
-// gate counts connections: all of them, and per address those that have not
-// logged in.
+// gate counts connections: all of them, and per address all and those that have
+// not logged in.
 type gate struct {
-	max       int
-	strangers int // per address; 0: no bound
+	max        int
+	perAddress int // 0: no bound
+	strangers  int // per address; 0: no bound
 
 	mu          sync.Mutex
 	open        int
-	unknown     map[netip.Prefix]int
+	from        map[netip.Prefix]count
+	places      map[place]int
+	accepted    uint64
+	refused     map[string]uint64
 	turningAway int
 }
+
+// place is what is told of a connection in Stats.
+type place struct {
+	kind  string
+	tls   bool
+	known bool
+}
+
+// What a connection speaks, as metrics have it.
+const (
+	kindNew       = "new" // nothing yet
+	kindLines     = "lines"
+	kindHTTP      = "http"
+	kindWebSocket = "websocket"
+	kindEvents    = "events"
+)
+
+// count is an address's connections.
+type count struct{ all, unknown int }
 
 // ticket is a connection's place in the gate.
 type ticket struct {
 	from  netip.Prefix
-	known bool // guarded by gate.mu
+	place // guarded by gate.mu
 }
 
 func newGate(cfg Config) *gate {
-	g := &gate{max: cfg.MaxConnections, strangers: cfg.MaxStrangers, unknown: make(map[netip.Prefix]int)}
+	g := &gate{
+		max: cfg.MaxConnections, perAddress: cfg.MaxPerAddress, strangers: cfg.MaxStrangers,
+		from: make(map[netip.Prefix]count), places: make(map[place]int), refused: make(map[string]uint64),
+	}
 	if g.max == 0 {
 		g.max = max(openFiles()-reservedFiles, reservedFiles)
 	}
+	if g.perAddress == 0 {
+		g.perAddress = maxPerAddress
+	}
+	g.perAddress = min(g.perAddress, max(1, g.max/2))
 	if g.strangers == 0 {
 		g.strangers = maxStrangers
 	}
 	// Behind a proxy everybody comes from one address.
 	if cfg.NoLimits || cfg.BehindProxy {
-		g.strangers = 0
+		g.perAddress, g.strangers = 0, 0
 	}
 	return g
 }
 
 // enter lets a connection in, or says why not.
 func (g *gate) enter(peer netip.Addr) (*ticket, error) {
-	t := &ticket{from: origin(peer)}
+	t := &ticket{from: origin(peer), place: place{kind: kindNew}}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
 	case g.open >= g.max:
+		g.refused["full"]++
 		return nil, errFull
-	case g.strangers > 0 && g.unknown[t.from] >= g.strangers:
+	case g.perAddress > 0 && g.from[t.from].all >= g.perAddress:
+		g.refused["address"]++
+		return nil, errAddress
+	case g.strangers > 0 && g.from[t.from].unknown >= g.strangers:
+		g.refused["strangers"]++
 		return nil, errStrangers
 	}
 	g.open++
-	g.unknown[t.from]++
+	g.accepted++
+	g.places[t.place]++
+	g.addLocked(t.from, 1, 1)
 	return t, nil
 }
 
@@ -86,10 +128,70 @@ func (g *gate) knownLocked(t *ticket) {
 	if t.known {
 		return
 	}
-	t.known = true
-	if g.unknown[t.from]--; g.unknown[t.from] == 0 {
-		delete(g.unknown, t.from)
+	now := t.place
+	now.known = true
+	g.moveLocked(t, now)
+	g.addLocked(t.from, 0, -1)
+}
+
+// speaks says what a connection turned out to speak.
+func (g *gate) speaks(t *ticket, kind string, tls bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.moveLocked(t, place{kind, tls, t.known})
+}
+
+func (g *gate) moveLocked(t *ticket, to place) {
+	g.placeLocked(t.place, -1)
+	t.place = to
+	g.placeLocked(to, 1)
+}
+
+func (g *gate) placeLocked(p place, n int) {
+	if g.places[p] += n; g.places[p] == 0 {
+		delete(g.places, p)
 	}
+}
+
+// Stats is how the connections to the port stand, and what became of others.
+type Stats struct {
+	Connections []Connections
+	Max         int               // connections that there can be
+	Accepted    uint64            // all that were let in
+	Refused     map[string]uint64 // by why: full, address, strangers
+}
+
+// Connections is how many are open of a kind: new (nothing is known yet), lines,
+// http, websocket, events. Known: somebody is logged in, over HTTP with some
+// request.
+type Connections struct {
+	Kind       string
+	TLS, Known bool
+	Open       int
+}
+
+// Stats gives a snapshot. The operator's own connections are not in it.
+func (s *Server) Stats() Stats {
+	g := s.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := Stats{Max: g.max, Accepted: g.accepted, Refused: map[string]uint64{"full": 0, "address": 0, "strangers": 0}}
+	maps.Copy(now.Refused, g.refused)
+	for p, n := range g.places {
+		now.Connections = append(now.Connections, Connections{p.kind, p.tls, p.known, n})
+	}
+	return now
+}
+
+func (g *gate) addLocked(from netip.Prefix, all, unknown int) {
+	n := g.from[from]
+	n.all += all
+	n.unknown += unknown
+	if n == (count{}) {
+		delete(g.from, from)
+		return
+	}
+	g.from[from] = n
 }
 
 // stranger reports whether a connection counts among its address's strangers.
@@ -104,6 +206,8 @@ func (g *gate) leave(t *ticket) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.knownLocked(t)
+	g.placeLocked(t.place, -1)
+	g.addLocked(t.from, -1, 0)
 	g.open--
 }
 

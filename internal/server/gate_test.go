@@ -30,8 +30,55 @@ func TestGateCountsStrangersPerAddress(t *testing.T) {
 	for _, k := range []*ticket{first, second, third, fourth} {
 		g.leave(k)
 	}
-	if g.open != 0 || len(g.unknown) != 0 {
-		t.Errorf("left behind: %d open, %v", g.open, g.unknown)
+	if g.open != 0 || len(g.from)+len(g.places) != 0 {
+		t.Errorf("left behind: %d open, %v, %v", g.open, g.from, g.places)
+	}
+}
+
+func TestGateCountsAllOfAnAddress(t *testing.T) {
+	g := newGate(Config{MaxConnections: 10, MaxPerAddress: 2})
+	here, there := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8:0:1::1")
+	var inside []*ticket
+	for _, a := range []netip.Addr{here, netip.MustParseAddr("2001:db8::2"), there} {
+		k, err := g.enter(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.known(k) // being logged in makes no difference
+		inside = append(inside, k)
+	}
+	if _, err := g.enter(here); !errors.Is(err, errAddress) {
+		t.Errorf("a third of two: %v", err)
+	}
+	g.leave(inside[1])
+	k, err := g.enter(here)
+	if err != nil {
+		t.Errorf("after one left: %v", err)
+	}
+	for _, k := range []*ticket{inside[0], inside[2], k} {
+		g.leave(k)
+	}
+	if g.open != 0 || len(g.from)+len(g.places) != 0 {
+		t.Errorf("left behind: %d open, %v, %v", g.open, g.from, g.places)
+	}
+}
+
+func TestNoAddressGetsEverything(t *testing.T) {
+	for _, tt := range []struct{ all, asked, want int }{
+		{100_000, 0, maxPerAddress},
+		{500, 0, 250},
+		{500, 100, 100},
+		{500, 400, 250},
+		{500, -1, -1},
+	} {
+		if g := newGate(Config{MaxConnections: tt.all, MaxPerAddress: tt.asked}); g.perAddress != tt.want {
+			t.Errorf("%+v: %d", tt, g.perAddress)
+		}
+	}
+	for _, cfg := range []Config{{MaxPerAddress: 2, NoLimits: true}, {MaxPerAddress: 2, BehindProxy: true}} {
+		if g := newGate(cfg); g.perAddress != 0 || g.strangers != 0 {
+			t.Errorf("%+v: %d, %d", cfg, g.perAddress, g.strangers)
+		}
 	}
 }
 

@@ -158,6 +158,11 @@ func (s *Server) TakeOver(t httpapi.Taken) {
 		peer.Events = &events
 	}
 	if web, ok := t.Conn.(*webConn); ok {
+		kind := kindWebSocket
+		if t.Events != nil {
+			kind = kindEvents
+		}
+		s.gate.speaks(web.ticket, kind, inside(web.Conn) != nil)
 		peer.LoggedIn = func() { s.gate.known(web.ticket) }
 	}
 	s.serving.Go(func() { s.cfg.Lines.Serve(&peeked{t.Conn, t.Early}, peer) })

@@ -177,10 +177,12 @@ func (s *Server) welcome(nc net.Conn) {
 		stream.Refuse(conn, stream.Farewell(nil,
 			protocol.GoodbyeProtocolViolation, "use TLS"))
 	case what == speaksHTTP:
+		s.gate.speaks(t, kindHTTP, inside(conn) != nil)
 		// It leaves the gate when it is closed.
 		s.http.take(&webConn{Conn: conn, server: s, ticket: t})
 		return
 	default:
+		s.gate.speaks(t, kindLines, inside(conn) != nil)
 		s.cfg.Lines.Serve(conn, stream.Peer{Addr: s.client(peer), LoggedIn: func() { s.gate.known(t) }})
 	}
 	s.gate.leave(t)

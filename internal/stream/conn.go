@@ -15,6 +15,7 @@ import (
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/internal/websocket"
 	"github.com/grima-chat/grima/protocol"
 )
@@ -53,10 +54,13 @@ type conn struct {
 
 	lines    *protocol.LineReader
 	caller   api.Caller
+	asked    limits.Client
 	loggedIn bool
 	budget   int // bytes that may still be read before login
 	errors   int // bad lines before login
 	place    *hub.Conn
+	ready    atomic.Pointer[hub.Conn] // place, from before its first event on
+	wire     *hub.Wire
 	ws       *websocket.Reader // nil: lines come as they are
 	violated int               // what to close a WebSocket with, if it is not the Goodbye's code
 	heard    atomic.Bool       // of a client that only listens: an event since the last cursor
@@ -74,25 +78,29 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn, p Peer) *conn {
-	c := &conn{srv: s, cfg: &s.cfg, nc: nc, peer: p, budget: loginBytes}
+	c := &conn{srv: s, cfg: &s.cfg, nc: nc, peer: p, budget: loginBytes, wire: hub.Lines}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.out = outbox{nc: nc, room: s.cfg.Outbox, inFlight: s.cfg.InFlight, stall: s.cfg.WriteTimeout}
-	c.out.onSlow = func() {
-		c.sendAway(protocol.GoodbyeSlowConsumer, "too much was waiting to be read; read what you missed after coming back")
+	c.out.onReady = func() {
+		if place := c.ready.Load(); place != nil {
+			place.Ready()
+		}
 	}
 	c.out.onFail = c.writeFailed
 	switch {
 	case p.WebSocket:
 		c.ws = websocket.NewReader(input{c}, protocol.MaxFrame, c.pong)
-		c.out.wrap = websocket.AppendText
+		c.out.wrap, c.wire = websocket.AppendText, overWebSocket
 	case p.Events != nil:
-		c.out.wrap = p.Events.wrap
+		c.out.wrap, c.wire = p.Events.wrap, p.Events.wire()
 	}
 	c.out.init()
 	c.caller = api.Caller{Peer: p.Addr, OnLogin: c.login, OnUpdate: c.update}
 	if p.Operator {
 		c.caller.Actor.Operator = true
 		c.loggedIn = true
+	} else {
+		c.asked = s.cfg.Limits.Client(p.Addr)
 	}
 	return c
 }
@@ -152,6 +160,10 @@ func (c *conn) requests() error {
 // handle carries out one line.
 func (c *conn) handle(line []byte) {
 	req, bad := protocol.DecodeRequest(line)
+	if no := c.limited(req, bad); no != nil {
+		c.out.answer(c.out.begin(), encode(protocol.Refuse(req, no)))
+		return
+	}
 	if req.Type == protocol.TypePong && bad == nil {
 		return // the answer to our Ping; that it came is all we wanted
 	}
@@ -288,6 +300,7 @@ func (c *conn) close() {
 	if failed != nil {
 		cut(c.nc)
 	}
+	c.asked.Close() // before the client sees the end, and comes back
 	err := c.nc.Close()
 	c.out.waitWritten()
 	if c.place != nil {

@@ -10,6 +10,8 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/websocket"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -23,6 +25,31 @@ type Events struct {
 	Cursor  protocol.Opt[string]
 	SSE     bool // server-sent events; else bare lines
 	Chunked bool // in HTTP/1.1's chunks; else up to the end of the connection
+}
+
+// The forms of events over HTTP, and of lines on a WebSocket.
+var (
+	overWebSocket = hub.NewWire(websocket.AppendText)
+	overHTTP      = func() (forms [2][2]*hub.Wire) { // SSE, Chunked
+		for i := range forms {
+			for j := range forms[i] {
+				e := &Events{SSE: i == 1, Chunked: j == 1}
+				forms[i][j] = hub.NewWire(e.wrap)
+			}
+		}
+		return forms
+	}()
+)
+
+func (e *Events) wire() *hub.Wire {
+	var sse, chunked int
+	if e.SSE {
+		sse = 1
+	}
+	if e.Chunked {
+		chunked = 1
+	}
+	return overHTTP[sse][chunked]
 }
 
 // wrap appends a line.

@@ -12,8 +12,9 @@ import (
 //     outbox's own does, for as long as there is something to write, and it
 //     joins what has gathered into one write;
 //   - answers leave in the order of their requests, whichever is ready first;
-//   - an event that comes while there is no room for it closes the outbox and
-//     frees what it holds: onSlow is called, once;
+//   - events that come while there is no room for them are refused; when the
+//     backlog has then fallen to half of the room, onReady is called, without
+//     the outbox's lock;
 //   - a write that fails, or makes no progress in time, closes it for good:
 //     onFail is called, once.
 type outbox struct {
@@ -24,7 +25,7 @@ type outbox struct {
 	room     int           // bytes of events, and as many of answers
 	inFlight int           // answers outstanding
 	stall    time.Duration // longest time without progress, see there
-	onSlow   func()
+	onReady  func()
 	onFail   func(error)
 
 	mu       sync.Mutex
@@ -39,6 +40,7 @@ type outbox struct {
 	lastPut  time.Time
 	deadline time.Time // of all writing to come; zero: none
 	writing  bool
+	owed     bool // events were refused, onReady is to be called
 	hurried  bool // nobody is to wait for room any more
 	closed   bool // takes no more answers and events
 	broken   bool // cannot write any more
@@ -124,30 +126,40 @@ func (o *outbox) hold() {
 	o.holding = true
 }
 
-// event queues an event. An ephemeral one is dropped rather than queued behind
-// a backlog.
-func (o *outbox) event(b []byte, ephemeral bool) {
+// events queues events, as they go over the wire: all of them or, reporting
+// false, none.
+func (o *outbox) events(b []byte) bool {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	backlog := o.queued[ofEvent]
-	switch {
-	case o.closed, ephemeral && backlog > o.room/4:
-		o.mu.Unlock()
-	case backlog > 0 && backlog+len(b) > o.room:
-		o.closeLocked()
-		o.deadline = time.Now().Add(goodbyeTimeout)
-		if o.writing && o.armLocked() != nil {
-			o.broken = true // the connection is closed already
-		}
-		o.mu.Unlock()
-		o.onSlow()
-	case o.holding:
-		o.queued[ofEvent] += len(b)
-		o.held = append(o.held, line{b, ofEvent, false})
-		o.mu.Unlock()
-	default:
-		o.putLocked(line{b, ofEvent, false})
-		o.mu.Unlock()
+	if o.closed {
+		return false
 	}
+	if backlog > 0 && backlog+len(b) > o.room {
+		o.owed = true
+		return false
+	}
+	o.putEventLocked(b)
+	return true
+}
+
+// notice queues an ephemeral event, rather not behind a backlog.
+func (o *outbox) notice(b []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed && o.queued[ofEvent] <= o.room/4 {
+		o.putEventLocked(b)
+	}
+}
+
+func (o *outbox) putEventLocked(b []byte) {
+	l := line{b, ofEvent, true}
+	if o.holding {
+		o.queued[ofEvent] += len(b)
+		o.held = append(o.held, l)
+		return
+	}
+	o.putLocked(l)
 }
 
 // put queues a line that neither answers nor delivers.
@@ -299,8 +311,15 @@ func (o *outbox) write() {
 			o.broken = true
 			o.closeLocked()
 		}
+		ready := o.owed && !o.closed && o.queued[ofEvent] <= o.room/2
+		if ready {
+			o.owed = false
+		}
 		o.changed.Broadcast()
 		o.mu.Unlock()
+		if ready {
+			o.onReady()
+		}
 		if failed {
 			o.onFail(err)
 		}

@@ -23,7 +23,7 @@ type post struct {
 	far    net.Conn
 	lines  *bufio.Reader
 	writes int // calls of Write
-	slow   int // calls of onSlow
+	ready  int // calls of onReady
 	failed []error
 }
 
@@ -32,8 +32,8 @@ func newPost(t *testing.T, room int) *post {
 	p := &post{T: t, far: far, lines: bufio.NewReader(far)}
 	p.outbox = outbox{
 		nc: counting{near, &p.writes}, room: room, inFlight: 4, stall: 15 * time.Second,
-		onSlow: func() { p.slow++ },
-		onFail: func(err error) { p.failed = append(p.failed, err) },
+		onReady: func() { p.ready++ },
+		onFail:  func(err error) { p.failed = append(p.failed, err) },
 	}
 	p.init()
 	t.Cleanup(func() {
@@ -55,6 +55,14 @@ func (c counting) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// event queues an event for which there is room.
+func (p *post) event(b []byte) {
+	p.Helper()
+	if !p.events(b) && !p.closed {
+		p.Error("there is no room for an event")
+	}
+}
+
 func (p *post) reads(want ...string) {
 	p.Helper()
 	for _, w := range want {
@@ -73,7 +81,7 @@ func TestAnswersLeaveInOrder(t *testing.T) {
 		a, b, c := p.begin(), p.begin(), p.begin()
 		p.says(c, "third")
 		p.says(b, "second")
-		p.event([]byte("event\n"), false)
+		p.event([]byte("event\n"))
 		p.reads("event")
 		p.says(a, "first")
 		p.reads("first", "second", "third")
@@ -88,14 +96,14 @@ func TestEventsWaitForTheAnswerTheyFollow(t *testing.T) {
 		p := newPost(t, 1<<10)
 		p.hold()
 		n := p.begin()
-		p.event([]byte("event 1\n"), false)
-		p.event([]byte("event 2\n"), false)
+		p.event([]byte("event 1\n"))
+		p.event([]byte("event 2\n"))
 		synctest.Wait()
 		if p.writes != 0 {
 			t.Error("an event went ahead")
 		}
 		p.says(n, "answer")
-		p.event([]byte("event 3\n"), false)
+		p.event([]byte("event 3\n"))
 		p.reads("answer", "event 1", "event 2", "event 3")
 		p.waitWritten()
 		if p.queued != [2]int{} {
@@ -107,10 +115,10 @@ func TestEventsWaitForTheAnswerTheyFollow(t *testing.T) {
 func TestWhatGathersIsWrittenAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPost(t, 1<<20)
-		p.event([]byte("first\n"), false)
+		p.event([]byte("first\n"))
 		synctest.Wait() // it is being written
 		for i := range 1000 {
-			p.event(fmt.Appendf(nil, "%d\n", i), false)
+			p.event(fmt.Appendf(nil, "%d\n", i))
 		}
 		p.reads("first")
 		for i := range 1000 {
@@ -124,42 +132,55 @@ func TestWhatGathersIsWrittenAtOnce(t *testing.T) {
 
 func TestSlowReader(t *testing.T) {
 	event := []byte(strings.Repeat("e", 99) + "\n")
+	line := strings.TrimSpace(string(event))
 	synctest.Test(t, func(t *testing.T) {
 		p := newPost(t, 1000)
-		p.event(event, false)
+		p.event(event)
 		synctest.Wait() // it is being written
 		for range 9 {
-			p.event(event, false)
+			p.event(event)
 		}
-		if p.slow != 0 {
-			t.Fatal("slow before the bound")
+		if p.events(event) {
+			t.Fatal("took more than there is room for")
 		}
-		p.event(event, false)
-		if p.slow != 1 {
-			t.Fatal("not slow at the bound")
+		if len(p.queue) != 9 || p.ready != 0 {
+			t.Errorf("%d lines are kept, ready %d times", len(p.queue), p.ready)
 		}
-		if len(p.queue) != 0 {
-			t.Errorf("%d lines are kept", len(p.queue))
+		p.reads(line)
+		synctest.Wait()
+		if p.ready != 0 {
+			t.Error("ready with nine lines of ten being written")
 		}
-		p.event(event, false) // like all that follows, for nobody
-		p.says(p.begin(), "answer")
-		p.finish([]byte("goodbye\n"), goodbyeTimeout)
-		// What was being written is whole, and then the last line.
-		p.reads(strings.TrimSpace(string(event)), "goodbye")
+		for range 9 {
+			p.reads(line)
+		}
 		p.waitWritten()
-		if p.slow != 1 || len(p.failed) != 0 {
-			t.Errorf("slow %d times, failed %v", p.slow, p.failed)
+		if p.ready != 1 || len(p.failed) != 0 {
+			t.Errorf("ready %d times, failed %v", p.ready, p.failed)
 		}
+		// Once told, it is told again only when it refused again.
+		p.event(event)
+		p.reads(line)
+		p.waitWritten()
+		if p.ready != 1 {
+			t.Errorf("ready %d times", p.ready)
+		}
+		p.finish([]byte("goodbye\n"), goodbyeTimeout)
+		if p.events(event) {
+			t.Error("took an event after the end")
+		}
+		p.reads("goodbye")
+		p.waitWritten()
 	})
 }
 
 func TestOneLargeEventIsNoBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPost(t, 1000)
-		p.event(append(bytes.Repeat([]byte("e"), 200_000), '\n'), false)
+		p.event(append(bytes.Repeat([]byte("e"), 200_000), '\n'))
 		p.reads(strings.Repeat("e", 200_000))
-		if p.slow != 0 {
-			t.Error("slow")
+		if p.ready != 0 {
+			t.Error("refused something")
 		}
 	})
 }
@@ -167,10 +188,10 @@ func TestOneLargeEventIsNoBacklog(t *testing.T) {
 func TestEphemeraAreDroppedBehindABacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPost(t, 100)
-		p.event([]byte("typing\n"), true)
-		p.event([]byte(strings.Repeat("e", 50)+"\n"), false)
-		p.event([]byte("typing too\n"), true)
-		p.event([]byte("after\n"), false)
+		p.notice([]byte("typing\n"))
+		p.event([]byte(strings.Repeat("e", 50) + "\n"))
+		p.notice([]byte("typing too\n"))
+		p.event([]byte("after\n"))
 		p.reads("typing", strings.Repeat("e", 50), "after")
 	})
 }
@@ -188,7 +209,7 @@ func TestStall(t *testing.T) {
 			if len(p.failed) != 1 || !errors.Is(p.failed[0], os.ErrDeadlineExceeded) {
 				t.Errorf("failed: %v", p.failed)
 			}
-			p.event([]byte("event\n"), false)
+			p.event([]byte("event\n"))
 			if len(p.queue) != 0 || p.queued != [2]int{} {
 				t.Errorf("kept: %v", p.queued)
 			}

@@ -44,7 +44,11 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 	if err != nil {
 		return 0, err
 	}
+	if err := c.enter(l.Actor.User); err != nil {
+		return 0, err
+	}
 	place := c.cfg.Hub.Register(l.Actor.Session, l.Actor.User, c)
+	c.ready.Store(place)
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.RequestTimeout)
 	defer cancel()
 	// A revocation before the registration went unheard: ask.
@@ -185,12 +189,15 @@ func (c *conn) pulse() {
 }
 
 // Deliver implements hub.Subscriber.
-func (c *conn) Deliver(line []byte, ephemeral bool) {
-	if c.peer.Events != nil && !ephemeral {
+func (c *conn) Deliver(r *hub.Run) bool {
+	if c.peer.Events != nil {
 		c.heard.Store(true)
 	}
-	c.out.event(line, ephemeral)
+	return c.out.events(r.Bytes(c.wire))
 }
+
+// Notice implements hub.Subscriber.
+func (c *conn) Notice(r *hub.Run) { c.out.notice(r.Bytes(c.wire)) }
 
 // End implements hub.Subscriber.
 func (c *conn) End(hub.Reason) {

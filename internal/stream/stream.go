@@ -26,6 +26,7 @@ import (
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -35,6 +36,7 @@ type Config struct {
 	API     *api.API
 	Service *chat.Service
 	Hub     *hub.Hub
+	Limits  *limits.Limits // (none)
 
 	Software string // as Hello shows it ("grima")
 	ServerID string // this node ("n1")

@@ -369,10 +369,13 @@ func (d *Client) ExpectGoodbye(code protocol.GoodbyeCode) {
 
 // Hear gives the lines of the events that have come. Whatever was answered to
 // anybody before Hear is among them: Hear writes, and what is written is
-// published in order.
+// published in order; then it waits for the hub, and asks for something, which
+// is answered behind what the hub has handed over.
 func (d *Client) Hear() (lines []string) {
 	d.t.Helper()
 	d.Do(protocol.OpUsersUpdate, protocol.UsersUpdateParams{Name: &d.User.Name}, nil)
+	d.srv.Hub.Settle()
+	d.Do(protocol.OpUsersMe, struct{}{}, nil)
 	for _, f := range d.heard {
 		lines = append(lines, f.line)
 	}

@@ -38,6 +38,7 @@ import (
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/httpapi"
 	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/internal/password"
 	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/internal/store/sqlite"
@@ -53,6 +54,7 @@ type Options struct {
 	Origins      []string                      // of pages that may open a WebSocket
 	Registration chat.Registration             // empty: open
 	Limits       bool                          // keep the limits on rates
+	Rates        *limits.Config                // those on requests and connections, if not nil; with Limits they are the usual ones
 	Store        func(chat.Store) chat.Store   // wraps the store, to make it misbehave
 	Hub          func(*hub.Config)             // to set bounds
 	Publisher    func(*hub.Hub) chat.Publisher // stands before the hub, to make news go astray
@@ -75,6 +77,7 @@ type Server struct {
 	Service *chat.Service
 	API     *api.API
 	Front   *server.Server
+	Limits  *limits.Limits // nil: none
 
 	stop context.CancelFunc
 	done chan error
@@ -104,7 +107,15 @@ func Start(t testing.TB, options ...Options) *Server {
 // another port.
 func (s *Server) Restart() {
 	s.t.Helper()
+	s.RestartAfter(func() {})
+}
+
+// RestartAfter is Restart with something done to the data, in Dir, while no
+// server runs.
+func (s *Server) RestartAfter(do func()) {
+	s.t.Helper()
 	s.Stop()
+	do()
 	s.start()
 }
 
@@ -161,10 +172,8 @@ func (s *Server) start() {
 		Encode:       api.AppendEvent,
 		EncodeRead:   api.AppendRead,
 		EncodeTyping: api.AppendTyping,
-		Memberships: func(ctx context.Context, user chat.UserID) ([]chat.Membership, error) {
-			return s.Service.Memberships(ctx, user)
-		},
-		Log: s.log,
+		Source:       chat.NewLog(s.Store),
+		Log:          s.log,
 	}
 	if s.opts.Hub != nil {
 		s.opts.Hub(&hubConfig)
@@ -184,7 +193,13 @@ func (s *Server) start() {
 	})
 	s.API = api.New(s.Service)
 	s.API.Log = s.log
-	lines := stream.Config{API: s.API, Service: s.Service, Hub: s.Hub, Software: "grima/test", Log: s.log}
+	s.Limits = nil
+	if s.opts.Rates != nil {
+		s.Limits = limits.New(*s.opts.Rates)
+	} else if s.opts.Limits {
+		s.Limits = limits.New(limits.Config{})
+	}
+	lines := stream.Config{API: s.API, Service: s.Service, Hub: s.Hub, Limits: s.Limits, Software: "grima/test", Log: s.log}
 	if s.opts.Stream != nil {
 		s.opts.Stream(&lines)
 	}
@@ -194,7 +209,7 @@ func (s *Server) start() {
 		CertFile: cert, KeyFile: key,
 		Lines: stream.New(lines),
 		HTTP: httpapi.New(httpapi.Config{
-			API: s.API, Service: s.Service, Log: s.log,
+			API: s.API, Service: s.Service, Limits: s.Limits, Log: s.log,
 			Ready:    func() error { return s.Front.Ready() },
 			TakeOver: func(t httpapi.Taken) { s.Front.TakeOver(t) },
 			Origins:  s.opts.Origins,
@@ -231,6 +246,7 @@ func (s *Server) Shutdown() error {
 	s.stop()
 	s.stop = nil
 	err := <-s.done
+	s.Hub.Close()
 	storetest.CheckLog(s.t, s.Store)
 	if closed := s.Store.Close(); closed != nil && !s.opts.MayFail {
 		s.t.Errorf("closing the store: %v", closed)

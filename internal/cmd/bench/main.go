@@ -1,7 +1,9 @@
+//go:build linux
+
 // Bench measures Grima against the limits of the machine it runs on and prints
 // what it finds as a Markdown table: good figures and bad ones.
 //
-//	go run ./internal/cmd/bench [-suite store] [-quick] [-o docs/bench.md]
+//	go run ./internal/cmd/bench [-suite store,live,soak] [-quick] [-o docs]
 //
 // A suite is one interleaved run: every round measures every case once, and
 // what is compared is measured next to each other, so that a noisy machine
@@ -16,10 +18,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/grima-chat/grima/internal/harness"
@@ -33,6 +36,8 @@ type suite struct {
 
 var suites = []suite{
 	{"store", "sends, pages and bytes on disk beside what the bare driver and a bare log can do", runStore},
+	{"live", "delivery to many, idle and busy clients, and hostile ones, beside bare loops and other servers", runLive},
+	{"soak", "what a server still holds after a day of coming and going", runSoak},
 }
 
 // options are the flags. Every suite takes of them what it needs.
@@ -47,7 +52,14 @@ type options struct {
 	Seed    uint64
 	Live    bool // senders also hear the live events
 	Dir     string
-	Out     string
+	Out     string // a directory for the reports; empty: none
+
+	Only     []string // scenarios of suite live; empty: all
+	Later    float64  // seconds after which idle memory is looked at once more; 0: not
+	Cycles   int      // of the soak: people who come and go
+	Messages int      // and what is stored meanwhile
+	quick    bool
+	noNATS   bool // building it takes longer than a test should
 }
 
 // bench is one run of the command.
@@ -58,10 +70,30 @@ type bench struct {
 	tmp    string // removed at the end
 	report *report
 	began  time.Time
+	live   *live // of suites live and soak
+}
+
+// childCommand is the first argument of this program when it is to be one of the
+// processes that it measures.
+const childCommand = "child"
+
+// asChild is the program as such a process: what it is, and its arguments.
+func asChild(args []string) error {
+	if len(args) == 0 || args[0] != "raw" {
+		return fmt.Errorf("there is no child %q", args)
+	}
+	return runRaw(args[1:])
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	if len(os.Args) > 1 && os.Args[1] == childCommand {
+		if err := asChild(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -78,7 +110,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{options: o, ctx: ctx, report: &report{}, began: time.Now()}
+	b := &bench{options: o, ctx: ctx, began: time.Now()}
 	if o.Dir != "" {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 			return err
@@ -92,34 +124,35 @@ func run(ctx context.Context, args []string) (err error) {
 	if b.bin, err = harness.Build(b.tmp); err != nil {
 		return err
 	}
-	if b.report.machine, err = describeMachine(); err != nil {
-		return err
-	}
-	b.report.command = "go run ./internal/cmd/bench " + strings.Join(args, " ")
 	for _, s := range names {
-		b.report.chapter(s.name, s.about)
-		if err := s.run(b); err != nil {
+		if err := b.suite(s, args); err != nil {
 			return fmt.Errorf("suite %s: %w", s.name, err)
 		}
 	}
-	b.report.took = time.Since(b.began)
+	return nil
+}
+
+// suite runs one, prints its report and writes it.
+func (b *bench) suite(s suite, args []string) (err error) {
+	began := time.Now()
+	b.report = &report{name: s.name, about: s.about, command: "go run ./internal/cmd/bench " + strings.Join(args, " ")}
+	if b.report.machine, err = describeMachine(); err != nil {
+		return err
+	}
+	if err := s.run(b); err != nil {
+		return err
+	}
+	b.report.took = time.Since(began)
 	fmt.Print(b.report.markdown(""))
-	if o.Out == "" {
+	if b.Out == "" {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(o.Out), 0o755); err != nil {
-		return err
-	}
-	svg := strings.TrimSuffix(o.Out, filepath.Ext(o.Out)) + ".svg"
-	if err := os.WriteFile(svg, []byte(b.report.plot.svg()), 0o644); err != nil {
-		return err
-	}
-	return os.WriteFile(o.Out, []byte(b.report.markdown(filepath.Base(svg))), 0o644)
+	return b.report.write(b.Out)
 }
 
 func parse(args []string) (o options, chosen []suite, err error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	names := f.String("suite", "store", "suites to run, with commas between")
+	names := f.String("suite", "store,live", "suites to run, with commas between: store, live, soak")
 	f.IntVar(&o.Rounds, "rounds", 5, "rounds: each measures every case once")
 	f.Float64Var(&o.Seconds, "seconds", 3, "seconds measured per case")
 	f.Float64Var(&o.Warmup, "warmup", 1, "seconds of warm-up before, not measured")
@@ -130,16 +163,22 @@ func parse(args []string) (o options, chosen []suite, err error) {
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
 	f.BoolVar(&o.Live, "live", false, "let the senders hear the live events of their chats, too")
 	f.StringVar(&o.Dir, "dir", "", "keep the filled stores here for the next run (remove them when the schema changes); empty: a temporary directory")
-	f.StringVar(&o.Out, "o", "", "also write the report to this file, and a plot beside it (.svg)")
+	f.StringVar(&o.Out, "o", "", "also write each suite's report into this directory, with its plots beside it")
+	only := f.String("only", "", "scenarios of suite live to run, with commas between: "+scenarioNames()+"; empty: all")
+	f.Float64Var(&o.Later, "later", 0, "look at the memory of idle clients once more, after so many seconds; the garbage collector runs by itself every 120; 0: do not")
+	f.IntVar(&o.Cycles, "cycles", 100_000, "people who come and go in suite soak")
+	f.IntVar(&o.Messages, "messages", 1_000_000, "messages stored in suite soak")
 	quick := f.Bool("quick", false, "a run of a minute, to see that everything works; its figures mean little")
 	if err := f.Parse(args); err != nil {
 		return o, nil, err
 	}
+	o.quick = *quick
 	if *quick {
 		set := map[string]bool{}
 		f.Visit(func(f *flag.Flag) { set[f.Name] = true })
 		for name, value := range map[string]string{
 			"rounds": "2", "seconds": "0.5", "warmup": "0.2", "chats": "500", "sizes": "1000,10000,100000", "pages": "200",
+			"cycles": "2000", "messages": "10000",
 		} {
 			if !set[name] {
 				if err := f.Set(name, value); err != nil {
@@ -157,6 +196,17 @@ func parse(args []string) (o options, chosen []suite, err error) {
 	}
 	if o.Chats < hotChats || o.Rounds < 1 || o.Seconds <= 0 || o.Body < 1 || o.Pages < 1 {
 		return o, nil, fmt.Errorf("-chats must be at least %d, and -rounds, -seconds, -body and -pages more than nothing", hotChats)
+	}
+	if o.Cycles < 1 || o.Messages < 1 {
+		return o, nil, errors.New("-cycles and -messages must be more than nothing")
+	}
+	if *only != "" {
+		o.Only = strings.Split(*only, ",")
+		for _, name := range o.Only {
+			if !slices.Contains(strings.Split(scenarioNames(), ", "), name) {
+				return o, nil, fmt.Errorf("there is no scenario %q: there are %s", name, scenarioNames())
+			}
+		}
 	}
 	for name := range strings.SplitSeq(*names, ",") {
 		i := 0

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -22,13 +24,44 @@ type panel struct {
 type line struct {
 	name  string
 	at    []series
-	class int // 0..2
+	class int // 0..classes-1
 }
 
 const (
-	panelWidth, panelHeight             = 380, 300
+	panelWidth                          = 380
 	leftMargin, topMargin, bottomMargin = 56, 40, 70
+	plotBottom                          = 230 // where the x axis is
+
+	perLegendRow, legendRow = 3, 16
+	classes                 = 8
 )
+
+// height has room for the longest legend.
+func (p plot) height() int {
+	rows := 1
+	for _, q := range p.panels {
+		rows = max(rows, (len(q.lines)+perLegendRow-1)/perLegendRow)
+	}
+	return plotBottom + bottomMargin + (rows-1)*legendRow
+}
+
+// The colours of lines on light and on dark pages.
+var colours = [classes][2]string{
+	{"#1f6feb", "#79b8ff"},
+	{"#c2410c", "#fdba74"},
+	{"#15803d", "#86efac"},
+	{"#7c3aed", "#c4b5fd"},
+	{"#be185d", "#f9a8d4"},
+	{"#0e7490", "#67e8f9"},
+	{"#854d0e", "#fde047"},
+	{"#555555", "#bbbbbb"},
+}
+
+func palette(b *strings.Builder, scheme int) {
+	for i, c := range colours {
+		fmt.Fprintf(b, ".c%d { stroke: %s } .l%d { fill: %s }\n", i, c[scheme], i, c[scheme])
+	}
+}
 
 // svg draws for both light and dark pages: the colours follow the reader's
 // scheme and the background is the page's.
@@ -38,14 +71,12 @@ func (p plot) svg() string {
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui, sans-serif" font-size="12">
 <style>
 text { fill: #333 } .grid { stroke: #8885 } .aim { stroke: #888; stroke-dasharray: 4 4 }
-.c0 { stroke: #1f6feb } .c1 { stroke: #c2410c } .c2 { stroke: #15803d } .l0 { fill: #1f6feb } .l1 { fill: #c2410c } .l2 { fill: #15803d }
 polyline { fill: none; stroke-width: 2 }
-@media (prefers-color-scheme: dark) {
-text { fill: #ddd }
-.c0 { stroke: #79b8ff } .c1 { stroke: #fdba74 } .c2 { stroke: #86efac } .l0 { fill: #79b8ff } .l1 { fill: #fdba74 } .l2 { fill: #86efac }
-}
-</style>
-`, width, panelHeight)
+`, width, p.height())
+	palette(&b, 0)
+	b.WriteString("@media (prefers-color-scheme: dark) {\ntext { fill: #ddd }\n")
+	palette(&b, 1)
+	b.WriteString("}\n</style>\n")
 	for i, q := range p.panels {
 		fmt.Fprintf(&b, `<g transform="translate(%d 0)">`+"\n", i*panelWidth)
 		q.draw(&b)
@@ -57,7 +88,7 @@ text { fill: #ddd }
 
 func (p panel) draw(b *strings.Builder) {
 	lo, hi := p.bounds()
-	bottom := float64(panelHeight - bottomMargin)
+	bottom := float64(plotBottom)
 	y := func(v float64) float64 {
 		if p.log {
 			v, l, h := math.Log10(max(v, lo)), math.Log10(lo), math.Log10(hi)
@@ -90,7 +121,7 @@ func (p panel) draw(b *strings.Builder) {
 				l.class, x(j), x(j), y(s.least()), y(s.greatest()), l.class, x(j), y(s.median()))
 		}
 		fmt.Fprintf(b, `<polyline class="c%d" points="%s"/>`+"\n", l.class, strings.Join(points, " "))
-		fmt.Fprintf(b, `<text class="l%d" x="%d" y="%.1f">%s</text>`+"\n", l.class, leftMargin+i*110, bottom+46, l.name)
+		fmt.Fprintf(b, `<text class="l%d" x="%d" y="%.1f">%s</text>`+"\n", l.class, leftMargin+i%perLegendRow*110, bottom+46+float64(i/perLegendRow*legendRow), l.name)
 	}
 }
 
@@ -107,7 +138,7 @@ func (p panel) bounds() (lo, hi float64) {
 		return 1, 10
 	}
 	if p.log {
-		return math.Pow(10, math.Floor(math.Log10(max(lo, 1)))), math.Pow(10, math.Ceil(math.Log10(max(hi, 10))))
+		return math.Pow(10, math.Floor(math.Log10(max(lo, 1e-9)))), math.Pow(10, math.Ceil(math.Log10(hi*1.001)))
 	}
 	return 0, hi * 1.1
 }

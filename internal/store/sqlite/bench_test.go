@@ -3,8 +3,11 @@ package sqlite
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -99,19 +102,98 @@ func BenchmarkMessages(b *testing.B) {
 	}
 }
 
+// BenchmarkChangedChats measures what a sync asks for first, by somebody in ten
+// thousand of twenty thousand chats: which of theirs changed in the last so
+// many updates, while others write. Nothing: with everything seen.
 func BenchmarkChangedChats(b *testing.B) {
+	const chats, mine, reader = 20000, 10000, chat.UserID(5000)
 	s := open(b, b.TempDir())
-	fill(b, s, 20000, 0)
-	var pos chat.SyncPos
-	view(b, s, func(r chat.Reader) (err error) {
-		pos.After, err = r.LastStamp()
-		pos.After -= 1000
-		return err
-	})
-	for b.Loop() {
-		view(b, s, func(r chat.Reader) error {
-			_, err := r.ChangedChats(chat.UserID(rand.IntN(benchUsers-4)+3), pos, 100)
-			return err
+	ids := fill(b, s, chats, 0)
+	var wg sync.WaitGroup
+	for i := range mine {
+		wg.Add(1)
+		s.Update(chat.Op{Run: func(tx chat.Tx) error {
+			return tx.PutParticipant(chat.Participant{Chat: ids[2*i], User: reader, Role: chat.RoleMember, JoinedSeq: 4, UpdatedSeq: 4})
+		}}, func(err error) {
+			if err != nil {
+				b.Error(err)
+			}
+			wg.Done()
+		})
+	}
+	wg.Wait()
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for range 10 {
+		writers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				k := rand.IntN(chats)
+				if err := update(s, func(tx chat.Tx) error {
+					_, err := send(tx, ids[k], chat.UserID(k%(benchUsers-2))+1, uuid(), body)
+					return err
+				}); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	for _, ago := range []int64{0, 10, 1000, 100000} {
+		b.Run(fmt.Sprint("ago=", ago), func(b *testing.B) {
+			var took []time.Duration
+			rows := 0
+			for b.Loop() {
+				began := time.Now()
+				view(b, s, func(r chat.Reader) error {
+					last, err := r.LastStamp()
+					if err != nil {
+						return err
+					}
+					list, err := r.ChangedChats(reader, chat.SyncPos{After: max(last-ago, 0)}, 100)
+					rows += len(list)
+					return err
+				})
+				took = append(took, time.Since(began))
+			}
+			slices.Sort(took)
+			b.ReportMetric(took[len(took)/2].Seconds()*1e3, "p50-ms")
+			b.ReportMetric(took[len(took)*99/100].Seconds()*1e3, "p99-ms")
+			b.ReportMetric(float64(rows)/float64(len(took)), "rows")
+		})
+	}
+	close(stop)
+	writers.Wait()
+}
+
+// BenchmarkCountUnread measures a chat's state when somebody has not read many
+// long messages (docs/notes.md says why their length counts).
+func BenchmarkCountUnread(b *testing.B) {
+	for _, size := range []int{80, 16 << 10} {
+		b.Run(fmt.Sprint("bytes=", size), func(b *testing.B) {
+			s := open(b, b.TempDir())
+			ids := fill(b, s, 1, 0)
+			content := strings.Repeat("a", size)
+			for range 500 {
+				if err := update(s, func(tx chat.Tx) error {
+					_, err := send(tx, ids[0], 1, uuid(), content)
+					return err
+				}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for b.Loop() {
+				view(b, s, func(r chat.Reader) error {
+					n, err := r.CountUnread(ids[0], 2, 0, 1000)
+					if n != 500 {
+						b.Fatalf("%d unread, want 500", n)
+					}
+					return err
+				})
+			}
 		})
 	}
 }

@@ -5,49 +5,93 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// pushTimeout is how long the writer waits for old readers when the WAL has
-// reached its bound; at most five times that the further the WAL is above it.
-// Views are short. One that is not makes the WAL grow rather than stop writing.
-const pushTimeout = 50 * time.Millisecond
+// How long the writer waits for readers that still look at the log when it
+// wants to start it afresh: shortly while there is room, and longer, at most
+// five times hardWait, the further the log is above its bound. Views are short.
+// One that is not makes the log grow rather than stop writing.
+const (
+	softWait = 10 * time.Millisecond
+	hardWait = 50 * time.Millisecond
+)
 
-// wal keeps the write-ahead log bounded. A goroutine with a connection of its
-// own copies committed pages into the database while the writer goes on; but
-// the log starts afresh only when everything was copied, which under constant
-// load never happens by itself. So at the bound the writer does the rest, which
-// by then is little.
+// passes bounds how often the goroutine copies before it leaves the rest to the
+// writer. Each pass finds what was written during the one before it.
+const passes = 4
+
+// wal keeps the write-ahead log bounded. When it is half full, a goroutine with
+// a connection of its own copies its pages into the database while the writer
+// goes on. The later that is, the better: a page that many commits changed is
+// copied once. But the log starts afresh only when everything was copied, which
+// under constant load never happens by itself; so when the goroutine left
+// little, the writer does the rest. The goroutine also syncs what it copied:
+// SQLite does that only when it copied everything, which would leave the whole
+// sync to the writer.
 type wal struct {
 	c       *conn
-	bound   int // pages the log is kept below
-	step    int // pages it grows by before the goroutine looks at it
+	db      vfs.File // the database, as c has it open
+	bound   int      // pages the log is kept below
 	log     *slog.Logger
 	failure *failure
+	stats   *stats
 	mu      sync.Mutex // held while checkpointing: SQLite refuses a second one
 	wake    chan struct{}
+	ready   atomic.Bool // what is left is for the writer
 	ended   chan struct{}
 }
 
-func newWAL(c *conn, cfg Config, f *failure) *wal {
-	bound := max(int(cfg.WALBound/pageSize), 16)
+func newWAL(c *conn, cfg Config, f *failure) (*wal, error) {
+	db, err := c.db.FileControl("main", sqlite3.FCNTL_FILE_POINTER)
+	if err != nil {
+		return nil, fmt.Errorf("find the database's file: %w", err)
+	}
 	w := &wal{
-		c: c, bound: bound, step: bound / 8, log: cfg.Log, failure: f,
+		c: c, db: db.(vfs.File), bound: max(int(cfg.WALBound/pageSize), 16), log: cfg.Log, failure: f, stats: newStats(),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	go w.work()
-	return w
+	return w, nil
 }
 
 func (w *wal) work() {
 	defer close(w.ended)
 	for range w.wake {
-		w.mu.Lock()
-		w.run(w.c, sqlite3.CHECKPOINT_PASSIVE)
-		w.mu.Unlock()
+		before := 0
+		for range passes {
+			pages := w.pass()
+			few := pages-before <= w.bound/64
+			before = pages
+			if few {
+				break
+			}
+		}
+		select {
+		case <-w.wake: // it came while we were at it
+		default:
+		}
+		w.ready.Store(true)
 	}
+}
+
+// pass copies what is in the log now, syncs it, and gives the log's length.
+func (w *wal) pass() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	began := time.Now()
+	pages := w.run(w.c, sqlite3.CHECKPOINT_PASSIVE)
+	if w.failure.get() == nil {
+		if err := w.db.Sync(vfs.SYNC_NORMAL); err != nil {
+			w.failure.set(fmt.Errorf("sync the database: %w", err))
+		}
+	}
+	w.stats.checkpointed(time.Since(began))
+	return pages
 }
 
 // stop waits for the goroutine. Nobody wakes it any more.
@@ -56,53 +100,67 @@ func (w *wal) stop() {
 	<-w.ended
 }
 
-// run checkpoints and reports whether all of the log was copied. The caller
-// holds mu.
-func (w *wal) run(c *conn, mode sqlite3.CheckpointMode) bool {
+// run checkpoints and gives the length of the log when it began; 0 if nothing
+// could be done. The caller holds mu.
+func (w *wal) run(c *conn, mode sqlite3.CheckpointMode) int {
 	if w.failure.get() != nil {
-		return false
+		return 0
 	}
 	c.busy = true
-	total, copied, err := c.db.WALCheckpoint("main", mode)
+	pages, _, err := c.db.WALCheckpoint("main", mode)
 	c.busy = false
 	switch {
 	case err == nil:
-		return copied == total
+		return pages
 	case errors.Is(err, sqlite3.BUSY), errors.Is(err, sqlite3.LOCKED): // readers are in the way
 	case isFull(err):
 		w.log.Warn("no space to checkpoint the database", "error", err)
 	default:
 		w.failure.set(fmt.Errorf("checkpoint the database: %w", err))
 	}
-	return false
+	return 0
 }
 
-// checkpoint is what the writer does for the WAL between two batches.
+// checkpoint is what the writer does for the log between two batches.
 func (w *writer) checkpoint() {
-	if w.pages < w.woken { // it started afresh
-		w.woken, w.pushAt = 0, w.wal.bound
+	bound := w.wal.bound
+	if w.pages < w.last { // it started afresh
+		w.wakeAt, w.pushAt = bound/2, bound
 	}
-	if w.pages-w.woken >= w.wal.step {
-		w.woken = w.pages
+	w.last = w.pages
+	if w.pages >= w.wakeAt {
+		w.wakeAt = w.pages + bound/8
 		select {
 		case w.wal.wake <- struct{}{}:
 		default: // it is at it
 		}
 	}
-	if w.pages < w.pushAt {
+	wait := softWait
+	switch {
+	case w.pages >= w.pushAt:
+		wait = hardWait * time.Duration(min(w.pages/bound, 5))
+		// If a reader keeps the log from starting afresh, not every batch need
+		// try again, and the less so the longer it does.
+		w.pushAt = w.pages * 5 / 4
+	case !w.wal.ready.Load():
 		return
 	}
+	w.wal.ready.Store(false)
+	w.restart(wait)
+}
+
+// restart copies what is left of the log and makes the next commit begin it
+// anew, unless readers look at it for longer than wait.
+func (w *writer) restart(wait time.Duration) {
+	began := time.Now()
+	defer func() { w.stats.stalled(time.Since(began)) }()
 	w.wal.mu.Lock()
 	defer w.wal.mu.Unlock()
-	over := min(w.pages/w.wal.bound, 5)
-	if err := w.c.db.BusyTimeout(time.Duration(over) * pushTimeout); err != nil {
+	if err := w.c.db.BusyTimeout(wait); err != nil {
 		w.log.Warn("cannot bound the wait for readers", "error", err)
 	}
 	w.wal.run(w.c, sqlite3.CHECKPOINT_RESTART)
 	if err := w.c.db.BusyTimeout(busyTimeout); err != nil {
 		w.log.Warn("cannot restore the busy timeout", "error", err)
 	}
-	// If a reader kept the log from starting afresh, not every batch need try
-	// again, and the less so the longer it does.
-	w.pushAt = w.pages * 5 / 4
 }

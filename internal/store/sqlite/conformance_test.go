@@ -8,5 +8,13 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t testing.TB) chat.Store { return open(t, t.TempDir()) })
+	for name, change := range map[string]func(*Config){
+		"as it is":                func(*Config) {},
+		"looking up what changed": func(c *Config) { c.alwaysLookUp = true },
+		"forgetting soon":         func(c *Config) { c.alwaysLookUp, c.recent = true, 3 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Run(t, func(t testing.TB) chat.Store { return open(t, t.TempDir(), change) })
+		})
+	}
 }

@@ -43,12 +43,12 @@ func migrate(c *conn, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("read the schema's version: %w", err)
 	}
+	if newest := int64(len(steps)); 0 < version && version < newest {
+		log.Info("bringing the database schema up to date; with millions of messages that takes minutes", "from", version, "to", newest)
+	}
 	for n := version + 1; n <= int64(len(steps)); n++ {
 		if err := c.migrateTo(n, steps[n-1]); err != nil {
 			return fmt.Errorf("bring the schema to version %d: %w", n, err)
-		}
-		if n > 1 {
-			log.Info("brought the database schema up to date", "version", n)
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 // needed, and the one used last is used next, while its cache is warm.
 type pool struct {
 	cfg    Config
+	recent *recent
 	turns  chan struct{} // one token for each connection that may be in use
 	closed chan struct{}
 
@@ -20,8 +21,8 @@ type pool struct {
 	idle []*conn
 }
 
-func newPool(cfg Config) *pool {
-	p := &pool{cfg: cfg, turns: make(chan struct{}, cfg.Readers), closed: make(chan struct{})}
+func newPool(cfg Config, recent *recent) *pool {
+	p := &pool{cfg: cfg, recent: recent, turns: make(chan struct{}, cfg.Readers), closed: make(chan struct{})}
 	for range cfg.Readers {
 		p.turns <- struct{}{}
 	}
@@ -42,7 +43,7 @@ func (p *pool) view(ctx context.Context, fn func(chat.Reader) error) error {
 		healthy = true
 		return readError(ctx, "begin a view", err)
 	}
-	err = fn(&reader{c: c, ctx: ctx})
+	err = fn(&reader{c: c, ctx: ctx, recent: p.recent})
 	c.db.SetInterrupt(background)
 	if end := c.exec("ROLLBACK"); end != nil {
 		return errors.Join(err, fmt.Errorf("end a view: %w", end))

@@ -25,7 +25,9 @@ func (m *mortal) Crash() {
 
 func openMortal(t testing.TB, dir string) chat.Store {
 	d := newDisk(t)
-	s, err := tryOpen(dir, d.on)
+	// The stores of a test are small: without this no sync would look up what
+	// changed lately, and with it most do, until it is forgotten.
+	s, err := tryOpen(dir, d.on, func(c *Config) { c.alwaysLookUp, c.recent = true, 8 })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,9 @@ import (
 
 // reader is chat.Reader on one connection, inside one transaction.
 type reader struct {
-	c   *conn
-	ctx context.Context
+	c      *conn
+	ctx    context.Context
+	recent *recent
 	// failed keeps the first error that was not a missing row. The writer looks
 	// at it: an update whose reads failed must not be committed, whatever its
 	// Run made of the error.

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"slices"
 
@@ -21,6 +22,8 @@ WHERE p.chat_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 AND p.role IN (SELEC
 	selMemberships = `SELECT c.chat_id, c.kind, c.last_seq, p.joined_seq, p.read_seq
 FROM participants p CROSS JOIN chats c ON c.chat_id = p.chat_id
 WHERE p.user_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 AND c.deleted_at IS NULL ORDER BY p.chat_id`
+
+	selLastSeq = `SELECT last_seq FROM chats WHERE chat_id = ?`
 
 	selMessage     = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq = ?`
 	selMessages    = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?`
@@ -43,13 +46,23 @@ WHERE p.chat_id = ? AND p.updated_seq > ? ORDER BY p.updated_seq, p.user_id LIMI
 	changedPositions = `SELECT p.chat_id AS chat,
 CASE WHEN p.joined_seq > 0 AND p.left_seq = 0 THEN max(c.stamp, p.stamp) ELSE p.stamp END AS stamp
 FROM participants p CROSS JOIN chats c ON c.chat_id = p.chat_id WHERE p.user_id = ?1`
+	// The same among chats that are given, each of which is looked up.
+	changedAmong = `SELECT p.chat_id AS chat,
+CASE WHEN p.joined_seq > 0 AND p.left_seq = 0 THEN max(c.stamp, p.stamp) ELSE p.stamp END AS stamp
+FROM json_each(?7) j CROSS JOIN participants p ON p.chat_id = j.value AND p.user_id = ?1
+CROSS JOIN chats c ON c.chat_id = p.chat_id`
 	changedRows = `SELECT t.stamp, ` + chatColumns + `, ` + participantColumns + ` FROM t
 CROSS JOIN chats c ON c.chat_id = t.chat CROSS JOIN participants p ON p.chat_id = t.chat AND p.user_id = ?1`
-	selChangedChats = `WITH t AS MATERIALIZED (SELECT chat, stamp FROM (` + changedPositions + `)
+	changedUp = `)
 WHERE (stamp, chat) > (?2, ?3) ORDER BY stamp, chat LIMIT ?4) ` + changedRows + ` ORDER BY t.stamp, t.chat`
-	selNewestChats = `WITH t AS MATERIALIZED (SELECT chat, stamp FROM (` + changedPositions + `)
+	changedDown = `)
 WHERE stamp > ?2 AND (stamp, chat) < (?5, ?6) ORDER BY stamp DESC, chat DESC LIMIT ?4) ` + changedRows + `
 ORDER BY t.stamp DESC, t.chat DESC`
+	changedFrom      = `WITH t AS MATERIALIZED (SELECT chat, stamp FROM (`
+	selChangedChats  = changedFrom + changedPositions + changedUp
+	selNewestChats   = changedFrom + changedPositions + changedDown
+	selChangedRecent = changedFrom + changedAmong + changedUp
+	selNewestRecent  = changedFrom + changedAmong + changedDown
 
 	selStamp = `SELECT value FROM counters WHERE name = 'stamp'`
 
@@ -104,6 +117,18 @@ func (r *reader) Memberships(user chat.UserID) ([]chat.Membership, error) {
 			LastSeq: s.getInt(), JoinedSeq: s.getInt(), ReadSeq: s.getInt(),
 		}
 	})
+}
+
+func (r *reader) LastSeqs(chats []chat.ChatID) ([]int64, error) {
+	seqs := make([]int64, len(chats))
+	for i, id := range chats {
+		seq, err := r.count("read a chat's position", r.c.prep(selLastSeq).int(int64(id)))
+		if err != nil && !errors.Is(err, chat.ErrNotFound) {
+			return nil, err
+		}
+		seqs[i] = seq
+	}
+	return seqs, nil
 }
 
 func (r *reader) Message(id chat.ChatID, seq int64) (chat.Message, error) {
@@ -196,15 +221,31 @@ func mergeMessages(a, b []chat.Message) []chat.Message {
 }
 
 func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]chat.ChangedChat, error) {
-	var q *stmt
 	if pos.AfterChat == 0 {
 		pos.AfterChat = math.MaxInt64 // the end of the stamp
 	}
-	if pos.Below == 0 {
-		q = r.c.prep(selChangedChats).int(int64(user)).int(pos.After).int(int64(pos.AfterChat)).int(int64(limit))
-	} else {
-		q = r.c.prep(selNewestChats).int(int64(user)).int(pos.After).int(int64(pos.AfterChat)).int(int64(limit)).
-			int(pos.Below).int(int64(pos.BelowChat))
+	among, few, err := r.candidates(user, pos)
+	if err != nil || few && among == "" {
+		return nil, err
+	}
+	sql, down := selChangedChats, pos.Below > 0
+	switch {
+	case few && down:
+		sql = selNewestRecent
+	case few:
+		sql = selChangedRecent
+	case down:
+		sql = selNewestChats
+	}
+	q := r.c.prep(sql).int(int64(user)).int(pos.After).int(int64(pos.AfterChat)).int(int64(limit))
+	switch {
+	case down:
+		q.int(pos.Below).int(int64(pos.BelowChat))
+	case few:
+		q.null().null()
+	}
+	if few {
+		q.text(among)
 	}
 	return all(r, "list changed chats", q, func(s *stmt) chat.ChangedChat {
 		stamp := s.getInt()

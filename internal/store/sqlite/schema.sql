@@ -149,13 +149,16 @@ CREATE TABLE reactions (
 ) STRICT, WITHOUT ROWID;
 
 -- What every client_msg_id was used for; kept for ever. An id that is a UUID in
--- lower case is stored as its 16 bytes, anything else as text.
+-- lower case is stored as its 16 bytes, anything else as text. The id comes
+-- first in the key: ids that grow with time (UUIDv7) then go to the end, whoever
+-- sends, and a batch writes a page or two of this table instead of one for each
+-- sender.
 CREATE TABLE sent (
-  sender_id     INTEGER NOT NULL,
   client_msg_id ANY NOT NULL,
+  sender_id     INTEGER NOT NULL,
   chat_id       INTEGER NOT NULL,
   seq           INTEGER NOT NULL,
   body_hash     BLOB NOT NULL CHECK (length(body_hash) = 16),
   created_at    INTEGER NOT NULL,
-  PRIMARY KEY (sender_id, client_msg_id)
+  PRIMARY KEY (client_msg_id, sender_id)
 ) STRICT, WITHOUT ROWID;

@@ -39,12 +39,14 @@ type Config struct {
 	Readers     int              // connections for views; 0: twice GOMAXPROCS, at least 4
 	WriterCache int              // bytes of page cache for the writer; 0: 64 MiB
 	ReaderCache int              // bytes of page cache for each reader; 0: 2 MiB
-	WALBound    int64            // bytes the write-ahead log is kept below; 0: 64 MiB
+	WALBound    int64            // bytes the write-ahead log is kept below; 0: 128 MiB
 	Queue       int              // updates that may wait to be written; 0: 8192
 	Log         *slog.Logger     // nil: slog.Default()
 	Now         func() time.Time // nil: time.Now
 
-	vfs string // tests put faults between SQLite and the disk
+	vfs          string // tests put faults between SQLite and the disk
+	recent       int    // how many changed chats are remembered; 0: 131,072, some 20 MB when they are all in use
+	alwaysLookUp bool   // a sync looks at what changed lately, however little its user is in
 }
 
 // Store is a chat.Store. Its methods may be called from any goroutine, but a
@@ -78,7 +80,10 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		cfg.ReaderCache = 2 << 20
 	}
 	if cfg.WALBound == 0 {
-		cfg.WALBound = 64 << 20
+		cfg.WALBound = 128 << 20
+	}
+	if cfg.recent == 0 {
+		cfg.recent = 1 << 17
 	}
 	if cfg.Queue == 0 {
 		cfg.Queue = 8192
@@ -130,13 +135,23 @@ func (s *Store) open(ctx context.Context, cfg Config) (err error) {
 	if s.epoch, err = w.text("SELECT value FROM meta WHERE name = 'epoch'"); err != nil {
 		return fmt.Errorf("read the epoch: %w", err)
 	}
+	stamp, err := w.int(selStamp)
+	if err != nil {
+		return fmt.Errorf("read the change stamp: %w", err)
+	}
+	recent := newRecent(stamp, cfg.recent)
+	if cfg.alwaysLookUp {
+		recent.cost = 0
+	}
 	c, err := openConn(cfg, checkpointing)
 	if err != nil {
 		return err
 	}
-	s.readers = newPool(cfg)
-	s.wal = newWAL(c, cfg, s.failure)
-	s.writer = newWriter(w, cfg, s.failure, s.wal)
+	if s.wal, err = newWAL(c, cfg, s.failure); err != nil {
+		return errors.Join(err, c.close())
+	}
+	s.readers = newPool(cfg, recent)
+	s.writer = newWriter(w, cfg, s.failure, s.wal, recent)
 	return nil
 }
 

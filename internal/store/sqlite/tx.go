@@ -80,10 +80,17 @@ func newTx(r *reader) *tx {
 		load: (*reader).Invite, write: writeInvite,
 		remove: func(c *conn, id chat.InviteID) error { return c.prep(deleteInvite).int(int64(id)).run() },
 	}
-	t.chats = rows[chat.ChatID, chat.Chat]{load: (*reader).Chat, write: writeChat, keep: cached}
+	t.chats = rows[chat.ChatID, chat.Chat]{load: (*reader).Chat, keep: cached, write: func(c *conn, v *chat.Chat) error {
+		r.recent.chatChanged(v.ID, v.Stamp)
+		return writeChat(c, v)
+	}}
 	t.participants = rows[participantKey, chat.Participant]{
-		load:  func(r *reader, k participantKey) (chat.Participant, error) { return r.Participant(k.chat, k.user) },
-		write: writeParticipant, keep: cached,
+		load: func(r *reader, k participantKey) (chat.Participant, error) { return r.Participant(k.chat, k.user) },
+		keep: cached,
+		write: func(c *conn, p *chat.Participant) error {
+			r.recent.markMoved(p.Chat, p.User, p.Stamp)
+			return writeParticipant(c, p)
+		},
 	}
 	t.messages = rows[messageKey, chat.Message]{
 		load:  func(r *reader, k messageKey) (chat.Message, error) { return r.Message(k.chat, k.seq) },

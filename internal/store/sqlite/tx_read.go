@@ -106,6 +106,13 @@ func (t *tx) Memberships(user chat.UserID) ([]chat.Membership, error) {
 	return t.r.Memberships(user)
 }
 
+func (t *tx) LastSeqs(chats []chat.ChatID) ([]int64, error) {
+	if err := t.list(); err != nil {
+		return nil, err
+	}
+	return t.r.LastSeqs(chats)
+}
+
 func (t *tx) Message(id chat.ChatID, seq int64) (chat.Message, error) {
 	m, err := t.messages.get(t.r, messageKey{id, seq})
 	m.Mentions = slices.Clone(m.Mentions) // the caller may build on it

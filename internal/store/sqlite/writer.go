@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -35,17 +36,21 @@ type writer struct {
 	log     *slog.Logger
 	failure *failure
 	wal     *wal
+	stats   *stats
+	queued  atomic.Int64 // updates whose fate is open
 
 	pages  int // length of the WAL after the last commit
-	woken  int // its length when the checkpointer was last woken
-	pushAt int // at which length to checkpoint ourselves
+	last   int // and after the one before it
+	wakeAt int // at which length to wake the checkpointer
+	pushAt int // at which length to checkpoint ourselves, whatever it left
 }
 
-func newWriter(c *conn, cfg Config, f *failure, w *wal) *writer {
+func newWriter(c *conn, cfg Config, f *failure, w *wal, recent *recent) *writer {
 	wr := &writer{
-		c: c, tx: newTx(&reader{c: c, ctx: background}),
+		c: c, tx: newTx(&reader{c: c, ctx: background, recent: recent}),
 		queue: newQueue(cfg.Queue), ready: make(chan []*item, 4), ended: make(chan struct{}),
-		now: cfg.Now, log: cfg.Log, failure: f, wal: w, pushAt: w.bound,
+		now: cfg.Now, log: cfg.Log, failure: f, wal: w, stats: w.stats,
+		wakeAt: w.bound / 2, pushAt: w.bound,
 	}
 	c.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
 		wr.pages = pages
@@ -58,7 +63,9 @@ func newWriter(c *conn, cfg Config, f *failure, w *wal) *writer {
 
 // update queues an update, or refuses it.
 func (w *writer) update(op chat.Op, done func(error)) {
+	w.queued.Add(1)
 	if err := w.queue.put(&item{op: op, done: done}); err != nil {
+		w.queued.Add(-1)
 		done(err)
 	}
 }
@@ -80,6 +87,7 @@ func (w *writer) write() {
 			return
 		}
 		n := w.batch(waiting)
+		w.queued.Add(int64(-n))
 		batch := append([]*item(nil), waiting[:n]...)
 		waiting = slices.Delete(waiting, 0, n) // forgets what it moved, and so what the updates hold on to
 		w.ready <- batch
@@ -136,11 +144,13 @@ func (w *writer) transact(items []*item) (n int, err error) {
 	if err := w.failure.get(); err != nil {
 		return len(items), err
 	}
+	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
 			n, err = len(items), w.failed("write", w.brokenDriver(p))
 		}
 		if err != nil {
+			w.stats.failed()
 			w.tx.forget()
 			w.rollback()
 		}
@@ -168,6 +178,7 @@ func (w *writer) transact(items []*item) (n int, err error) {
 		}
 		return n, w.failed("commit", err)
 	}
+	w.stats.committed(n, w.pages, time.Since(began))
 	w.tx.settle()
 	return n, nil
 }

@@ -244,28 +244,30 @@ var mutants = map[string]struct {
 	"times lose milliseconds":        {"Times come back", writes(func(t *tx) seconds { return seconds{t} })},
 
 	// Views and lists.
-	"Changes outside the snapshot":          {"A View is a snapshot", reads(func(r *reader) changesLoose { return changesLoose{r} })},
-	"single rows outside the snapshot":      {"A View is a snapshot", reads(func(r *reader) rowsLoose { return rowsLoose{r} })},
-	"LastStamp outside the snapshot":        {"A View is a snapshot", reads(func(r *reader) stampLoose { return stampLoose{r} })},
-	"the newest page is reversed":           {"A page of messages", reads(func(r *reader) newestReversed { return newestReversed{r} })},
-	"the newest page is the first":          {"A page of messages", reads(func(r *reader) newestFirst { return newestFirst{r} })},
-	"pages include their end":               {"A page of messages", reads(func(r *reader) endIncluded { return endIncluded{r} })},
-	"changes are not cut together":          {"Changes are merged", reads(func(r *reader) notCut { return notCut{r} })},
-	"changes miss those who left":           {"A chat's changes", reads(func(r *reader) leaversMissing { return leaversMissing{r} })},
-	"changes miss edits":                    {"A chat's changes", reads(func(r *reader) editsMissing { return editsMissing{r} })},
-	"the floor hides changes, not births":   {"A chat's changes", reads(func(r *reader) floorChanges { return floorChanges{r} })},
-	"ties are lost in pages":                {"Changed chats page", reads(func(r *reader) tiesLost { return tiesLost{r} })},
-	"descending pages ignore After":         {"Changed chats page", reads(func(r *reader) afterIgnored { return afterIgnored{r} })},
-	"descending pages ascend":               {"Changed chats page", reads(func(r *reader) ascends { return ascends{r} })},
-	"chats go on for who left":              {"A chat moves for who left", reads(func(r *reader) leaversFollow { return leaversFollow{r} })},
-	"LastStamp runs ahead":                  {"Every PutChat", reads(func(r *reader) stampAhead { return stampAhead{r} })},
-	"LastStamp stays behind":                {"LastStamp is not below", reads(func(r *reader) stampBehind { return stampBehind{r} })},
-	"unread includes one's own":             {"Unread are", reads(func(r *reader) ownUnread { return ownUnread{r} })},
-	"unread has no cap":                     {"Unread are", reads(func(r *reader) noCap { return noCap{r} })},
-	"mentions ignore mention_all":           {"Mentions follow", reads(func(r *reader) noAll { return noAll{r} })},
-	"participants include those who left":   {"Participants, their count", reads(func(r *reader) leaversIn { return leaversIn{r} })},
-	"participants page from the last again": {"Participants, their count", reads(func(r *reader) samePage { return samePage{r} })},
-	"prefixes are patterns":                 {"Users come by", reads(func(r *reader) patterns { return patterns{r} })},
+	"Changes outside the snapshot":           {"A View is a snapshot", reads(func(r *reader) changesLoose { return changesLoose{r} })},
+	"single rows outside the snapshot":       {"A View is a snapshot", reads(func(r *reader) rowsLoose { return rowsLoose{r} })},
+	"LastStamp outside the snapshot":         {"A View is a snapshot", reads(func(r *reader) stampLoose { return stampLoose{r} })},
+	"the newest page is reversed":            {"A page of messages", reads(func(r *reader) newestReversed { return newestReversed{r} })},
+	"the newest page is the first":           {"A page of messages", reads(func(r *reader) newestFirst { return newestFirst{r} })},
+	"pages include their end":                {"A page of messages", reads(func(r *reader) endIncluded { return endIncluded{r} })},
+	"changes are not cut together":           {"Changes are merged", reads(func(r *reader) notCut { return notCut{r} })},
+	"changes miss those who left":            {"A chat's changes", reads(func(r *reader) leaversMissing { return leaversMissing{r} })},
+	"changes miss edits":                     {"A chat's changes", reads(func(r *reader) editsMissing { return editsMissing{r} })},
+	"the floor hides changes, not births":    {"A chat's changes", reads(func(r *reader) floorChanges { return floorChanges{r} })},
+	"ties are lost in pages":                 {"Changed chats page", reads(func(r *reader) tiesLost { return tiesLost{r} })},
+	"descending pages ignore After":          {"Changed chats page", reads(func(r *reader) afterIgnored { return afterIgnored{r} })},
+	"descending pages ascend":                {"Changed chats page", reads(func(r *reader) ascends { return ascends{r} })},
+	"chats go on for who left":               {"A chat moves for who left", reads(func(r *reader) leaversFollow { return leaversFollow{r} })},
+	"LastStamp runs ahead":                   {"Every PutChat", reads(func(r *reader) stampAhead { return stampAhead{r} })},
+	"LastStamp stays behind":                 {"LastStamp is not below", reads(func(r *reader) stampBehind { return stampBehind{r} })},
+	"unread includes one's own":              {"Unread are", reads(func(r *reader) ownUnread { return ownUnread{r} })},
+	"unread has no cap":                      {"Unread are", reads(func(r *reader) noCap { return noCap{r} })},
+	"mentions ignore mention_all":            {"Mentions follow", reads(func(r *reader) noAll { return noAll{r} })},
+	"positions of deleted chats are missing": {"LastSeqs are", reads(func(r *reader) deletedMissing { return deletedMissing{r} })},
+	"positions are not in order":             {"LastSeqs are", reads(func(r *reader) positionsSorted { return positionsSorted{r} })},
+	"participants include those who left":    {"Participants, their count", reads(func(r *reader) leaversIn { return leaversIn{r} })},
+	"participants page from the last again":  {"Participants, their count", reads(func(r *reader) samePage { return samePage{r} })},
+	"prefixes are patterns":                  {"Users come by", reads(func(r *reader) patterns { return patterns{r} })},
 }
 
 // hasty holds each update back until the next one comes, and forgets it when
@@ -601,4 +603,24 @@ func (r patterns) Users(prefix string, after chat.UserID, limit int) ([]chat.Use
 		return false
 	})
 	return all[:min(limit, len(all))], err
+}
+
+type deletedMissing struct{ *reader }
+
+func (r deletedMissing) LastSeqs(chats []chat.ChatID) ([]int64, error) {
+	seqs, err := r.reader.LastSeqs(chats)
+	for i, id := range chats {
+		if c, _ := r.Chat(id); !c.DeletedAt.IsZero() {
+			seqs[i] = 0
+		}
+	}
+	return seqs, err
+}
+
+type positionsSorted struct{ *reader }
+
+func (r positionsSorted) LastSeqs(chats []chat.ChatID) ([]int64, error) {
+	chats = slices.Clone(chats)
+	slices.Sort(chats)
+	return r.reader.LastSeqs(chats)
 }

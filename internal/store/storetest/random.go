@@ -464,6 +464,8 @@ func (w *world) facts(r chat.Reader, seed int64, stamp func(point) int64) (facts
 		}
 		w.syncFacts(r, u, stamp, size, fact)
 	}
+	seqs, err3 := r.LastSeqs(w.chats)
+	fact(seqs, err3, "positions")
 	for _, id := range w.chats {
 		w.chatFacts(r, id, size, fact)
 	}

@@ -168,6 +168,16 @@ func (r *reader) Memberships(user chat.UserID) ([]chat.Membership, error) {
 	return list, nil
 }
 
+func (r *reader) LastSeqs(chats []chat.ChatID) ([]int64, error) {
+	defer r.lock()()
+	seqs := make([]int64, len(chats))
+	for i, id := range chats {
+		c, _ := r.m.chats.get(id, r.listAt)
+		seqs[i] = c.LastSeq
+	}
+	return seqs, nil
+}
+
 func (r *reader) Message(id chat.ChatID, seq int64) (chat.Message, error) {
 	defer r.lock()()
 	m, ok := r.m.messages[id].get(seq, r.at)

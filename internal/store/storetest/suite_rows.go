@@ -357,6 +357,13 @@ func everyList(id chat.ChatID, user chat.UserID) []listing {
 			return r.CountParticipants(id, chat.RoleOwner, chat.RoleAdmin, chat.RoleMember)
 		}),
 		list("Memberships", func(r chat.Reader) ([]chat.Membership, error) { return r.Memberships(user) }),
+		count("LastSeqs", func(r chat.Reader) (int64, error) {
+			seqs, err := r.LastSeqs([]chat.ChatID{id})
+			if err != nil {
+				return 0, err
+			}
+			return seqs[0], nil
+		}),
 		list("Messages", func(r chat.Reader) ([]chat.Message, error) { return r.Messages(id, 0, most, most, false) }),
 		list("newest Messages", func(r chat.Reader) ([]chat.Message, error) { return r.Messages(id, 0, most, most, true) }),
 		list("changed messages", func(r chat.Reader) ([]chat.Message, error) {

@@ -134,6 +134,20 @@ var listClauses = []clause{
 			return nil
 		})
 	}},
+	{"LastSeqs are in the order of the question, of deleted chats too, and 0 of none", func(b *box) {
+		users := b.users(2)
+		one, two, gone := b.group(users[0]), b.group(users[0], users[1]), b.group(users[0])
+		b.do(text(one, users[0], "hi"), text(one, users[0], "again"), func(tx chat.Tx) error {
+			c, err := tx.Chat(gone)
+			c.LastSeq, c.UpdatedSeq, c.DeletedAt = 2, 2, someTime(5)
+			return errors.Join(err, tx.PutChat(c))
+		})
+		b.view(func(r chat.Reader) error {
+			b.same("positions", []int64{2, 0, 3, 2, 3, 0}, must(r.LastSeqs([]chat.ChatID{two, 999, one, gone, one, 0})))
+			b.same("positions of no chats", []int64{}, must(r.LastSeqs(nil)))
+			return nil
+		})
+	}},
 	{"Sessions are those of one user, invites are all, by ascending id", func(b *box) {
 		for _, n := range []int64{5, 2, 9, 3} {
 			x := sampleRows(n, fmt.Sprint("u", n))

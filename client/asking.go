@@ -1,0 +1,316 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/grima-chat/grima/protocol"
+)
+
+// Do calls any operation with params as JSON and returns its result. The typed
+// calls are made of it: while there is no connection it waits, until ctx ends;
+// if the connection is lost before the answer, reads and writes that are
+// harmless to repeat are asked again, others return ErrUnknownOutcome.
+func (c *Client) Do(ctx context.Context, op string, params jsontext.Value) (jsontext.Value, error) {
+	for {
+		a, err := c.askOnce(ctx, op, params)
+		switch {
+		case err != nil:
+			return nil, err
+		case errors.Is(a.Err, ErrUnknownOutcome) && repeatable(op, params):
+		default:
+			return a.Result, a.Err
+		}
+	}
+}
+
+// askOnce asks on the next connection there is.
+func (c *Client) askOnce(ctx context.Context, op string, params jsontext.Value) (Answer, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return Answer{}, err
+		}
+		c.mu.Lock()
+		stopped, changed := c.stoppedErr(), c.changed.wait()
+		id, err := c.s.Ask(time.Now(), op, params)
+		var answer chan Answer
+		if err == nil {
+			answer = make(chan Answer, 1)
+			c.waiters[id] = answer
+			c.nudge()
+		}
+		c.mu.Unlock()
+		switch {
+		case stopped != nil:
+			return Answer{}, stopped
+		case errors.Is(err, ErrOffline):
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		case err != nil:
+			return Answer{}, err
+		}
+		select {
+		case a := <-answer:
+			return a, nil
+		case <-ctx.Done():
+			c.mu.Lock()
+			delete(c.waiters, id)
+			c.mu.Unlock()
+			return Answer{}, ctx.Err()
+		}
+	}
+}
+
+// repeated lists the operations that are harmless to ask twice
+// (docs/protocol.md#idempotency).
+var repeated = []string{
+	protocol.OpSync, protocol.OpChangesList, protocol.OpChatsList, protocol.OpChatsGet, protocol.OpParticipantsList,
+	protocol.OpMessagesList, protocol.OpMessagesGet, protocol.OpUsersMe, protocol.OpUsersGet, protocol.OpUsersList,
+	protocol.OpSessionsList, protocol.OpInvitesList,
+	protocol.OpChatsUpdate, protocol.OpParticipantsAdd, protocol.OpParticipantsUpdate, protocol.OpReadSet,
+	protocol.OpMessageEdit, protocol.OpMessageDelete,
+}
+
+func repeatable(op string, params jsontext.Value) bool {
+	var key struct {
+		Kind  string         `json:"kind"`
+		Chat  string         `json:"client_chat_id"`
+		Msg   string         `json:"client_msg_id"`
+		Extra jsontext.Value `json:",unknown"`
+	}
+	switch op {
+	case protocol.OpChatsCreate, protocol.OpMessageSend:
+		// What is no JSON is not repeated either.
+		return json.Unmarshal(params, &key) == nil && (key.Kind == "private" || key.Chat+key.Msg != "")
+	}
+	return slices.Contains(repeated, op)
+}
+
+func call[P, R any](ctx context.Context, c *Client, op string, params P) (r R, err error) {
+	raw, err := json.Marshal(params)
+	if err != nil {
+		return r, protocol.NewError(protocol.CodeInvalidUTF8, fmt.Sprintf("encoding the params of %s: %v", op, err))
+	}
+	result, err := c.Do(ctx, op, raw)
+	if err != nil {
+		return r, err
+	}
+	return r, decode(result, &r)
+}
+
+// Queue puts a message into the outbox and returns its ID. From here on it is
+// sent until the server answers, in the order of its chat. What becomes of it
+// is told by OutboxChanged: Pending now, then Sent or Failed; a failed one holds
+// nothing up. Errors: ErrOutboxFull, ErrClosed, the Store's, and a
+// *protocol.Error for what no server would take.
+func (c *Client) Queue(ctx context.Context, d Draft) (string, error) {
+	it, _, err := c.queue(ctx, d, false)
+	return it.ID, err
+}
+
+// Send queues a message and waits until it is on the server's disk. When ctx
+// ends it stops waiting, and the message stays in the outbox.
+func (c *Client) Send(ctx context.Context, d Draft) (Item, error) {
+	it, settled, err := c.queue(ctx, d, true)
+	if err != nil {
+		return it, err
+	}
+	select {
+	case it = <-settled:
+		return it, it.Err
+	case <-ctx.Done():
+		return it, ctx.Err()
+	case <-c.done:
+		// It may have been settled last.
+		select {
+		case it = <-settled:
+			return it, it.Err
+		default:
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return it, c.stoppedErr()
+	}
+}
+
+// queue queues d, and lets wait for what becomes of it.
+func (c *Client) queue(ctx context.Context, d Draft, wait bool) (it Item, settled chan Item, err error) {
+	c.mu.Lock()
+	if it, err = c.s.Draft(time.Now(), d); err == nil {
+		err = c.err
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return it, nil, err
+	}
+	if c.cfg.Store != nil {
+		if err := c.store(func() error { return c.cfg.Store.Put(ctx, it) }); err != nil {
+			return it, nil, fmt.Errorf("keeping the message: %w", err)
+		}
+	}
+	if wait {
+		settled = make(chan Item, 1)
+	}
+	err = c.locked(func(now time.Time) error {
+		if wait {
+			c.sends[it.ID] = append(c.sends[it.ID], settled)
+		}
+		return c.s.Queue(now, it)
+	})
+	return it, settled, err
+}
+
+// Outbox is what is in the outbox, pending and failed, in order.
+func (c *Client) Outbox() []Item {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.s.Outbox()
+}
+
+// Retry tries a failed item again, as it is.
+func (c *Client) Retry(_ context.Context, id string) error {
+	return c.locked(func(now time.Time) error { return c.s.Retry(now, id) })
+}
+
+// Discard takes an item out of the outbox. It reports whether the item had
+// never been tried, and so is certainly not sent.
+func (c *Client) Discard(ctx context.Context, id string) (unsent bool, err error) {
+	err = c.locked(func(time.Time) error {
+		unsent, err = c.s.Discard(id)
+		return err
+	})
+	if err == nil && c.cfg.Store != nil {
+		err = c.store(func() error { return c.cfg.Store.Drop(ctx, id) })
+	}
+	return unsent, err
+}
+
+// Historian is a Store that keeps history.
+type Historian interface {
+	// Page gives a page from what is held. whole is false when more of the
+	// server's rows would belong on it.
+	Page(ctx context.Context, p protocol.MessagesListParams) (page protocol.MessagesListResult, whole bool, err error)
+	// PutPage keeps a page that the server gave for p while the user's
+	// membership was the one that began at joinedSeq.
+	PutPage(ctx context.Context, p protocol.MessagesListParams, page protocol.MessagesListResult, joinedSeq int64) error
+}
+
+// History is a page of messages: from the Store, where it is a [Historian] and
+// holds the whole page or there is no connection, else from the server, and then
+// into the Store.
+func (c *Client) History(ctx context.Context, p protocol.MessagesListParams) (protocol.MessagesListResult, error) {
+	kept, _ := c.cfg.Store.(Historian)
+	if kept == nil {
+		return c.MessagesList(ctx, p)
+	}
+	var page protocol.MessagesListResult
+	var whole bool
+	err := c.store(func() (err error) {
+		page, whole, err = kept.Page(ctx, p)
+		return err
+	})
+	if err != nil {
+		return page, fmt.Errorf("reading kept messages: %w", err)
+	}
+	c.mu.Lock()
+	chat, in := c.s.Chat(p.ChatID)
+	online := c.s.ready
+	c.mu.Unlock()
+	if whole || !online {
+		return page, nil
+	}
+	answer, err := c.MessagesList(ctx, p)
+	if err == nil && in {
+		err = c.store(func() error { return kept.PutPage(ctx, p, answer, chat.JoinedSeq) })
+	}
+	return answer, err
+}
+
+// people remembers who was looked up, for a while.
+type people map[string]person
+
+type person struct {
+	user  protocol.User // zero: there is none
+	until time.Time
+}
+
+const (
+	personTime = 10 * time.Minute
+	maxPeople  = 10_000
+)
+
+// Directory is a Store that keeps people's names.
+type Directory interface {
+	Users(ctx context.Context, userIDs ...string) ([]protocol.User, error)
+	PutUsers(ctx context.Context, users ...protocol.User) error
+}
+
+// Users looks up people: those who were looked up in the last minutes from
+// memory, others from the server, or without a connection from the Store if it
+// is a [Directory]. Those that do not exist are left out.
+func (c *Client) Users(ctx context.Context, userIDs ...string) (map[string]protocol.User, error) {
+	found := map[string]protocol.User{}
+	var missing []string
+	now := time.Now()
+	c.mu.Lock()
+	for _, id := range userIDs {
+		switch p, ok := c.people[id]; {
+		case !ok || now.After(p.until):
+			missing = append(missing, id)
+		case p.user.UserID != "":
+			found[id] = p.user
+		}
+	}
+	online := c.s.ready
+	c.mu.Unlock()
+	slices.Sort(missing)
+	missing = slices.Compact(missing)
+	kept, _ := c.cfg.Store.(Directory)
+	if !online && kept != nil && len(missing) > 0 {
+		users, err := kept.Users(ctx, missing...)
+		for _, u := range users {
+			found[u.UserID] = u
+		}
+		return found, err
+	}
+	for ids := range slices.Chunk(missing, protocol.MaxPage) {
+		var users []protocol.User
+		for cursor := ""; ; {
+			r, err := c.UsersList(ctx, protocol.UsersListParams{UserIDs: ids, Limit: protocol.MaxPage, Cursor: cursor})
+			if err != nil {
+				return found, err
+			}
+			if users = append(users, r.Users...); !r.HasMore || len(users) > len(ids) {
+				break
+			}
+			cursor = r.Cursor
+		}
+		c.mu.Lock()
+		if len(c.people) > maxPeople {
+			clear(c.people)
+		}
+		for _, id := range ids {
+			c.people[id] = person{until: now.Add(personTime)}
+		}
+		for _, u := range users {
+			c.people[u.UserID] = person{u, now.Add(personTime)}
+			found[u.UserID] = u
+		}
+		c.mu.Unlock()
+		if kept != nil {
+			if err := kept.PutUsers(ctx, users...); err != nil {
+				return found, fmt.Errorf("keeping people's names: %w", err)
+			}
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,504 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/grima-chat/grima/protocol"
+)
+
+// Client is a user's connection to a server that comes back. All methods may be
+// called from any goroutine.
+type Client struct {
+	cfg    Config
+	dialer dialer
+	cancel context.CancelFunc
+	done   chan struct{} // closed when run has ended
+	wake   chan struct{} // for the writer: there may be something to write
+	again  chan struct{} // for run: try now
+
+	mu      sync.Mutex // guards everything below it
+	s       *Session
+	err     error // why it stopped
+	waiters map[uint64]chan Answer
+	sends   map[string][]chan Item
+	changed signal // the connection
+	events  signal // there are some
+	people  people
+
+	reading chan struct{} // a lock: holds a token while somebody reads the stream
+	taken   []Event       // by Next, not handed out yet
+	handed  []Event       // not in the Store yet (ApplyAfter)
+
+	storeMu sync.Mutex // one call of the Store's at a time
+}
+
+// signal wakes everybody who waits. It is guarded by Client.mu.
+type signal struct{ ch chan struct{} }
+
+func (s *signal) wait() <-chan struct{} {
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+func (s *signal) fire() {
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}
+
+// Open starts a client. It returns at once, also when the server cannot be
+// reached: the connection is told of by events, and [Client.Ready] waits for
+// it. Errors are those of the Config and of loading from its Store. The client
+// runs until Close, or until it may not come back (see [Client.Err]).
+func Open(cfg Config) (*Client, error) {
+	cfg = cfg.withDefaults()
+	d, err := newDialer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Token == "" {
+		return nil, errors.New("a client needs a token")
+	}
+	var state State
+	if cfg.Store != nil {
+		if state, err = cfg.Store.Load(context.Background()); err != nil {
+			return nil, fmt.Errorf("loading the client's state: %w", err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &Client{
+		cfg: cfg, dialer: d, cancel: cancel,
+		done: make(chan struct{}), wake: make(chan struct{}, 1), again: make(chan struct{}, 1),
+		s: NewSession(cfg, state), waiters: map[uint64]chan Answer{}, sends: map[string][]chan Item{},
+		people: people{}, reading: make(chan struct{}, 1),
+	}
+	go c.run(ctx)
+	return c, nil
+}
+
+// Close ends the client and waits until everything of it has ended. What is in
+// the outbox stays in the Store. Events that wait can still be read; then the
+// stream ends.
+func (c *Client) Close() error {
+	c.cancel()
+	<-c.done
+	return nil
+}
+
+// Err says why the client stopped: nil while it runs and after Close, else a
+// [*LoginError], a [*GoodbyeError] that does not invite it back, ErrOtherUser,
+// or the Store's error.
+func (c *Client) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// run connects, again and again.
+func (c *Client) run(ctx context.Context) {
+	defer close(c.done)
+	for {
+		err := c.connect(ctx)
+		c.mu.Lock()
+		if ctx.Err() != nil {
+			c.s.Stop(time.Now())
+		} else {
+			c.s.Lost(time.Now(), err)
+		}
+		stopped := c.s.Stopped()
+		if stopped != nil && !errors.Is(stopped, ErrClosed) && c.err == nil {
+			c.err = stopped
+		}
+		retry := c.s.Connection().Retry
+		c.settle()
+		c.changed.fire()
+		c.mu.Unlock()
+		if stopped != nil {
+			c.cfg.Log.Info("the client stopped", "err", err)
+			return
+		}
+		c.cfg.Log.Info("not connected", "err", err, "retry", time.Until(retry).Round(time.Millisecond))
+		timer := time.NewTimer(time.Until(retry))
+		select {
+		case <-timer.C:
+		case <-c.again:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// connect makes a connection and keeps it until it ends, and says why it did.
+func (c *Client) connect(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ErrClosed
+	}
+	c.locked(func(time.Time) error { c.s.Dialing(); return nil })
+	t, err := c.dialer.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		t.close()
+		close(closed)
+	})
+	defer func() {
+		if !stop() {
+			<-closed
+		}
+	}()
+	c.locked(func(now time.Time) error { c.s.Connected(now); return nil })
+
+	written := make(chan error, 1)
+	over := make(chan struct{})
+	go func() { written <- c.write(t, over) }()
+	err = c.read(t)
+	close(over)
+	t.close()
+	// The writer gives up first when the server is silent or does not read.
+	if w := <-written; w != nil {
+		err = w
+	}
+	return err
+}
+
+// read takes lines until the connection ends.
+func (c *Client) read(t transport) error {
+	for {
+		line, err := t.next()
+		if err != nil {
+			return err
+		}
+		if err := c.locked(func(now time.Time) error { return c.s.Line(now, line) }); err != nil {
+			return err
+		}
+	}
+}
+
+// A long line counts as a sign of life while it comes at this rate.
+const (
+	rateEvery = 15 * time.Second
+	rateBytes = 16 << 10
+)
+
+// write writes what there is to write, and looks at the clock, until over is
+// closed. An error is why the connection was closed from here.
+func (c *Client) write(t transport, over <-chan struct{}) error {
+	var out []byte
+	received, since := t.received(), time.Now()
+	timer := time.NewTimer(rateEvery)
+	defer timer.Stop()
+	for {
+		c.mu.Lock()
+		now := time.Now()
+		if now.Sub(since) >= rateEvery {
+			n := t.received()
+			if n-received >= rateBytes {
+				c.s.Progress(now)
+			}
+			received, since = n, now
+		}
+		err := c.s.Tick(now)
+		out = c.s.Output(out[:0])
+		due := since.Add(rateEvery)
+		if d := c.s.Deadline(); !d.IsZero() && d.Before(due) {
+			due = d
+		}
+		c.settle()
+		c.mu.Unlock()
+		if err == nil && len(out) > 0 {
+			if err = t.write(out); err != nil {
+				err = fmt.Errorf("writing to the server: %w", err)
+			}
+		}
+		if err != nil {
+			select {
+			case <-over:
+				return nil // it ended before
+			default:
+			}
+			t.close()
+			<-over
+			return err
+		}
+		if cap(out) > 64<<10 {
+			out = nil
+		}
+		timer.Reset(time.Until(due))
+		select {
+		case <-c.wake:
+		case <-timer.C:
+		case <-over:
+			return nil
+		}
+	}
+}
+
+// locked does something with the session and passes on what came of it.
+func (c *Client) locked(do func(now time.Time) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	link := c.s.Connection().Link
+	err := do(time.Now())
+	if c.s.Connection().Link != link {
+		c.changed.fire()
+	}
+	c.settle()
+	c.nudge()
+	return err
+}
+
+// nudge wakes the writer.
+func (c *Client) nudge() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// settle gives answers to who waits for them. c.mu is held.
+func (c *Client) settle() {
+	for _, a := range c.s.Answers() {
+		if ch := c.waiters[a.Ask]; ch != nil {
+			ch <- a
+			delete(c.waiters, a.Ask)
+		}
+	}
+	for _, it := range c.s.Settled() {
+		for _, ch := range c.sends[it.ID] {
+			ch <- it
+		}
+		delete(c.sends, it.ID)
+	}
+	if c.s.Waiting() > 0 {
+		c.events.fire()
+	}
+}
+
+// Reconnect tries at once instead of at Connection.Retry, as when the network
+// has come back.
+func (c *Client) Reconnect() {
+	select {
+	case c.again <- struct{}{}:
+	default:
+	}
+}
+
+// Ready waits until the client is online and knows all chats. It returns the
+// context's error, or why the client stopped.
+func (c *Client) Ready(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		link, stopped, changed := c.s.Connection().Link, c.stoppedErr(), c.changed.wait()
+		c.mu.Unlock()
+		switch {
+		case stopped != nil:
+			return stopped
+		case link == Online:
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// stoppedErr is why the client stopped, ErrClosed after Close. c.mu is held.
+func (c *Client) stoppedErr() error {
+	if c.err != nil {
+		return c.err
+	}
+	return c.s.Stopped()
+}
+
+// Connection is how the connection stands now.
+func (c *Client) Connection() Connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.s.Connection()
+}
+
+// Self is who is logged in; before the first connection it has the Store's
+// UserID, if that.
+func (c *Client) Self() protocol.User {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.s.Self()
+}
+
+// Hello is the server's greeting on the latest connection.
+func (c *Client) Hello() protocol.Hello {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.s.hello
+}
+
+// Events yields the stream of events until ctx ends or the client stops; Err
+// then says why. There is one stream: who reads an event takes it.
+func (c *Client) Events(ctx context.Context) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		for {
+			ev, err := c.Next(ctx)
+			if err != nil || !yield(ev) {
+				return
+			}
+		}
+	}
+}
+
+// takeAtOnce is how many events Next takes from the session at a time.
+const takeAtOnce = 64
+
+// Next is the next event. Its error is the context's, ErrClosed after Close, or
+// that of Err.
+func (c *Client) Next(ctx context.Context) (Event, error) {
+	if err := c.lockStream(ctx); err != nil {
+		return Event{}, err
+	}
+	defer c.unlockStream()
+	if len(c.taken) == 0 {
+		n := takeAtOnce
+		if c.cfg.ApplyAfter {
+			n = 1
+		}
+		var err error
+		if c.taken, err = c.take(ctx, n); err != nil {
+			return Event{}, err
+		}
+	}
+	ev := c.taken[0]
+	c.taken = c.taken[1:]
+	return ev, nil
+}
+
+// Batch waits until there is an event and returns all that wait. It is what a
+// program that draws wants: one batch, one picture. Errors as of Next.
+func (c *Client) Batch(ctx context.Context) ([]Event, error) {
+	if err := c.lockStream(ctx); err != nil {
+		return nil, err
+	}
+	defer c.unlockStream()
+	if evs := c.taken; len(evs) > 0 {
+		c.taken = nil
+		return evs, nil
+	}
+	return c.take(ctx, c.cfg.Buffer+firstSync)
+}
+
+func (c *Client) lockStream(ctx context.Context) error {
+	select {
+	case c.reading <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Client) unlockStream() { <-c.reading }
+
+// take waits for events, at most n, and sees that the Store has them in time.
+func (c *Client) take(ctx context.Context, n int) ([]Event, error) {
+	if err := c.apply(ctx, c.handed); err != nil {
+		return nil, err
+	}
+	c.handed = nil
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		evs := c.s.Take(n)
+		more, stopped := c.events.wait(), c.stoppedErr()
+		c.mu.Unlock()
+		switch {
+		case len(evs) > 0:
+			c.nudge() // there is room
+			if c.cfg.ApplyAfter {
+				c.handed = evs
+				return evs, nil
+			}
+			return evs, c.apply(ctx, evs)
+		case stopped != nil:
+			return nil, stopped
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// apply gives events to the Store, if there is one. Its error ends the client:
+// without the Store the next start would miss what came since.
+func (c *Client) apply(ctx context.Context, evs []Event) error {
+	if c.cfg.Store == nil || len(evs) == 0 {
+		return nil
+	}
+	err := c.store(func() error { return c.cfg.Store.Apply(context.WithoutCancel(ctx), evs) })
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("keeping the client's state: %w", err)
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = err
+	}
+	c.mu.Unlock()
+	c.cancel()
+	return err
+}
+
+// store makes one call of the Store's at a time.
+func (c *Client) store(call func() error) error {
+	c.storeMu.Lock()
+	defer c.storeMu.Unlock()
+	return call()
+}
+
+// Chats are the chats the user is in, latest activity first, as they are now.
+// They may be ahead of the events read so far; a program that follows events
+// takes Event.State instead.
+func (c *Client) Chats() []Chat {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.s.Chats()
+}
+
+// Chat is one of Chats.
+func (c *Client) Chat(chatID string) (Chat, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.s.Chat(chatID)
+}
+
+// Focus says which chats are on the screen: they are caught up first, and
+// typing is heard of these only. It is told to the server, now and after every
+// reconnect. Never called: all.
+func (c *Client) Focus(chatIDs ...string) {
+	c.locked(func(now time.Time) error { c.s.Focus(now, chatIDs...); return nil })
+}
+
+// MarkRead moves one's read mark up to seq. It returns at once; the mark is told
+// to the server when there is a connection, the highest one of each chat.
+func (c *Client) MarkRead(chatID string, seq int64) {
+	c.locked(func(now time.Time) error { c.s.MarkRead(now, chatID, seq); return nil })
+}
+
+// Typing tells the others that one is typing, at most every 5 s however often it
+// is called, and not at all when offline. With stop, that one no longer is.
+func (c *Client) Typing(chatID string, stop bool) {
+	c.locked(func(now time.Time) error { c.s.Typing(now, chatID, stop); return nil })
+}

@@ -1,0 +1,141 @@
+package client_test
+
+import (
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+)
+
+// proxy stands between clients and a server, which may move, and kills
+// connections after a random number of bytes.
+type proxy struct {
+	t  testing.TB
+	l  net.Listener
+	wg sync.WaitGroup
+
+	mu     sync.Mutex
+	rng    *rand.Rand
+	target string // empty: nobody is there
+	least  int    // bytes of either direction until a connection is killed,
+	most   int    // at random between these; 0: never
+	conns  map[net.Conn]bool
+	closed bool
+	kills  int
+}
+
+func startProxy(t testing.TB, target string) *proxy {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{t: t, l: l, target: target, rng: rand.New(rand.NewPCG(1, 2)), conns: map[net.Conn]bool{}}
+	p.wg.Go(p.accept)
+	t.Cleanup(func() {
+		p.mu.Lock()
+		p.closed = true
+		p.mu.Unlock()
+		_ = l.Close()
+		p.killAll()
+		p.wg.Wait()
+	})
+	return p
+}
+
+func (p *proxy) addr() string { return p.l.Addr().String() }
+
+// killBetween lets every later connection live for some bytes only.
+func (p *proxy) killBetween(least, most int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.least, p.most = least, most
+}
+
+// to says where the server is, and kills what goes elsewhere.
+func (p *proxy) to(target string) {
+	p.mu.Lock()
+	p.target = target
+	p.mu.Unlock()
+	p.killAll()
+}
+
+func (p *proxy) killed() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.kills
+}
+
+func (p *proxy) killAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
+func (p *proxy) accept() {
+	for {
+		down, err := p.l.Accept()
+		if err != nil {
+			return
+		}
+		p.wg.Go(func() { p.carry(down) })
+	}
+}
+
+func (p *proxy) carry(down net.Conn) {
+	defer down.Close()
+	p.mu.Lock()
+	target, life := p.target, 1<<62
+	if p.most > 0 {
+		life = p.least + p.rng.IntN(p.most-p.least+1)
+	}
+	p.mu.Unlock()
+	if target == "" {
+		return
+	}
+	up, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer up.Close()
+	p.mu.Lock()
+	p.conns[down], p.conns[up] = true, true
+	closed := p.closed
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.conns, down)
+		delete(p.conns, up)
+		p.mu.Unlock()
+	}()
+	if closed {
+		return
+	}
+	left := make(chan int, 1) // bytes until the end
+	left <- life
+	var wg sync.WaitGroup
+	pipe := func(to, from net.Conn) {
+		defer to.Close()
+		defer from.Close()
+		buf := make([]byte, 4096)
+		for {
+			n, err := from.Read(buf)
+			l := <-left
+			m := min(n, l)
+			left <- l - m
+			if _, werr := to.Write(buf[:m]); werr != nil || err != nil {
+				return
+			}
+			if m < n {
+				p.mu.Lock()
+				p.kills++
+				p.mu.Unlock()
+				return
+			}
+		}
+	}
+	wg.Go(func() { pipe(up, down) })
+	pipe(down, up)
+	wg.Wait()
+}

@@ -1,0 +1,277 @@
+package chat
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+)
+
+// Log reads what those need who deliver events: where chats stand, and which
+// events somebody has missed, made again from the rows
+// (docs/protocol.md#delivery). Its methods may be called from any goroutine and
+// read committed state only.
+type Log struct{ store Store }
+
+// NewLog makes a Log of what is in store.
+func NewLog(store Store) *Log { return &Log{store} }
+
+// MaxBacklog is how many of a chat's numbers are told to who lags; a longer
+// backlog is told as a gap.
+const MaxBacklog = 1000
+
+// missedRows is how many rows of a backlog are read at a time.
+const missedRows = MaxPage
+
+// Memberships lists the chats user is in, and the change stamp of its snapshot.
+func (l *Log) Memberships(ctx context.Context, user UserID) (list []Membership, stamp int64, err error) {
+	err = l.view(ctx, "listing memberships", func(r Reader) error {
+		if list, err = r.Memberships(user); err != nil {
+			return err
+		}
+		stamp, err = r.LastStamp()
+		return err
+	})
+	return list, stamp, err
+}
+
+// LastStamp is the store's newest change stamp. While it stays the same nothing
+// has changed anywhere.
+func (l *Log) LastStamp(ctx context.Context) (stamp int64, err error) {
+	err = l.view(ctx, "reading the change stamp", func(r Reader) error {
+		stamp, err = r.LastStamp()
+		return err
+	})
+	return stamp, err
+}
+
+// LastSeqs gives the positions of chats, 0 for one that is not there.
+func (l *Log) LastSeqs(ctx context.Context, ids []ChatID) (seqs []int64, err error) {
+	err = l.view(ctx, "reading positions", func(r Reader) error {
+		seqs, err = r.LastSeqs(ids)
+		return err
+	})
+	return seqs, err
+}
+
+// Changed is what happened in a chat after a position, for everybody who is or
+// was in it.
+type Changed struct {
+	Events []Event // in order; their (PrevSeq, Seq] tile from the position to Next
+	Next   int64   // the position after them; the one asked with if there is nothing
+	// TooMany: there are more than MaxBacklog numbers. There are no Events then,
+	// and Next is the chat's position.
+	TooMany bool
+	// Joined are those whose latest membership began after the position, all of
+	// them, up to the snapshot's end: also beyond Next. Who of them was in before
+	// was out in between, nobody knows since when.
+	Joined []Participant
+}
+
+// Changed reads a page of a chat's events after a position: those up to upto,
+// or fewer, and Next says how far it came. A chat that is not there has none.
+func (l *Log) Changed(ctx context.Context, id ChatID, after, upto int64) (Changed, error) {
+	var ch Changed
+	err := l.view(ctx, "reading a chat's changes", func(r Reader) error {
+		ch = Changed{Next: after}
+		c, err := r.Chat(id)
+		if err != nil {
+			return missing(err, nil)
+		}
+		if c.LastSeq <= after {
+			return nil
+		}
+		if ch.Joined, err = joinedAfter(r, id, after); err != nil {
+			return err
+		}
+		if c.LastSeq-after > MaxBacklog {
+			ch.TooMany, ch.Next = true, c.LastSeq
+			return nil
+		}
+		p := place{chat: c}
+		page, err := p.changes(r, after, missedRows)
+		if err != nil {
+			return err
+		}
+		ch.Events, ch.Next = page.events(id, after), page.Next
+		for i, e := range ch.Events {
+			if e.Seq >= upto {
+				ch.Events, ch.Next = ch.Events[:i+1], e.Seq
+				break
+			}
+		}
+		for i := range ch.Events {
+			if ch.Events[i].Message != nil {
+				ch.Events[i].History = c.History
+			}
+		}
+		return nil
+	})
+	return ch, err
+}
+
+// joinedAfter lists whose latest membership began after a position.
+func joinedAfter(r Reader, id ChatID, after int64) (list []Participant, err error) {
+	const page = 500
+	for {
+		_, people, err := r.Changes(id, after, math.MaxInt64, page) // no message is that young
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range people {
+			if p.JoinedSeq > after {
+				list = append(list, p)
+			}
+		}
+		if len(people) < page {
+			return list, nil
+		}
+		after = people[len(people)-1].UpdatedSeq
+	}
+}
+
+// Missed is what somebody missed in a chat after a position, and may see.
+type Missed struct {
+	Events []Event // in order; their (PrevSeq, Seq] tile from the position to Next
+	Next   int64   // the position after them
+	More   bool    // there is more after Next
+	Joined int64   // where their latest membership begins
+	// Over: nothing comes after Next, the end of their membership, or of the
+	// chat; that end is the last event, unless they asked from there.
+	Over  bool
+	Stamp int64 // of their own row: of their leaving, if they left
+}
+
+// Missed reads what user missed in a chat after a position: the events of their
+// latest membership, with its end if it has ended, and a gap for what was
+// before it. Whose place nobody knows has missed nothing and is out.
+func (l *Log) Missed(ctx context.Context, id ChatID, user UserID, after int64) (Missed, error) {
+	var m Missed
+	err := l.view(ctx, "reading what somebody missed", func(r Reader) error {
+		m = Missed{Next: after, Over: true}
+		me, err := r.Participant(id, user)
+		if err != nil || me.JoinedSeq == 0 {
+			return missing(err, nil)
+		}
+		c, err := r.Chat(id)
+		if err != nil {
+			return missing(err, nil)
+		}
+		m, err = place{c, me}.missed(r, after)
+		return err
+	})
+	return m, err
+}
+
+func (p place) missed(r Reader, after int64) (Missed, error) {
+	m := Missed{Next: after, Joined: p.me.JoinedSeq, Stamp: p.me.Stamp}
+	over := !p.me.In() || !p.chat.DeletedAt.IsZero()
+	if !p.me.In() {
+		p.chat.LastSeq = p.me.LeftSeq // nothing is theirs beyond it
+	}
+	end := p.chat.LastSeq
+	if end <= after {
+		m.Over = over
+		return m, nil
+	}
+	// What was before this membership belongs to an earlier one, or to none.
+	from := max(after, p.me.JoinedSeq-1)
+	if end-from > MaxBacklog {
+		from = end
+		if over {
+			from-- // the end itself is told
+		}
+	}
+	if from > after {
+		m.Events = append(m.Events, Event{Kind: Gap, Chat: p.chat.ID, Seq: from, PrevSeq: after})
+	}
+	page, err := p.changes(r, from, missedRows)
+	if err != nil {
+		return Missed{}, err
+	}
+	page.cut(end)
+	m.Events = append(m.Events, page.events(p.chat.ID, from)...)
+	m.Next, m.More, m.Over = page.Next, page.More, over && !page.More
+	return m, nil
+}
+
+// cut leaves out what lies beyond end.
+func (page *ChangePage) cut(end int64) {
+	if page.Next < end {
+		return
+	}
+	page.Next, page.More = end, false
+	for i, m := range page.Messages {
+		if m.UpdatedSeq > end {
+			page.Messages = page.Messages[:i]
+			break
+		}
+	}
+	for i, p := range page.Participants {
+		if p.UpdatedSeq > end {
+			page.Participants = page.Participants[:i]
+			break
+		}
+	}
+	if page.Chat != nil && page.Chat.UpdatedSeq > end {
+		page.Chat = nil
+	}
+}
+
+// events makes the rows of a page, which follow a position, events again. Who did it
+// is known of messages only that nobody but their sender changes. The changes
+// between them are those of rows that changed again later, or of messages that
+// are hidden from the reader; if such are the last ones of all, a gap stands for
+// them.
+func (page *ChangePage) events(id ChatID, after int64) []Event {
+	list := make([]Event, 0, len(page.Messages)+len(page.Participants)+2)
+	for i := range page.Messages {
+		m := &page.Messages[i]
+		e := Event{Kind: MessageUpdated, Chat: m.Chat, Seq: m.UpdatedSeq, Actor: m.Sender, Message: m}
+		switch {
+		case !m.DeletedAt.IsZero():
+			e.Kind, e.Actor = MessageDeleted, 0
+		case m.UpdatedSeq == m.Seq:
+			e.Kind = MessageCreated
+		}
+		list = append(list, e)
+	}
+	var creator *Participant // whose row and the chat's share the first number
+	for i := range page.Participants {
+		p := &page.Participants[i]
+		if page.Chat != nil && p.UpdatedSeq == page.Chat.UpdatedSeq {
+			creator = p
+			continue
+		}
+		e := Event{Kind: ParticipantUpdated, Chat: p.Chat, Seq: p.UpdatedSeq, Participant: p}
+		switch p.UpdatedSeq {
+		case p.LeftSeq:
+			e.Kind = ParticipantRemoved
+		case p.JoinedSeq:
+			e.Kind = ParticipantAdded
+		}
+		list = append(list, e)
+	}
+	if c := page.Chat; c != nil {
+		e := Event{Kind: ChatUpdated, Chat: c.ID, Seq: c.UpdatedSeq, ChatRow: c}
+		switch {
+		case !c.DeletedAt.IsZero():
+			e.Kind = ChatDeleted
+		case creator != nil:
+			e.Kind, e.Actor, e.Participant = ChatCreated, c.CreatedBy, creator
+		}
+		list = append(list, e)
+	}
+	slices.SortFunc(list, func(a, b Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	for i := range list {
+		list[i].PrevSeq, after = after, list[i].Seq
+	}
+	if after < page.Next {
+		list = append(list, Event{Kind: Gap, Chat: id, Seq: page.Next, PrevSeq: after})
+	}
+	return list
+}
+
+func (l *Log) view(ctx context.Context, doing string, fn func(Reader) error) error {
+	return failed(doing, l.store.View(ctx, fn))
+}

@@ -1,0 +1,105 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// tellAims sets what was aimed at beside what was found, missed or not.
+func (b *bench) tellAims() {
+	s := section{
+		title: "Aims",
+		note:  "Each is an upper bound. Ratios are of server CPU, unless the aim says otherwise.",
+		head:  []string{"what", "at most", "found", ""},
+	}
+	found := b.live.found
+	aim := func(what string, most float64, got series, format func(float64) string) {
+		if len(got) == 0 {
+			return // not asked for, or among what failed below
+		}
+		verdict := "met"
+		if v := got.median(); v > most {
+			verdict = fmt.Sprintf("missed, %.2f times as much", v/most)
+		}
+		s.row(what, format(most), got.spread(format), verdict)
+	}
+	for _, how := range []struct {
+		flight, name, over string
+		most               map[int]float64
+	}{
+		{"lone", "one message under way", "raw loop", map[int]float64{100: 3.0, 1000: 1.8}},
+		{"lone", "one message under way", "nats", map[int]float64{100: 0.6, 1000: 0.5}},
+		{"lone", "one message under way", "redis", map[int]float64{100: 1.7, 1000: 1.4}},
+		{"backlog", "32 publishers", "raw loop", map[int]float64{100: 0.4, 1000: 0.2}},
+		{"backlog", "32 publishers", "nats", map[int]float64{1000: 0.2}},
+		{"backlog", "32 publishers", "redis", map[int]float64{1000: 1.0}},
+		{"one publisher", "one publisher with 32 under way", "raw loop, joined", map[int]float64{10_000: 2.0}},
+	} {
+		for _, n := range b.live.size.rooms {
+			if how.most[n] == 0 {
+				continue
+			}
+			for _, name := range []string{"Grima, volatile", "Grima"} {
+				aim(fmt.Sprintf("%d receivers, %s: %s / %s", n, how.name, name, how.over), how.most[n],
+					found.ratio(fanKey(name, n, how.flight), fanKey(how.over, n, how.flight), "cpu"), ratio)
+			}
+		}
+	}
+	designs := kindNames(b.grimas())
+	for _, d := range designs {
+		for _, wire := range wires {
+			most := 5.0
+			if wire == "TLS" {
+				most = 16
+			} else if inQueues(d) {
+				most = 1
+			}
+			aim(fmt.Sprintf("KiB of memory per idle client, %s, %s", wire, d), most*1024, found.get(memoryKey(d, wire), "bytes"), kib)
+		}
+	}
+	for _, d := range designs {
+		for _, what := range lightRequests {
+			for _, n := range b.live.size.active {
+				if inQueues(d) {
+					aim(fmt.Sprintf("CPU per %s with %d clients, %s / %s", what, n, d, designs[0]), 1.1,
+						found.ratio(requestKey(d, what, n), requestKey(designs[0], what, n), "cpu"), ratio)
+				}
+			}
+		}
+	}
+	for _, d := range designs {
+		quiet := starveKey(d, hostiles[0].name)
+		for _, h := range hostiles[1:] {
+			key := starveKey(d, h.name)
+			if h.name == "four heavy" {
+				aim("p99 of light requests beside four heavy clients, ms, "+d, 0.010, found.get(key, "p99"), fineMillis)
+				aim("their p50 / quiet, "+d, 2, found.ratio(key, quiet, "p50"), ratio)
+			}
+			if inQueues(d) {
+				aim(fmt.Sprintf("p99 of bystanders / quiet, %s, %s", h.name, d), 1.5, found.ratio(key, quiet, "p99"), ratio)
+			}
+		}
+	}
+	for _, d := range designs {
+		aim("time of the reconnect storm / bare loop with look-up, "+d, 2, found.ratio(stormKey(d), stormKey(bareLookup), "time"), ratio)
+	}
+	b.report.section(s)
+	gone := slices.Clone(b.live.missing)
+	for _, step := range b.live.steps {
+		if n := len(step.failed); n > 0 {
+			why := strings.ReplaceAll(step.failed[0].Error(), "\n", " ")
+			gone = append(gone, fmt.Sprintf("%s failed in %d of %d rounds: %.300s", step.name, n, b.Rounds, why))
+		}
+	}
+	if len(gone) > 0 {
+		b.report.section(section{title: "What is missing", note: "- " + strings.Join(gone, "\n- ")})
+	}
+}
+
+// inQueues: idle clients of this design have no goroutine.
+func inQueues(design string) bool {
+	return strings.HasSuffix(design, "shared") || strings.HasSuffix(design, "sharded")
+}

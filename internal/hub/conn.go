@@ -1,0 +1,262 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// Conn is a logged-in connection's place in the hub.
+type Conn struct {
+	hub     *Hub
+	session chat.SessionID
+	user    chat.UserID
+	sub     Subscriber
+	readies atomic.Uint64 // calls of Ready; written under hub.mu
+
+	// Guarded by hub.mu.
+	closed     bool
+	subscribed bool
+	since      int64 // the change stamp at which the memberships were read
+	at         map[chat.ChatID]*route
+	gone       map[chat.ChatID]int64    // while loading: chats that were left meanwhile, and at which seq
+	told       map[chat.ChatID]int64    // up to where it was told of chats that it left
+	focus      map[chat.ChatID]struct{} // nil: none set
+
+	dirty   []*route // that have to catch up, in turn
+	queued  bool     // it is, or will be, its turn
+	blocked bool     // it has no room until Ready
+}
+
+// Register lists a logged-in connection, so that EndSessions finds it. Close
+// must be called when the connection is over.
+func (h *Hub) Register(session chat.SessionID, user chat.UserID, sub Subscriber) *Conn {
+	c := &Conn{hub: h, session: session, user: user, sub: sub}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sessions[session] = append(h.sessions[session], c)
+	return c
+}
+
+// Subscribe makes the connection hear of its user's chats: of everything that
+// is committed after Subscribe returned, possibly of some that was committed
+// just before. It reads the memberships once; after an error the connection is
+// registered but hears nothing.
+func (c *Conn) Subscribe(ctx context.Context) error {
+	h := c.hub
+	var (
+		memberships []chat.Membership
+		stamp       int64
+		err         error
+	)
+	if h.cfg.Ablate.LoadBeforeListing {
+		memberships, stamp, err = h.cfg.Source.Memberships(ctx, c.user)
+	}
+	// The connection is listed before its memberships are read: an addition
+	// that the read is too early for is then seen by the room.
+	h.mu.Lock()
+	if c.closed || c.subscribed {
+		h.mu.Unlock()
+		return nil
+	}
+	c.subscribed = true
+	c.at = make(map[chat.ChatID]*route)
+	c.told = make(map[chat.ChatID]int64)
+	c.gone = make(map[chat.ChatID]int64)
+	h.users[c.user] = append(h.users[c.user], c)
+	h.loading[c] = struct{}{}
+	h.scans.start(h)
+	h.mu.Unlock()
+
+	if !h.cfg.Ablate.LoadBeforeListing {
+		memberships, stamp, err = h.cfg.Source.Memberships(ctx, c.user)
+	}
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil {
+		h.unsubscribeLocked(c)
+		return fmt.Errorf("reading the memberships of user %d: %w", c.user, err)
+	}
+	if c.closed {
+		return nil
+	}
+	c.since = stamp
+	for _, m := range memberships {
+		// A removal that was told while we read ended this membership, unless
+		// it began after it.
+		if m.JoinedSeq > c.gone[m.Chat] {
+			h.openLocked(c, m)
+		}
+	}
+	c.gone = nil
+	delete(h.loading, c)
+	return nil
+}
+
+// openLocked routes a chat that c's user is in, according to what was read.
+func (h *Hub) openLocked(c *Conn, m chat.Membership) {
+	if c.at[m.Chat] != nil {
+		return // an addition was quicker
+	}
+	r := h.rooms[m.Chat]
+	if r == nil {
+		r = h.newRoomLocked(m.Chat, m.LastSeq)
+	}
+	// What was committed before the read it need not hear.
+	rt := h.joinLocked(c, r, m.JoinedSeq, max(m.LastSeq, r.emitted, m.JoinedSeq-1))
+	if m.LastSeq < r.born {
+		// Between the read and the room's beginning there may have been a
+		// removal that nobody saw.
+		rt.pos = m.LastSeq
+		h.markLocked(rt)
+	}
+}
+
+// SetFocus narrows the typing notices the connection gets to those of these
+// chats. Nil widens them to all again.
+func (c *Conn) SetFocus(chats []chat.ChatID) {
+	var focus map[chat.ChatID]struct{}
+	if chats != nil {
+		focus = make(map[chat.ChatID]struct{}, len(chats))
+		for _, id := range chats {
+			focus[id] = struct{}{}
+		}
+	}
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	c.focus = focus
+}
+
+// Ready says that the connection has room again: it has to be called when,
+// after a Deliver that said false, the backlog of events has fallen to half of
+// its room or less.
+func (c *Conn) Ready() {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	c.readies.Add(1)
+	c.blocked = false
+	c.hub.queueLocked(c)
+}
+
+// Close forgets the connection. It may be called more than once.
+func (c *Conn) Close() {
+	h := c.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.closed = true
+	remove(h.sessions, c.session, c)
+	h.unsubscribeLocked(c)
+}
+
+func (h *Hub) unsubscribeLocked(c *Conn) {
+	if !c.subscribed {
+		return
+	}
+	c.subscribed = false
+	for _, rt := range c.at {
+		h.endLocked(rt)
+	}
+	c.gone, c.told, c.dirty = nil, nil, nil
+	delete(h.loading, c)
+	remove(h.users, c.user, c)
+}
+
+// remove takes c out of the list m[key], and the list with its last one.
+func remove[K comparable](m map[K][]*Conn, key K, c *Conn) {
+	list := m[key]
+	i := slices.Index(list, c)
+	if i < 0 {
+		return
+	}
+	if list = slices.Delete(list, i, i+1); len(list) == 0 {
+		delete(m, key)
+		return
+	}
+	m[key] = list
+}
+
+// route leads the events of a chat to a connection, from the beginning of a
+// membership on. It belongs to the flusher of its room while it is live, and
+// else to whoever lets the connection catch up.
+type route struct {
+	conn *Conn
+	chat chat.ChatID
+	// from is where the membership begins. Written under hub.mu, by whom the
+	// route belongs to.
+	from  int64
+	pos   int64 // what was told, or need not be; its owner's
+	state atomic.Int32
+
+	// Guarded by hub.mu.
+	room *room // nil: none; then it is not live
+	i    int   // where it stands in the room
+}
+
+// The states of a route.
+const (
+	live  int32 = iota // the room's flusher hands it runs
+	dirty              // it is skipped, and has to catch up
+	over
+)
+
+// joinLocked makes c hear of a chat, of what comes after pos. There must be no
+// such route.
+func (h *Hub) joinLocked(c *Conn, r *room, from, pos int64) *route {
+	rt := &route{conn: c, chat: r.id, from: from, pos: pos}
+	c.at[r.id] = rt
+	h.attachLocked(rt, r)
+	return rt
+}
+
+func (h *Hub) attachLocked(rt *route, r *room) {
+	rt.room, rt.i = r, len(r.members)
+	r.members = append(r.members, rt) // beyond what anybody who reads them sees
+	h.members++
+}
+
+// detachLocked takes a route out of its room, and the room away with its last
+// one.
+func (h *Hub) detachLocked(rt *route) {
+	r := rt.room
+	if r == nil {
+		return
+	}
+	rt.room = nil
+	h.members--
+	last := len(r.members) - 1
+	if r.shared {
+		r.members, r.shared = slices.Clone(r.members), false
+	}
+	r.members[rt.i] = r.members[last]
+	r.members[rt.i].i = rt.i
+	r.members[last] = nil
+	r.members = r.members[:last]
+	h.dropRoomLocked(r)
+}
+
+// endLocked ends a route for good.
+func (h *Hub) endLocked(rt *route) {
+	h.detachLocked(rt)
+	if rt.state.Swap(over) == dirty {
+		h.dirty--
+	}
+	delete(rt.conn.at, rt.chat)
+}
+
+// markLocked makes a route that was live catch up. Only whom it belongs to may.
+func (h *Hub) markLocked(rt *route) {
+	c := rt.conn
+	if c.closed || !rt.state.CompareAndSwap(live, dirty) {
+		return
+	}
+	h.dirty++
+	c.dirty = append(c.dirty, rt)
+	h.queueLocked(c)
+}

@@ -1,0 +1,296 @@
+package hub
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// The bounds of what a room keeps while its flusher is busy. What is beyond
+// them is read from the store.
+const (
+	maxHints     = 4096
+	maxHintBytes = 4 << 20 // of contents
+)
+
+// room is a chat that somebody connected is in. Its fields are guarded by
+// hub.mu; emitted and born change only by its flusher, and when it is made.
+type room struct {
+	id chat.ChatID
+	// emitted is up to where the chat's log was told, or is being told, to the
+	// members.
+	emitted int64
+	// born is from where on the room has seen every event.
+	born int64
+	// unsure: it came into being by a hint, which may be old. What the store
+	// says counts.
+	unsure bool
+
+	hints    []chat.Event // that came, as they came
+	size     int          // of their contents
+	wanted   int64        // the log goes on at least up to here, somebody said
+	flushing bool
+	members  []*route
+	shared   bool // the flusher reads members; they must not be written to
+
+	typing map[chat.UserID]typed
+}
+
+func (h *Hub) newRoomLocked(id chat.ChatID, at int64) *room {
+	r := &room{id: id, emitted: at, born: at}
+	h.rooms[id] = r
+	return r
+}
+
+// dropRoomLocked forgets a room that nobody is in.
+func (h *Hub) dropRoomLocked(r *room) {
+	if len(r.members) == 0 && !r.flushing {
+		delete(h.rooms, r.id)
+	}
+}
+
+// Publish hints at a committed event (docs/protocol.md#events). It may come
+// late, twice or never.
+func (h *Hub) Publish(e chat.Event) {
+	h.stats.published.Add(1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.rooms[e.Chat]
+	if r == nil && (e.Kind == chat.ChatCreated || e.Kind == chat.ParticipantAdded) && len(h.users[e.Participant.User]) > 0 {
+		r = h.newRoomLocked(e.Chat, e.PrevSeq)
+		r.unsure = true
+	}
+	if r == nil {
+		h.leftLocked(e)
+	}
+	if r == nil || e.Seq <= r.emitted || h.closed {
+		h.stats.dropped.Add(1)
+		return
+	}
+	h.hintLocked(r, e)
+}
+
+func (h *Hub) hintLocked(r *room, e chat.Event) {
+	size := 0
+	if e.Message != nil {
+		size = len(e.Message.Content)
+	}
+	if len(r.hints) == maxHints || r.size+size > maxHintBytes {
+		r.wanted = max(r.wanted, e.Seq)
+		h.stats.dropped.Add(1)
+	} else {
+		r.hints = append(r.hints, e)
+		r.size += size
+	}
+	h.flushLocked(r)
+}
+
+// flushLocked has the room's flusher look at it.
+func (h *Hub) flushLocked(r *room) {
+	if !r.flushing && !h.closed {
+		r.flushing = true
+		h.goLocked(func() { h.flush(r) })
+	}
+}
+
+// flush tells the room's members what there is to tell, until there is nothing.
+// A room has one flusher at a time: what it does with the room it does in the
+// order of the log.
+func (h *Hub) flush(r *room) {
+	for {
+		h.mu.Lock()
+		hints, wanted := r.hints, r.wanted
+		r.hints, r.size, r.wanted = nil, 0, 0
+		if len(hints) == 0 && wanted <= r.emitted || h.closed {
+			r.flushing = false
+			h.dropRoomLocked(r)
+			h.mu.Unlock()
+			return
+		}
+		h.mu.Unlock()
+
+		next, later := inOrder(hints, r.emitted)
+		h.stats.dropped.Add(int64(len(hints) - len(next) - len(later)))
+		if r.unsure {
+			next, later = nil, append(next, later...)
+		}
+		h.emit(r, next)
+		for _, e := range later {
+			wanted = max(wanted, e.Seq)
+		}
+		if wanted > r.emitted {
+			h.fill(r, wanted, later)
+		}
+	}
+}
+
+// inOrder sorts hints into those that continue a log from a position on and
+// those that come later, by seq, and drops the others.
+func inOrder(hints []chat.Event, at int64) (next, later []chat.Event) {
+	slices.SortStableFunc(hints, func(a, b chat.Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	kept := hints[:0]
+	n := 0
+	for _, e := range hints {
+		switch {
+		case e.Seq <= at:
+			continue
+		case e.PrevSeq == at && n == len(kept):
+			n++
+			at = e.Seq
+		case len(kept) > n && kept[len(kept)-1].Seq == e.Seq:
+			continue
+		}
+		kept = append(kept, e)
+	}
+	return kept[:n], kept[n:]
+}
+
+// fill reads from the store what is missing up to a position, and tells it. A
+// hint that is there says more than the rows, who did it; those beyond what the
+// store has are false.
+func (h *Hub) fill(r *room, upto int64, hints []chat.Event) {
+	if h.cfg.Ablate.NoFill {
+		r.unsure = false
+		h.emit(r, hints)
+		return
+	}
+	told := 0
+	for r.emitted < upto {
+		ctx, cancel := h.reading()
+		ch, err := h.cfg.Source.Changed(ctx, r.id, r.emitted, upto)
+		cancel()
+		if err != nil {
+			h.failed("reading what a room missed", err)
+			break
+		}
+		r.unsure = false
+		if ch.Next <= r.emitted {
+			break
+		}
+		h.rejoin(r, ch)
+		for i, e := range ch.Events {
+			k, ok := slices.BinarySearchFunc(hints, e.Seq, func(hint chat.Event, seq int64) int { return cmp.Compare(hint.Seq, seq) })
+			if ok && hints[k].PrevSeq == e.PrevSeq {
+				ch.Events[i] = hints[k]
+				told++
+			} else {
+				h.stats.filled.Add(1)
+			}
+		}
+		h.emit(r, ch.Events)
+	}
+	h.stats.dropped.Add(int64(len(hints) - told))
+}
+
+// rejoin routes a chat to those who came into it in what is about to be told.
+// Whose route is older was out in between, since when is not known: they catch
+// up, and so do all if there is too much to tell.
+func (h *Hub) rejoin(r *room, ch chat.Changed) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range ch.Joined {
+		for _, c := range h.users[p.User] {
+			rt := c.at[r.id]
+			switch {
+			case rt == nil && p.JoinedSeq > c.told[r.id] && (p.In() || p.Stamp > c.since):
+				h.joinLocked(c, r, p.JoinedSeq, p.JoinedSeq-1)
+			case rt != nil && rt.from < p.JoinedSeq:
+				h.markLocked(rt)
+				rt.from = p.JoinedSeq
+				if rt.room == nil {
+					h.attachLocked(rt, r)
+				}
+			}
+		}
+	}
+	if ch.TooMany {
+		for _, rt := range r.members {
+			h.markLocked(rt)
+		}
+		r.emitted, r.born = ch.Next, ch.Next
+	}
+}
+
+// leftLocked remembers for those who are reading their memberships which of
+// them e has ended.
+func (h *Hub) leftLocked(e chat.Event) {
+	switch e.Kind {
+	case chat.ParticipantRemoved:
+		for _, c := range h.users[e.Participant.User] {
+			if c.gone != nil {
+				c.gone[e.Chat] = max(c.gone[e.Chat], e.Seq)
+			}
+		}
+	case chat.ChatDeleted:
+		for c := range h.loading {
+			c.gone[e.Chat] = max(c.gone[e.Chat], e.Seq)
+		}
+	}
+}
+
+// enterLocked routes the chat to those whom e brings in.
+func (h *Hub) enterLocked(r *room, e chat.Event) {
+	if e.Kind != chat.ChatCreated && e.Kind != chat.ParticipantAdded {
+		return
+	}
+	for _, c := range h.users[e.Participant.User] {
+		rt := c.at[r.id]
+		switch {
+		case rt == nil && e.Seq > c.told[r.id]:
+			h.joinLocked(c, r, e.Seq, e.Seq-1)
+		case rt != nil && rt.state.Load() == dirty: // it may be catching up on an earlier membership
+			rt.from = max(rt.from, e.Seq)
+			if rt.room == nil {
+				h.attachLocked(rt, r)
+			}
+		}
+	}
+}
+
+// leave ends the routes of those whom e takes out.
+func (h *Hub) leave(r *room, e chat.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.leftLocked(e)
+	switch e.Kind {
+	case chat.ParticipantRemoved:
+		for _, c := range h.users[e.Participant.User] {
+			if rt := c.at[r.id]; rt != nil {
+				h.leaveLocked(rt, e.Seq)
+			}
+		}
+	case chat.ChatDeleted:
+		for i := len(r.members) - 1; i >= 0; i-- {
+			h.leaveLocked(r.members[i], e.Seq)
+		}
+	}
+}
+
+// leaveLocked ends a route at seq, unless a later membership has begun already.
+// One that is catching up stays until it has told of its end.
+func (h *Hub) leaveLocked(rt *route, seq int64) {
+	switch {
+	case rt.room == nil || rt.from > seq:
+	case rt.state.Load() == live:
+		rt.conn.told[rt.chat] = seq
+		h.endLocked(rt)
+	default:
+		h.detachLocked(rt)
+	}
+}
+
+// EndSessions ends the live connections of these sessions.
+func (h *Hub) EndSessions(ids []chat.SessionID) {
+	var subs []Subscriber
+	h.mu.Lock()
+	for _, id := range ids {
+		for _, c := range h.sessions[id] {
+			subs = append(subs, c.sub)
+		}
+	}
+	h.mu.Unlock()
+	for _, sub := range subs {
+		sub.End(SessionRevoked)
+	}
+}

@@ -1,0 +1,229 @@
+package hub
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// A hint that is lost shows when the next one comes. The last one of all does
+// not, nor does the addition of somebody to a chat that nobody else connected is
+// in. So now and then the rooms' positions are compared with the store's, and
+// the memberships of those who are connected with their routes. If no chat has
+// changed at all, that is one read of a number.
+
+const (
+	// grace is how long what is committed may take to be told, before a scan
+	// takes the hint of it for lost.
+	grace = 50 * time.Millisecond
+	// scanRooms is how many positions are read in one snapshot.
+	scanRooms = 500
+	// Memberships are read for so many people per scan, in turn, and for all
+	// within so many scans.
+	scanUsers  = 64
+	scanRounds = 12
+)
+
+// scans is guarded by hub.mu.
+type scans struct {
+	timer   *time.Timer // nil: nobody is connected
+	running bool
+	again   bool    // look although nothing changed
+	now     bool    // and at all memberships, and without waiting
+	stalled []*Conn // whose reads failed
+
+	// A scan's own, while it runs.
+	stamp int64       // of the last look at the rooms
+	after chat.UserID // whose memberships were read last
+	began int64       // the stamp when the present round of memberships began
+	done  int64       // and when the last complete one did
+}
+
+// start makes scans come, from one connection on.
+func (s *scans) start(h *Hub) {
+	if s.timer == nil && !s.running && !h.closed {
+		s.timer = time.AfterFunc(h.cfg.Scan, h.beginScan)
+	}
+}
+
+func (s *scans) stop() {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
+
+// Rescan looks for everything that hints did not tell of, now: after they
+// cannot have come for a while.
+func (h *Hub) Rescan() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.scans.again, h.scans.now = true, true
+	if h.scans.timer != nil {
+		h.scans.timer.Reset(0)
+	}
+}
+
+func (h *Hub) beginScan() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || h.scans.running {
+		return // it will look at again
+	}
+	h.scans.running = true
+	h.goLocked(func() {
+		h.scan()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		s := &h.scans
+		s.running, s.timer = false, nil
+		switch {
+		case h.closed || len(h.users) == 0:
+		case s.now:
+			s.timer = time.AfterFunc(0, h.beginScan)
+		default:
+			s.start(h)
+		}
+	})
+}
+
+func (h *Hub) scan() {
+	s := &h.scans
+	h.mu.Lock()
+	again, all := s.again, s.now
+	s.again, s.now = false, false
+	for _, c := range s.stalled {
+		h.queueLocked(c)
+	}
+	s.stalled = nil
+	ids := slices.Collect(maps.Keys(h.rooms))
+	h.mu.Unlock()
+	if h.cfg.Ablate.NoRescan {
+		return
+	}
+	h.stats.scans.Add(1)
+	ctx, cancel := h.reading()
+	stamp, err := h.cfg.Source.LastStamp(ctx)
+	cancel()
+	if err == nil && (stamp != s.stamp || again) {
+		err = h.scanRooms(ids)
+	}
+	if err == nil {
+		s.stamp = stamp
+		err = h.scanMembers(stamp, all)
+	}
+	if err != nil {
+		h.failed("looking for what no hint told of", err)
+	}
+}
+
+// scanRooms has those rooms catch up that are behind the store, and stay so.
+func (h *Hub) scanRooms(ids []chat.ChatID) error {
+	behind := make(map[chat.ChatID]int64)
+	for some := range slices.Chunk(ids, scanRooms) {
+		ctx, cancel := h.reading()
+		seqs, err := h.cfg.Source.LastSeqs(ctx, some)
+		cancel()
+		if err != nil {
+			return err
+		}
+		h.mu.Lock()
+		for i, id := range some {
+			if r := h.rooms[id]; r != nil && r.emitted < seqs[i] {
+				behind[id] = seqs[i]
+			}
+		}
+		h.mu.Unlock()
+	}
+	if len(behind) == 0 {
+		return nil
+	}
+	wait := time.NewTimer(grace)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-h.ctx.Done():
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, seq := range behind {
+		if r := h.rooms[id]; r != nil && r.emitted < seq && !r.flushing {
+			r.wanted = max(r.wanted, seq)
+			h.stats.foundBehind.Add(1)
+			h.flushLocked(r)
+		}
+	}
+	return nil
+}
+
+// scanMembers looks for memberships that are not routed: of some of those who
+// are connected, until all were looked at since the store last changed.
+func (h *Hub) scanMembers(stamp int64, all bool) error {
+	s := &h.scans
+	if s.done >= stamp && !all {
+		return nil
+	}
+	h.mu.Lock()
+	users := slices.Sorted(maps.Keys(h.users))
+	h.mu.Unlock()
+	n := max(scanUsers, len(users)/scanRounds)
+	if all {
+		s.after, n = 0, len(users)
+	}
+	if s.after == 0 {
+		s.began = stamp
+	}
+	first, _ := slices.BinarySearch(users, s.after+1)
+	users = users[first:]
+	for _, user := range users[:min(n, len(users))] {
+		if err := h.recheck(user); err != nil {
+			return err
+		}
+		s.after = user
+	}
+	if len(users) <= n {
+		s.after, s.done = 0, s.began
+	}
+	return nil
+}
+
+// recheck routes the chats of user's that no hint told of. They begin with what
+// was missed.
+func (h *Hub) recheck(user chat.UserID) error {
+	h.mu.Lock()
+	conns := slices.DeleteFunc(slices.Clone(h.users[user]), func(c *Conn) bool { return c.gone != nil })
+	h.mu.Unlock()
+	if len(conns) == 0 {
+		return nil
+	}
+	ctx, cancel := h.reading()
+	defer cancel()
+	memberships, _, err := h.cfg.Source.Memberships(ctx, user)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range conns {
+		for _, m := range memberships {
+			// What was told of, and ended, is over, whatever was read.
+			if c.subscribed && c.at[m.Chat] == nil && m.JoinedSeq > c.told[m.Chat] {
+				h.stats.foundMissing.Add(1)
+				h.missedLocked(c, m)
+			}
+		}
+	}
+	return nil
+}
+
+// missedLocked routes a chat that c ought to have heard of.
+func (h *Hub) missedLocked(c *Conn, m chat.Membership) {
+	rt := &route{conn: c, chat: m.Chat, from: m.JoinedSeq, pos: m.JoinedSeq - 1}
+	c.at[m.Chat] = rt
+	if r := h.rooms[m.Chat]; r != nil {
+		h.attachLocked(rt, r)
+	}
+	h.markLocked(rt)
+}

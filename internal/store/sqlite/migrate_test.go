@@ -1,0 +1,128 @@
+package sqlite
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// toVersion1 takes a database back to the first schema, rows and all.
+const toVersion1 = `
+BEGIN;
+ALTER TABLE sent RENAME TO sent_by_id;
+CREATE TABLE sent (
+  sender_id     INTEGER NOT NULL,
+  client_msg_id ANY NOT NULL,
+  chat_id       INTEGER NOT NULL,
+  seq           INTEGER NOT NULL,
+  body_hash     BLOB NOT NULL CHECK (length(body_hash) = 16),
+  created_at    INTEGER NOT NULL,
+  PRIMARY KEY (sender_id, client_msg_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO sent (sender_id, client_msg_id, chat_id, seq, body_hash, created_at)
+SELECT sender_id, client_msg_id, chat_id, seq, body_hash, created_at FROM sent_by_id;
+DROP TABLE sent_by_id;
+PRAGMA user_version = 1;
+COMMIT;`
+
+// The first schema becomes the second with every key in its place, whichever
+// write or sync of it fails first.
+func TestUpgradeThroughFaults(t *testing.T) {
+	const people, each = 3, 40
+	key := func(user chat.UserID, i int) string {
+		if i%2 == 0 {
+			return fmt.Sprintf("00000000-0000-7000-8000-%012d", i) // the same for everybody
+		}
+		return fmt.Sprint("text ", user, " ", i)
+	}
+	old := t.TempDir()
+	s := open(t, old)
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		_, err := newChat(tx, 1, 2, 3)
+		return err
+	})
+	want := map[sentKey]int64{}
+	for i := range each {
+		for u := range chat.UserID(people) {
+			mustUpdate(t, s, func(tx chat.Tx) error {
+				seq, err := send(tx, 1, u+1, key(u+1, i), "hello")
+				want[sentKey{u + 1, key(u+1, i)}] = seq
+				return err
+			})
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(old, dbName)
+	exec(t, file, toVersion1)
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	check := func(s *Store, when string) {
+		t.Helper()
+		view(t, s, func(r chat.Reader) error {
+			for k, seq := range want {
+				if got, err := r.Sent(k.sender, k.clientMsgID); err != nil || got.Seq != seq || got.ClientMsgID != k.clientMsgID {
+					t.Fatalf("%s: %v gives %+v, %v, want seq %d", when, k, got, err, seq)
+				}
+			}
+			return nil
+		})
+		if err := s.Check(t.Context()); err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		if err := update(s, func(tx chat.Tx) error {
+			seq, err := send(tx, 1, 1, key(1, 0), "hello")
+			if first := want[sentKey{1, key(1, 0)}]; seq != first {
+				t.Errorf("%s: a retry got seq %d, want %d", when, seq, first)
+			}
+			return err
+		}); err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+	}
+	failed := 0
+	for k := 1; ; k++ {
+		dir := t.TempDir()
+		overwrite(t, filepath.Join(dir, dbName), 0, before)
+		d := newDisk(t)
+		d.fails(func(a action) error {
+			if a.n >= k {
+				return syscall.EIO
+			}
+			return nil
+		})
+		s, err := tryOpen(dir, d.on)
+		d.mu.Lock()
+		ops := d.ops
+		d.mu.Unlock()
+		if err == nil {
+			check(s, fmt.Sprint("without a fault, after ", ops))
+			d.fails(nil)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if ops >= k {
+				t.Errorf("the upgrade succeeds although operation %d fails", k)
+			}
+			break
+		}
+		failed++
+		s = open(t, dir)
+		check(s, fmt.Sprint("after a fault at ", k))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if failed < 4 {
+		t.Errorf("an upgrade was stopped %d times only, so this proves little", failed)
+	}
+	t.Logf("stopped at each of %d writes and syncs", failed)
+}

@@ -1,0 +1,184 @@
+package sqlite
+
+import (
+	"container/list"
+	"encoding/json"
+	"math"
+	"sync"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// recent remembers which chats changed last, in the order of their stamps, so
+// that a sync need not look at everything its user is in. It is what an index
+// over chats.stamp would be, without a page to write for every message; a
+// restart forgets it, and then the memberships are looked at, as they are when
+// more chats changed than that is worth.
+//
+// The writer notes a change before it commits it. So for every snapshot what is
+// here is too much and never too little: whoever asks looks the rows up.
+type recent struct {
+	mu    sync.Mutex
+	chats order                  // chat.Stamp
+	marks map[chat.UserID]*order // participant.Stamp, which moves a chat for that user alone
+	count int                    // of all marks
+	last  int64                  // the largest stamp of a mark
+	since int64                  // marks above it are all here
+	most  int                    // chats, and marks, that are remembered
+	cost  int64                  // lookupCost, save in tests
+}
+
+func newRecent(stamp int64, most int) *recent {
+	return &recent{chats: newOrder(stamp), marks: map[chat.UserID]*order{}, since: stamp, most: most, cost: lookupCost}
+}
+
+func (r *recent) chatChanged(id chat.ChatID, stamp int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.chats.put(id, stamp)
+	if len(r.chats.at) > r.most {
+		r.chats.dropOldest()
+	}
+}
+
+func (r *recent) markMoved(id chat.ChatID, user chat.UserID, stamp int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if stamp <= r.since {
+		return
+	}
+	r.last = max(r.last, stamp)
+	o := r.marks[user]
+	if o == nil {
+		fresh := newOrder(r.since)
+		o = &fresh
+		r.marks[user] = o
+	}
+	before := len(o.at)
+	o.put(id, stamp)
+	r.count += len(o.at) - before
+	if r.count > r.most {
+		clear(r.marks)
+		r.count, r.since = 0, r.last
+	}
+}
+
+// changed gives the chats that may have changed for user after a stamp, each
+// once, in no order. ok is false if some are forgotten, or there are more than
+// limit.
+func (r *recent) changed(user chat.UserID, after int64, limit int) (ids []chat.ChatID, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if after < r.since {
+		return nil, false
+	}
+	if ids, ok = r.chats.above(after, limit); !ok {
+		return nil, false
+	}
+	o := r.marks[user]
+	if o == nil {
+		return ids, true
+	}
+	marks, ok := o.above(after, limit)
+	for _, id := range marks {
+		if at := r.chats.at[id]; at == nil || at.Value.(stamped).stamp <= after {
+			ids = append(ids, id)
+		}
+	}
+	return ids, ok && len(ids) <= limit
+}
+
+// order is chats by stamp, each with its newest.
+type order struct {
+	at    map[chat.ChatID]*list.Element
+	list  *list.List // of stamped, newest first
+	since int64      // stamps above it are all here
+}
+
+type stamped struct {
+	chat  chat.ChatID
+	stamp int64
+}
+
+func newOrder(since int64) order {
+	return order{at: map[chat.ChatID]*list.Element{}, list: list.New(), since: since}
+}
+
+func (o *order) put(id chat.ChatID, stamp int64) {
+	if stamp <= o.since {
+		return
+	}
+	e := o.at[id]
+	if e != nil && e.Value.(stamped).stamp >= stamp {
+		return
+	}
+	// A batch is written in another order than its stamps'.
+	older := o.list.Front()
+	for older != nil && older.Value.(stamped).stamp > stamp {
+		older = older.Next()
+	}
+	switch {
+	case e == nil && older == nil:
+		e = o.list.PushBack(stamped{id, stamp})
+	case e == nil:
+		e = o.list.InsertBefore(stamped{id, stamp}, older)
+	default: // older is e or before it
+		e.Value = stamped{id, stamp}
+		o.list.MoveBefore(e, older)
+	}
+	o.at[id] = e
+}
+
+func (o *order) dropOldest() {
+	e := o.list.Back()
+	v := o.list.Remove(e).(stamped)
+	delete(o.at, v.chat)
+	o.since = v.stamp
+}
+
+func (o *order) above(after int64, limit int) (ids []chat.ChatID, ok bool) {
+	if after < o.since {
+		return nil, false
+	}
+	for e := o.list.Front(); e != nil && e.Value.(stamped).stamp > after; e = e.Next() {
+		if len(ids) == limit {
+			return nil, false
+		}
+		ids = append(ids, e.Value.(stamped).chat)
+	}
+	return ids, true
+}
+
+// How sync chooses its way: looking a chat up costs about as much as lookupCost
+// memberships in a row, and more than mostLookups are not worth counting.
+const (
+	lookupCost  = 3
+	mostLookups = 4096
+)
+
+const countMemberships = `SELECT count(*) FROM (SELECT 1 FROM participants INDEXED BY participants_by_user WHERE user_id = ? LIMIT ?)`
+
+// candidates gives the few chats among which are all that changed for user above
+// a position, as a JSON array, or nothing if there are none. ok is false if it
+// is better to look at all of theirs.
+func (r *reader) candidates(user chat.UserID, pos chat.SyncPos) (ids string, ok bool, err error) {
+	after := pos.After
+	if pos.Below == 0 && pos.AfterChat != math.MaxInt64 {
+		after-- // the rest of that stamp, too
+	}
+	list, ok := r.recent.changed(user, after, mostLookups)
+	if !ok {
+		return "", false, nil
+	}
+	if len(list) == 0 {
+		return "", true, nil
+	}
+	if worth := int64(len(list)) * r.recent.cost; worth > 0 {
+		n, err := r.count("count memberships", r.c.prep(countMemberships).int(int64(user)).int(worth))
+		if err != nil || n < worth {
+			return "", false, err
+		}
+	}
+	text, err := json.Marshal(list)
+	return string(text), err == nil, err
+}
