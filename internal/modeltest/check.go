@@ -348,8 +348,8 @@ func (w *World) kept(full map[*person]map[string]View) string {
 	for key, m := range w.said.messages {
 		at := born[m.params.Content]
 		switch {
-		case m.given && len(at) > 0:
-			return fmt.Sprintf("message %s was refused, and is number %d of chat %s", key, at[0].seq, at[0].chat)
+		case m.refused != nil && len(at) > 0:
+			return fmt.Sprintf("message %s was refused (%v), and is number %d of chat %s", key, m.refused, at[0].seq, at[0].chat)
 		case len(at) > 1:
 			return fmt.Sprintf("message %s is there %d times: %v", key, len(at), at)
 		case len(at) == 1 && m.seq > 0 && !m.void && at[0] != (place{m.params.ChatID, m.seq}):

@@ -146,7 +146,7 @@ func (d *device) send(p protocol.MessageSendParams, size int) {
 		case refused != nil && refused.Code == protocol.CodeNotFound:
 			// Perhaps an earlier try got through, and its sender was removed then.
 		case refused != nil:
-			m.given = true
+			m.refused = refused
 		case m.seq > 0:
 			w.fail("I3 exactly once", fmt.Sprintf("%s hears twice of message %s", d.name, p.ClientMsgID), nil)
 		default:
@@ -237,7 +237,7 @@ func (d *device) conflict() {
 	w.said.mu.Lock()
 	var used []*saying
 	for _, m := range w.said.messages {
-		if m.user == d.person.id && m.seq > 0 && !m.void && !m.given && w.said.kept[m.params.ClientMsgID] > 0 {
+		if m.user == d.person.id && m.seq > 0 && !m.void && m.refused == nil && w.said.kept[m.params.ClientMsgID] > 0 {
 			used = append(used, m)
 		}
 	}

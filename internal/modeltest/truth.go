@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/chat"
@@ -155,6 +156,11 @@ func (l *chatLog) at(user string, seq int64) (span, bool) {
 	return span{}, false
 }
 
+// comes reports whether a membership of user's begins at seq.
+func (l *chatLog) comes(user string, seq int64) bool {
+	return slices.ContainsFunc(l.spans[user], func(s span) bool { return s.from == seq })
+}
+
 // now gives user's present membership.
 func (l *chatLog) now(user string) (span, bool) {
 	spans := l.spans[user]
@@ -245,6 +251,27 @@ func (t *truth) read(id string, fn func(*chatLog)) bool {
 		fn(l)
 	}
 	return l != nil
+}
+
+// reach waits until a chat is at seq, or time is up. What the hub reads from the
+// store may be told before the store has said that it is written.
+func (t *truth) reach(id string, seq int64, patience time.Duration) {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		t.mu.Lock()
+		l, more := t.chats[id], t.more
+		there := l != nil && l.last() >= seq
+		t.mu.Unlock()
+		if there {
+			return
+		}
+		select {
+		case <-more:
+		case <-late.C:
+			return
+		}
+	}
 }
 
 // wait gives how many commits there were, and what tells of the next.
@@ -345,7 +372,18 @@ func (c change) eventName(seq int64) string {
 }
 
 // differs says in what an event does not tell the change that took its number.
-func (c change) differs(e *protocol.Event) string {
+// The first number of a chat is taken by two rows; one that has changed since
+// may be missing, as the store does not have it any more.
+func (l *chatLog) differs(e *protocol.Event) string {
+	c := l.changes[e.Seq-1]
+	if e.Seq == 1 {
+		if e.Chat == nil && l.changedAfter(1, func(d change) bool { return d.row != nil }) {
+			c.row = nil
+		}
+		if e.Participant == nil && l.changedAfter(1, func(d change) bool { return d.person != nil && d.person.UserID == c.person.UserID }) {
+			c.person = nil
+		}
+	}
 	var why []string
 	if want := c.eventName(e.Seq); e.Event != want {
 		why = append(why, fmt.Sprintf("it is called %s, not %s", e.Event, want))

@@ -532,8 +532,9 @@ type saying struct {
 	user   string
 	params protocol.MessageSendParams
 	seq    int64 // 0: not answered, or refused
-	given  bool  // it was refused
 	void   bool  // answered, and undone by going back in time
+
+	refused *protocol.Error
 }
 
 func (s *sayings) keep() {
