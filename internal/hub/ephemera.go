@@ -25,9 +25,9 @@ type typed struct {
 func (h *Hub) PublishTyping(id chat.ChatID, user chat.UserID, stop bool) {
 	targets := h.routeTyping(id, user, stop)
 	if len(*targets) > 0 {
-		line := h.cfg.EncodeTyping(nil, id, user, stop)
+		run := &Run{line: h.cfg.EncodeTyping(nil, id, user, stop)}
 		for _, sub := range *targets {
-			sub.Deliver(line, true)
+			sub.Notice(run)
 		}
 	}
 	release(targets)
@@ -105,9 +105,9 @@ func (h *Hub) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
 	}
 	h.mu.Unlock()
 	if len(*targets) > 0 {
-		line := h.cfg.EncodeRead(nil, id, user, seq)
+		run := &Run{line: h.cfg.EncodeRead(nil, id, user, seq)}
 		for _, sub := range *targets {
-			sub.Deliver(line, true)
+			sub.Notice(run)
 		}
 	}
 	release(targets)

@@ -41,9 +41,10 @@ type Config struct {
 // block and must not call the hub. They may be called once more after
 // [Conn.Close] has returned.
 type Subscriber interface {
-	// Deliver hands over a line, newline included, whose bytes are shared and
-	// must not be written to. An ephemeral line may be dropped.
-	Deliver(line []byte, ephemeral bool)
+	// Deliver takes over all of the run, or nothing of it and reports false.
+	Deliver(r *Run) bool
+	// Notice is told what is ephemeral, and may drop it.
+	Notice(r *Run)
 	// End asks the connection to say why and to close.
 	End(Reason)
 }
@@ -178,6 +179,9 @@ func (c *Conn) SetFocus(chats []chat.ChatID) {
 	defer c.hub.mu.Unlock()
 	c.focus = focus
 }
+
+// Ready says that there is room again, after a Deliver that was refused.
+func (c *Conn) Ready() {}
 
 // Close forgets the connection. It may be called more than once.
 func (c *Conn) Close() {

@@ -80,10 +80,15 @@ type device struct {
 	ended []Reason
 }
 
-func (d *device) Deliver(line []byte, _ bool) {
+func (d *device) Deliver(r *Run) bool {
+	d.Notice(r)
+	return true
+}
+
+func (d *device) Notice(r *Run) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.heard = append(d.heard, string(line))
+	d.heard = append(d.heard, string(r.Bytes(Lines)))
 }
 
 func (d *device) End(r Reason) {

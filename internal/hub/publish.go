@@ -21,9 +21,9 @@ func (h *Hub) Publish(e chat.Event) {
 // deliver gives e to targets, and the list back.
 func (h *Hub) deliver(e chat.Event, targets *[]Subscriber) {
 	if len(*targets) > 0 {
-		line := h.cfg.Encode(nil, e)
+		run := &Run{line: h.cfg.Encode(nil, e)}
 		for _, sub := range *targets {
-			sub.Deliver(line, false)
+			sub.Deliver(run)
 		}
 	}
 	release(targets)
