@@ -35,6 +35,7 @@ type serveFlags struct {
 	AllowOrigin     string        `help:"Pages of these origins, between commas, may open a WebSocket here beside the server's own." placeholder:"https://HOST" env:"GRIMA_ALLOW_ORIGIN"`
 	Insecure        bool          `help:"Serve a public address without TLS: passwords and messages cross the net in the clear." env:"GRIMA_INSECURE"`
 	Registration    string        `help:"Who may make an account: whoever has an invite, anybody (open), or nobody (closed)." enum:"invite,open,closed" default:"invite" env:"GRIMA_REGISTRATION"`
+	Workers         string        `help:"How connections share the processors: ${enum} (docs/operations.md#workers)." enum:"per-client,shared,sharded" default:"sharded" env:"GRIMA_WORKERS"`
 	Dev             bool          `help:"For trying things out on this machine: anybody may register, and nothing limits rates." env:"GRIMA_DEV"`
 	LogLevel        string        `help:"Least severe entries to log: ${enum}." enum:"debug,info,warn,error" default:"info" env:"GRIMA_LOG_LEVEL"`
 	LogFormat       string        `help:"Form of log entries: ${enum}." enum:"text,json" default:"text" env:"GRIMA_LOG_FORMAT"`

@@ -23,8 +23,9 @@ const (
 type Cost int
 
 const (
-	Light Cost = iota // a few rows
-	Heavy             // pages of rows
+	Light   Cost = iota // a few rows
+	Heavy               // pages of rows
+	Instant             // nothing of the store: it waits for nobody
 )
 
 // Operation is a row of the table.
@@ -79,7 +80,7 @@ const (
 // docs/protocol.md#operations.
 var table = []*Operation{
 	op(protocol.OpSessionStart, session, Anyone, Light, "Log in with a password or a token", (*API).sessionStart, false, "POST /v1/sessions"),
-	op(protocol.OpSessionUpdate, session, Account, Light, "Tell the server about this connection: what is on the screen, heartbeat", (*API).sessionUpdate, false),
+	op(protocol.OpSessionUpdate, session, Account, Instant, "Tell the server about this connection: what is on the screen, heartbeat", (*API).sessionUpdate, false),
 	op(protocol.OpSessionEnd, session, Account, Light, "Log out: end the session this token belongs to", (*API).sessionEnd, false, "DELETE /v1/sessions/current"),
 
 	op(protocol.OpSync, data, Account, Heavy, "List the chats that changed since a cursor", (*API).sync, false, "GET /v1/sync"),

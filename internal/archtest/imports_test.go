@@ -21,7 +21,8 @@ var may = map[string][]string{
 	"internal/hub":          {"internal/chat"},
 	"internal/websocket":    {},
 	"internal/api":          {"internal/chat", "protocol"},
-	"internal/stream":       {"internal/chat", "internal/api", "internal/hub", "internal/websocket", "protocol"},
+	"internal/queue":        {},
+	"internal/stream":       {"internal/chat", "internal/api", "internal/hub", "internal/queue", "internal/websocket", "protocol"},
 	"internal/httpapi":      {"internal/chat", "internal/api", "internal/hub", "internal/websocket", "protocol"},
 	"internal/server":       {"internal/stream", "internal/httpapi", "internal/chat", "internal/api", "internal/hub", "protocol"},
 }

@@ -108,7 +108,8 @@ type home interface {
 
 // The states of a client, and what is remembered with them.
 const (
-	parked  uint32 = iota // until input or a Wake
+	fresh   uint32 = iota // not added yet
+	parked                // until input or a Wake
 	waiting               // until a Wake
 	queued                // its turn comes
 	running               // it has its turn
@@ -150,7 +151,7 @@ func (h *Handle) signal(why uint32) (from uint32, push bool) {
 		s := h.state.Load()
 		next := s | why&hungUp
 		switch s & stateMask {
-		case done:
+		case fresh, done:
 			return 0, false
 		case queued: // the turn that comes will see it
 		case running:

@@ -1,9 +1,11 @@
 package stream_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -66,10 +68,32 @@ func TestRevokedSessionLosesItsConnections(t *testing.T) {
 	})
 }
 
-// A reader that stops reading loses its connection and nothing else: it hears
-// why if it reads again in time, and the others hear everything.
+// noticing is a log that tells when a connection ended for being slow.
+type noticing struct {
+	slog.Handler
+
+	slow chan struct{}
+}
+
+func (n noticing) Handle(ctx context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "goodbye" && a.Value.Any() == protocol.GoodbyeSlowConsumer {
+			n.slow <- struct{}{}
+		}
+		return true
+	})
+	return nil
+}
+
+func (n noticing) WithAttrs([]slog.Attr) slog.Handler { return n }
+
+// A reader that stops reading loses its connection and nothing else: the others
+// hear everything.
 func TestSlowReaderIsSentAway(t *testing.T) {
-	srv := testserver.Start(t, testserver.Options{Stream: func(c *stream.Config) { c.Outbox = 32 << 10 }})
+	log := noticing{slog.NewTextHandler(t.Output(), nil), make(chan struct{}, 1)}
+	srv := testserver.Start(t, testserver.Options{Stream: func(c *stream.Config) {
+		c.Outbox, c.WriteTimeout, c.Log = 32<<10, time.Second, slog.New(log)
+	}})
 	ana, cem := srv.User("ana").Connect(), srv.User("cem").Connect()
 	bob := srv.User("bob").Connect()
 	port := ana.Group("Port", bob, cem)
@@ -85,6 +109,7 @@ func TestSlowReaderIsSentAway(t *testing.T) {
 		ana.Send(port, fmt.Sprintf("%d %s", i, strings.Repeat("x", 16_000)))
 	}
 	readers.Wait()
+	<-log.slow
 
 	heard := 0
 	for {

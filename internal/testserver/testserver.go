@@ -38,6 +38,7 @@ import (
 	"github.com/grima-chat/grima/internal/httpapi"
 	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/password"
+	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/internal/store/sqlite"
 	"github.com/grima-chat/grima/internal/store/storetest"
@@ -55,6 +56,9 @@ type Options struct {
 	Store        func(chat.Store) chat.Store // wraps the store, to make it misbehave
 	MayFail      bool                        // errors in the log and at the stop are part of the test
 }
+
+// Workers is how connections get their turns in tests: as GRIMA_WORKERS says.
+func Workers() queue.Design { return queue.Design(os.Getenv("GRIMA_WORKERS")) }
 
 // cheap makes hashing a password cost next to nothing.
 var cheap = password.Params{Memory: 64, Time: 1}
@@ -134,7 +138,7 @@ func (s *Server) start() {
 	})
 	s.API = api.New(s.Service)
 	s.API.Log = s.log
-	lines := stream.Config{API: s.API, Service: s.Service, Hub: s.Hub, Software: "grima/test", Log: s.log}
+	lines := stream.Config{API: s.API, Service: s.Service, Hub: s.Hub, Software: "grima/test", Workers: Workers(), Log: s.log}
 	if s.opts.Stream != nil {
 		s.opts.Stream(&lines)
 	}
