@@ -366,7 +366,11 @@ func TestEventsRefused(t *testing.T) {
 }
 
 func TestEventsForSlowReader(t *testing.T) {
-	srv := testserver.Start(t, testserver.Options{Stream: func(c *stream.Config) { c.Outbox = 32 << 10 }})
+	var slow <-chan struct{}
+	srv := testserver.Start(t, testserver.Options{Stream: func(c *stream.Config) {
+		c.Outbox, c.WriteTimeout = 32<<10, time.Second
+		slow = testserver.SlowConsumers(c)
+	}})
 	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
 	port := ana.Group("Port", bob)
 	l := listen(t, srv, bob.Token, "")
@@ -377,6 +381,7 @@ func TestEventsForSlowReader(t *testing.T) {
 		ana.Send(port, fmt.Sprintf("%d %s", i, strings.Repeat("x", 16_000)))
 		ana.Forget()
 	}
+	<-slow
 	heard := 0
 	for {
 		if _, err := l.next(); err != nil {

@@ -103,13 +103,18 @@ func TestWebSocketGoodbyes(t *testing.T) {
 		<-stopped
 	})
 	t.Run("a slow reader", func(t *testing.T) {
-		srv := testserver.Start(t, testserver.Options{Stream: func(c *stream.Config) { c.Outbox = 32 << 10 }})
+		var slow <-chan struct{}
+		srv := testserver.Start(t, testserver.Options{Stream: func(c *stream.Config) {
+			c.Outbox, c.WriteTimeout = 32<<10, time.Second
+			slow = testserver.SlowConsumers(c)
+		}})
 		ana, bob := srv.User("ana").ConnectWebSocket(), srv.User("bob").Connect()
 		port := bob.Group("Port", ana)
-		for range 300 {
+		for range 700 {
 			bob.Send(port, strings.Repeat("x", 16_000))
 			bob.Forget()
 		}
+		<-slow
 		heard := 0
 		for {
 			line, err := ana.TryNext()
@@ -120,7 +125,7 @@ func TestWebSocketGoodbyes(t *testing.T) {
 				heard++
 			}
 		}
-		if heard == 300 {
+		if heard == 700 {
 			t.Error("heard everything")
 		}
 	})

@@ -1,11 +1,9 @@
 package stream_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -68,31 +66,13 @@ func TestRevokedSessionLosesItsConnections(t *testing.T) {
 	})
 }
 
-// noticing is a log that tells when a connection ended for being slow.
-type noticing struct {
-	slog.Handler
-
-	slow chan struct{}
-}
-
-func (n noticing) Handle(ctx context.Context, r slog.Record) error {
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "goodbye" && a.Value.Any() == protocol.GoodbyeSlowConsumer {
-			n.slow <- struct{}{}
-		}
-		return true
-	})
-	return nil
-}
-
-func (n noticing) WithAttrs([]slog.Attr) slog.Handler { return n }
-
 // A reader that stops reading loses its connection and nothing else: the others
 // hear everything.
 func TestSlowReaderIsSentAway(t *testing.T) {
-	log := noticing{slog.NewTextHandler(t.Output(), nil), make(chan struct{}, 1)}
+	var slow <-chan struct{}
 	srv := testserver.Start(t, testserver.Options{Stream: func(c *stream.Config) {
-		c.Outbox, c.WriteTimeout, c.Log = 32<<10, time.Second, slog.New(log)
+		c.Outbox, c.WriteTimeout = 32<<10, time.Second
+		slow = testserver.SlowConsumers(c)
 	}})
 	ana, cem := srv.User("ana").Connect(), srv.User("cem").Connect()
 	bob := srv.User("bob").Connect()
@@ -109,7 +89,7 @@ func TestSlowReaderIsSentAway(t *testing.T) {
 		ana.Send(port, fmt.Sprintf("%d %s", i, strings.Repeat("x", 16_000)))
 	}
 	readers.Wait()
-	<-log.slow
+	<-slow
 
 	heard := 0
 	for {
