@@ -25,6 +25,10 @@ func TestGuards(t *testing.T) {
 		{guard: HoleCheck, crashes: true, promises: []string{loss}},
 		{guard: Epoch, crashes: true, promises: []string{loss, "I2 contiguous"}},
 		{guard: Snapshot, promises: []string{loss}},
+		{guard: Rescan, hints: true, promises: []string{loss}},
+		{guard: Fill, hints: true, promises: []string{loss, wire}},
+		{guard: DirtySet, promises: []string{loss, wire}},
+		{guard: ListFirst, promises: []string{loss, wire, "I8 visibility"}},
 		{guard: Durable, crashes: true, promises: []string{"I19 live is durable", "I3 exactly once", "I1 durable ack", "I2 contiguous", loss}},
 	} {
 		t.Run(string(c.guard), func(t *testing.T) {

@@ -50,7 +50,19 @@ func (l *local) store(under chat.Store) chat.Store {
 	return r
 }
 
-func (l *local) hub(*hub.Config) {}
+func (l *local) hub(c *hub.Config) {
+	c.Scan = 200 * time.Millisecond
+	without := l.w.opts.Without
+	l.mu.Lock()
+	c.Source = chat.NewLog(&recorder{Store: l.recorder.Store}) // its reads are never torn
+	l.mu.Unlock()
+	if without == ListFirst || l.w.opts.Seed%3 == 0 {
+		c.Source = &slowSource{c.Source, l.w.truth}
+	}
+	c.Ablate = hub.Ablate{
+		NoRescan: without == Rescan, NoDirtySet: without == DirtySet, NoFill: without == Fill, LoadBeforeListing: without == ListFirst,
+	}
+}
 
 func (l *local) publisher(h *hub.Hub) chat.Publisher {
 	if !l.w.opts.Hints {
@@ -104,6 +116,25 @@ func (l *local) Crash(rewind bool) {
 
 func (l *local) Restart() { l.srv.Restart() }
 func (l *local) Stop()    { l.srv.Stop() }
+
+// slowSource is a source that lets something happen after memberships were read.
+type slowSource struct {
+	hub.Source
+
+	truth *truth
+}
+
+func (s *slowSource) Memberships(ctx context.Context, user chat.UserID) ([]chat.Membership, int64, error) {
+	list, stamp, err := s.Source.Memberships(ctx, user)
+	for range 3 {
+		_, more := s.truth.wait()
+		select {
+		case <-more:
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	return list, stamp, err
+}
 
 // hints is what stands between the rules and the hub, and does not pass on
 // everything: news may be lost, come twice, and come late.

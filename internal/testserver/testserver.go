@@ -135,6 +135,7 @@ func (s *Server) Crash(from string) {
 	s.stop = nil
 	err := <-s.done
 	s.t.Logf("crashing: %v", err)
+	s.Hub.Close()
 	if from == "" {
 		from = s.Copy()
 	}
