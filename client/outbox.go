@@ -35,7 +35,7 @@ type Item struct {
 	Seq      int64     `json:"seq,omitzero"`        // Sent
 	SentAt   string    `json:"created_at,omitzero"` // Sent: the server's time
 	// Duplicate: it was there from an earlier try (Sent).
-	Duplicate bool `json:"duplicate,omitzero"`
-	Err      error     `json:"-"`                   // Failed, or why the last try of a Pending one came to nothing: a *protocol.Error
-	Error    string    `json:"error,omitzero"`      // the same, for a person and for a Store
+	Duplicate bool   `json:"duplicate,omitzero"`
+	Err       error  `json:"-"`              // Failed, or why the last try of a Pending one came to nothing: a *protocol.Error
+	Error     string `json:"error,omitzero"` // the same, for a person and for a Store
 }

@@ -61,7 +61,7 @@ func (c *tailCmd) Run(ctx context.Context, std stdio) error {
 		return err
 	}
 	out := bufio.NewWriter(std.out)
-	t := &tailing{c: cl, out: out, json: c.JSON || !c.Text && !isTerminal(std.out), since: since, pos: map[string]int64{}}
+	t := &tailing{c: cl, out: out, json: c.JSON || !c.Text && !isTerminal(std.out), since: since, pos: map[string]int64{}, said: map[string]int64{}}
 	err = t.run(ctx, c.Chats, !c.NoFollow)
 	return errors.Join(err, out.Flush(), cl.Close())
 }
@@ -105,8 +105,10 @@ type tailing struct {
 	json  bool
 	since since
 
-	chats map[string]bool  // those asked for; nil: all
-	pos   map[string]int64 // up to where each was printed before its events
+	chats map[string]bool // those asked for; nil: all
+	// What was printed of each chat before its events: everything up to pos, and
+	// messages up to said.
+	pos, said map[string]int64
 }
 
 func (t *tailing) run(ctx context.Context, names []string, follow bool) error {
@@ -203,7 +205,10 @@ func (t *tailing) history(ctx context.Context, chat client.Chat) error {
 				return err
 			}
 		}
-		t.pos[chat.ChatID] = page.LastSeq
+		// Of what changes while this goes on, events tell.
+		if t.said[chat.ChatID] = after; t.pos[chat.ChatID] == 0 {
+			t.pos[chat.ChatID] = page.LastSeq
+		}
 		if !page.HasMoreAfter {
 			return nil
 		}
@@ -219,7 +224,9 @@ func (t *tailing) wanted(m protocol.Message) bool {
 
 // print prints an event that is due.
 func (t *tailing) print(ctx context.Context, ev client.Event) error {
-	if t.chats != nil && !t.chats[ev.ChatID] || ev.Seq == 0 || ev.Seq <= t.pos[ev.ChatID] {
+	switch {
+	case t.chats != nil && !t.chats[ev.ChatID], ev.Seq == 0, ev.Seq <= t.pos[ev.ChatID],
+		ev.Kind == client.MessageCreated && ev.Message.Seq == ev.Message.UpdatedSeq && ev.Seq <= t.said[ev.ChatID]:
 		return nil
 	}
 	return t.show(ctx, ev)
