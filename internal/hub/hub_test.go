@@ -131,6 +131,7 @@ func (w *world) Publish(e chat.Event) {
 func (w *world) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
 	w.hub.PublishRead(id, user, seq)
 }
+
 func (w *world) PublishTyping(id chat.ChatID, user chat.UserID, stop bool) {
 	w.hub.PublishTyping(id, user, stop)
 }
