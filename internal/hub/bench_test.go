@@ -25,7 +25,7 @@ func (crowd) Changed(_ context.Context, _ chat.ChatID, after, _ int64) (chat.Cha
 	return chat.Changed{Next: after}, nil
 }
 
-func (crowd) Missed(_ context.Context, _ chat.ChatID, _ chat.UserID, after int64) (chat.Missed, error) {
+func (crowd) Missed(_ context.Context, _ chat.ChatID, _ chat.UserID, after, _ int64) (chat.Missed, error) {
 	return chat.Missed{Next: after}, nil
 }
 

@@ -85,6 +85,13 @@ func (tr *truth) stays(user chat.UserID) (list []stay) {
 	return list
 }
 
+func (tr *truth) kinds() (list []string) {
+	for _, e := range tr.events {
+		list = append(list, fmt.Sprint(e.Seq, " ", e.Kind, " ", tr.row(e.Seq)))
+	}
+	return list
+}
+
 // row names the row that the event at seq changed.
 func (tr *truth) row(seq int64) string {
 	e := tr.events[seq-1]
@@ -456,7 +463,7 @@ func (s *stage) check(l *listener, open bool) (complaints []string) {
 	for id, tr := range s.truths {
 		complain := func(format string, args ...any) {
 			complaints = append(complaints, fmt.Sprintf("user %d, chat %d (subscribed at %d): ", l.user, id, l.at[id])+fmt.Sprintf(format, args...)+
-				fmt.Sprintf("\n  heard %v\n  stays %v, last %d", lines[id], tr.stays(l.user), len(tr.events)))
+				fmt.Sprintf("\n  heard %v\n  stays %v\n  log %v", lines[id], tr.stays(l.user), tr.kinds()))
 		}
 		stays := tr.stays(l.user)
 		pos := int64(-1) // nothing was told
