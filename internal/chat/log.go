@@ -107,6 +107,9 @@ func (l *Log) Changed(ctx context.Context, id ChatID, after, upto int64) (Change
 		}
 		return nil
 	})
+	if err == nil {
+		err = l.answered(ctx)
+	}
 	return ch, err
 }
 
@@ -160,7 +163,26 @@ func (l *Log) Missed(ctx context.Context, id ChatID, user UserID, after int64) (
 		m, err = place{c, me}.missed(r, after)
 		return err
 	})
+	if err == nil {
+		err = l.answered(ctx)
+	}
 	return m, err
+}
+
+// answered waits until whoever wrote what has just been read was told so: a row
+// can be read a moment before its update is done, and a sender hears the answer
+// before the event (docs/protocol.md#events). Dones come in order, so it is
+// enough to wait for one more.
+func (l *Log) answered(ctx context.Context) error {
+	done := make(chan struct{})
+	// A store that cannot write any more still calls done, after all others.
+	l.store.Update(Op{Run: func(Tx) error { return nil }}, func(error) { close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return failed("waiting for those who wrote", ctx.Err())
+	}
 }
 
 func (p place) missed(r Reader, after int64) (Missed, error) {
