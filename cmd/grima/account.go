@@ -129,8 +129,8 @@ func findChat(ctx context.Context, c *client.Client, name string, create bool) (
 	}
 	switch len(same) {
 	case 0:
-		return protocol.ChatState{}, fmt.Errorf("%w\nA chat is named by its id, its title, or @username; grima api chats.list shows yours.",
-			protocol.NewError(protocol.CodeNotFound, fmt.Sprintf("you are in no chat %q", name)))
+		err := protocol.NewError(protocol.CodeNotFound, fmt.Sprintf("you are in no chat %q", name))
+		return protocol.ChatState{}, hint(err, err.Code, "A chat is named by its id, its title, or @username; grima api chats.list shows yours")
 	case 1:
 		return same[0], nil
 	}
