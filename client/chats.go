@@ -15,7 +15,8 @@ type entry struct {
 
 	low     int64 // not known: the position before the first event heard of
 	before  int64 // Pos when the connection began
-	counted int64 // the position that the counts are of
+	counted int64 // the position that the counts are of, and messages told as new since
+	newest  int64 // the last of those
 	live    bool  // an event was heard that could not be applied: catch up even if Lazy
 
 	// What is to be done.
@@ -43,6 +44,7 @@ func (s *Session) restored(c Chat) *entry {
 func (e *entry) connected() {
 	e.before, e.idle, e.notBefore, e.tries = e.st.Pos, 0, time.Time{}, 0
 	e.queued, e.asking, e.markTold = false, false, 0
+	e.fetch = e.st.Uncertain
 }
 
 // todo puts e among those with something to do.
@@ -176,7 +178,7 @@ func (s *Session) tell(e *entry, ev Event) {
 	ev.Kind = s.kind(e, ev)
 	if m := ev.Message; m != nil {
 		st.Unseen.Remove(m.Seq, m.Seq)
-		s.count(e, *m)
+		s.count(e, ev.Kind, *m)
 		if n := len(st.Messages); n == 0 || st.Messages[n-1].Seq < m.Seq ||
 			st.Messages[n-1].Seq == m.Seq && st.Messages[n-1].UpdatedSeq <= m.UpdatedSeq {
 			st.Messages = []protocol.Message{*m}
@@ -219,23 +221,20 @@ func (s *Session) kind(e *entry, ev Event) Kind {
 	return Moved
 }
 
-// count keeps the counts up with a message that was told.
-func (s *Session) count(e *entry, m protocol.Message) {
+// count keeps the counts up with a message that is told.
+func (s *Session) count(e *entry, kind Kind, m protocol.Message) {
 	st := &e.st
-	if m.SenderID == s.user.UserID || m.Seq <= st.ReadSeq {
+	if m.SenderID == s.user.UserID || m.Seq <= st.ReadSeq || m.UpdatedSeq <= e.counted {
 		return
 	}
-	if m.UpdatedSeq <= e.counted {
-		return
-	}
-	if m.Seq != m.UpdatedSeq || m.Deleted {
-		// A change of one that may be counted already, as a mention or at all.
-		if st.Unread > 0 || m.Seq > e.counted {
+	if kind != MessageCreated || m.Seq <= e.counted {
+		// A change of one that is counted already, at all or as a mention.
+		if st.Unread > 0 {
 			s.recount(e)
 		}
 		return
 	}
-	e.counted = m.Seq
+	e.newest = max(e.newest, m.Seq)
 	st.Unread = min(st.Unread+1, maxCount)
 	if m.MentionAll || slices.Contains(m.Mentions, s.user.UserID) {
 		st.Mentions = min(st.Mentions+1, maxCount)
@@ -247,7 +246,7 @@ const maxCount = 1000
 
 // recount asks for the counts, which cannot be told from here.
 func (s *Session) recount(e *entry) {
-	e.fetch = true
+	e.fetch, e.st.Uncertain = true, true
 	s.todo(e)
 }
 
@@ -289,7 +288,7 @@ func (s *Session) read(e *entry, seq int64) {
 	st.ReadSeq = seq
 	switch {
 	case seq >= st.LastSeq:
-		st.Unread, st.Mentions, e.counted = 0, 0, st.LastSeq
+		st.Unread, st.Mentions = 0, 0
 	case st.Unread > 0:
 		s.recount(e)
 	}
@@ -377,12 +376,12 @@ func (s *Session) refresh(e *entry, cs protocol.ChatState) {
 		}
 	}
 	switch {
-	case cs.LastSeq < e.counted: // what was told since is counted
+	case cs.LastSeq < max(e.counted, e.newest): // what was told since is counted
 	case cs.ReadSeq < st.ReadSeq: // a mark of ours has yet to get there
-		e.fetch = true
+		s.recount(e)
 	default:
 		st.ReadSeq, st.Unread, st.Mentions, e.counted = cs.ReadSeq, cs.Unread, cs.Mentions, cs.LastSeq
-		e.fetch, e.tries = false, 0
+		e.fetch, st.Uncertain, e.tries = false, false, 0
 	}
 	e.news = true
 	s.todo(e)

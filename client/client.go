@@ -218,7 +218,9 @@ func (c *Client) write(t transport, over <-chan struct{}) error {
 		c.settle()
 		c.mu.Unlock()
 		if err == nil && len(out) > 0 {
-			err = t.write(out)
+			if err = t.write(out); err != nil {
+				err = fmt.Errorf("writing to the server: %w", err)
+			}
 		}
 		if err != nil {
 			select {

@@ -11,7 +11,7 @@ import (
 )
 
 // patience bounds every wait of the tests; nothing should come near it.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -76,7 +76,7 @@ type Event struct {
 	ActorID     string                `json:"actor_id,omitzero"` // who did it, if not the row's own user or sender and if it was told live
 	State       *Chat                 `json:"state,omitzero"`    // of every event of a chat but ChatRemoved
 
-	UserID  string    `json:"user_id,omitzero"`  // ReadMoved, Typing
+	UserID  string    `json:"user_id,omitzero"`  // ReadMoved, Typing; of CursorMoved the user's own
 	ReadSeq int64     `json:"read_seq,omitzero"` // ReadMoved
 	Until   time.Time `json:"until,omitzero"`    // Typing
 	Stopped bool      `json:"stopped,omitzero"`  // Typing
@@ -98,6 +98,8 @@ type Chat struct {
 	// Pos is how far this client is in the chat's log; below LastSeq while it
 	// catches up (or while nobody opened the chat, see Config.Lazy).
 	Pos int64 `json:"pos"`
+	// Uncertain: Unread and Mentions may be wrong; they are being asked for.
+	Uncertain bool `json:"uncertain,omitzero"`
 	// Mark is a read mark (Client.MarkRead) that the server was not told yet;
 	// 0: none. ReadSeq is there already.
 	Mark int64 `json:"mark,omitzero"`

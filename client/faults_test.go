@@ -130,7 +130,7 @@ func testCutAnywhere(t *testing.T, scheme string, buffer int) {
 	p.killBetween(least, 4*least)
 	p.killAll()
 
-	const n = 100
+	const n = 50
 	var sent []client.Item
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -144,7 +144,7 @@ func (s *Session) synced(now time.Time, result jsontext.Value, failure *protocol
 	}
 	s.cursor = page.Cursor
 	s.complete = s.complete || !page.HasMore
-	s.queue.put(Event{Kind: CursorMoved, Cursor: s.cursor, Epoch: s.epoch, Complete: s.complete})
+	s.queue.put(Event{Kind: CursorMoved, UserID: s.user.UserID, Cursor: s.cursor, Epoch: s.epoch, Complete: s.complete})
 	if page.HasMore {
 		return nil
 	}
@@ -406,7 +406,7 @@ func (s *Session) fetch(now time.Time, e *entry) {
 		if r.Chat.ChatID != e.st.ChatID {
 			return broke("asked for %s it answers %s", e.st.ChatID, r.Chat.ChatID)
 		}
-		counted, was := e.counted, e.known
+		counted, was := max(e.counted, e.newest), e.known
 		if _, err := s.state(r.Chat); err != nil {
 			return err
 		}
@@ -460,7 +460,8 @@ func (s *Session) pumpMark(now time.Time, e *entry) {
 			e.st.Mark = 0
 		}
 		if failure != nil {
-			e.st.ReadSeq, e.fetch = 0, true // the server knows better
+			e.st.ReadSeq = 0 // the server knows better
+			s.recount(e)
 		}
 		e.news = true
 		s.todo(e)

@@ -386,11 +386,12 @@ func (s *Session) backoff() time.Duration {
 	}
 	first := s.failures == 0
 	s.failures++
-	least := min(s.waits.least, longestWait)
-	if s.waits.exact && first {
-		return least
+	w := s.waits
+	s.waits = waits{}
+	if w.exact && first {
+		return w.least
 	}
-	return least + s.jitter(bound)
+	return w.least + s.jitter(bound)
 }
 
 // permanent reports whether err is a reason not to come back.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -220,9 +219,6 @@ func (p *play) hear(n int) {
 	for range n {
 		line, rest, _ := bytes.Cut(p.up, []byte("\n"))
 		p.up = rest
-		if debug {
-			fmt.Println(">", string(line))
-		}
 		p.world.hear(line)
 	}
 }
@@ -240,9 +236,6 @@ func (p *play) deliver(n int) {
 		}
 		line := p.wire.lines[0]
 		p.wire.lines = p.wire.lines[1:]
-		if debug {
-			fmt.Println("<", line)
-		}
 		if err := p.s.Line(p.now, []byte(line)); err != nil {
 			p.t.Fatalf("%v\nat %s", err, line)
 		}
@@ -574,5 +567,3 @@ func (f *follower) apply(ev Event) {
 	}
 	c.told[m.Seq] = true
 }
-
-var debug = os.Getenv("D") != ""
