@@ -255,7 +255,7 @@ func (m *Model) jump(c *chat, seq int64) tea.Cmd {
 
 // markRead moves the read mark to what is on the screen.
 func (m *Model) markRead(c *chat) tea.Cmd {
-	if !m.focused || m.list && m.narrow() || c.at != 0 || !c.scroll.follows() || c.asking || !c.there {
+	if !m.focused || m.listShown() || c.at != 0 || !c.scroll.follows() || c.asking || !c.there {
 		return nil
 	}
 	if c.LastSeq <= c.marked || c.Unread == 0 && c.ReadSeq >= c.LastSeq || c.Pos < c.LastSeq {

@@ -251,8 +251,7 @@ func (p *popup) key(m *Model, name string) bool {
 			return false
 		}
 		it := p.items[p.sel]
-		command := strings.HasPrefix(p.word, "/")
-		if name == "enter" && command && strings.TrimSpace(it.insert) == p.word {
+		if name == "enter" && strings.EqualFold(strings.TrimSpace(it.insert), p.word) {
 			p.close()
 			return false // it is written out: do it
 		}

@@ -47,7 +47,7 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 	case "alt+a":
 		return m.nextUnread()
 	}
-	if m.narrow() && m.list {
+	if m.listShown() {
 		return m.listKey(name)
 	}
 	if m.open != nil {
@@ -368,10 +368,10 @@ func (m *Model) typed() tea.Cmd {
 		return nil
 	}
 	be := m.be
-	return func() tea.Msg {
+	return tea.Batch(m.keepSoon(), func() tea.Msg {
 		be.Typing(c.ChatID, false)
 		return nil
-	}
+	})
 }
 
 // paste puts text into the editor, or into the overlay's.
@@ -391,7 +391,7 @@ func (m *Model) click(at tea.Mouse) tea.Cmd {
 	if at.Button != tea.MouseLeft {
 		return nil
 	}
-	inList := !m.narrow() && at.X < m.listWidth() || m.narrow() && m.list
+	inList := !m.narrow() && at.X < m.listWidth() || m.listShown()
 	if m.over != nil {
 		if inList {
 			m.over = nil
@@ -428,7 +428,7 @@ func (m *Model) wheel(at tea.Mouse) tea.Cmd {
 	switch {
 	case m.over != nil:
 		m.over.move(-n)
-	case !m.narrow() && at.X < m.listWidth() || m.narrow() && m.list:
+	case !m.narrow() && at.X < m.listWidth() || m.listShown():
 		m.top = min(max(m.top-n, 0), max(len(m.order)-m.height+1, 0))
 		if i := m.openIndex(); i >= 0 {
 			// drawList keeps the open chat in view.

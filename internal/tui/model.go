@@ -62,6 +62,8 @@ type Model struct {
 	rung    time.Time // when a notification was made last
 	leaving time.Time // ^C was pressed
 
+	tick func(time.Duration, func(time.Time) tea.Msg) tea.Cmd // tea.Tick, save in tests
+
 	screen  string
 	cursor  *tea.Cursor
 	linkMap []int64 // history rows as drawn: the message's seq
@@ -89,7 +91,8 @@ func New(ctx context.Context, be Backend, opts Options) *Model {
 		opts.Getenv = func(string) string { return "" }
 	}
 	m := &Model{
-		ctx: ctx, be: be, opts: opts,
+		tick: tea.Tick,
+		ctx:  ctx, be: be, opts: opts,
 		m: metric{ansi.WcWidth}, th: newTheme(opts.Theme != "light"),
 		width: 80, height: 24, focused: true, list: true,
 		chats: map[string]*chat{},
@@ -244,7 +247,7 @@ func (m *Model) after() tea.Cmd {
 	}
 	if !m.ticking && m.timed() {
 		m.ticking = true
-		cmds = append(cmds, tea.Tick(time.Second, func(time.Time) tea.Msg { return tickMsg{} }))
+		cmds = append(cmds, m.tick(time.Second, func(time.Time) tea.Msg { return tickMsg{} }))
 	}
 	return tea.Batch(cmds...)
 }
@@ -269,17 +272,14 @@ func (m *Model) ask(f func(ctx context.Context) doneMsg) tea.Cmd {
 
 // goodbye keeps what is to be kept, and gives the terminal back as it was.
 func (m *Model) goodbye() tea.Cmd {
-	var cmds []tea.Cmd
-	if c := m.open; c != nil {
-		c.draft = m.ed.String()
-	}
-	m.kept.dirty = true
-	// What is not in the outbox yet goes there, behind the one under way.
+	cmds := []tea.Cmd{m.goodbyeState()}
+	// What is not in the outbox yet goes there. The client knows the one that is
+	// under way by its id.
 	be, ctx, sends := m.be, m.ctx, m.sends
-	cmds = append(cmds, m.save(), func() tea.Msg {
+	cmds = append(cmds, func() tea.Msg {
 		for _, d := range sends {
 			if _, err := be.Queue(ctx, d); err != nil {
-				return nil // it says so as it is stopped, or it is there already
+				continue // it is there already, or the client has ended
 			}
 		}
 		return nil
@@ -288,6 +288,12 @@ func (m *Model) goodbye() tea.Cmd {
 		cmds = append(cmds, tea.Raw(ansi.SetModeBiDirectionalSupport))
 	}
 	return tea.Sequence(cmds...)
+}
+
+// goodbyeState keeps drafts now, whatever is being saved.
+func (m *Model) goodbyeState() tea.Cmd {
+	m.kept.dirty, m.kept.saving = true, false
+	return m.save()
 }
 
 // Err is why the client stopped for good, if it did.

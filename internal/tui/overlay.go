@@ -210,7 +210,7 @@ func (o *overlay) choose(m *Model) tea.Cmd {
 }
 
 func (o *overlay) click(m *Model, y int) tea.Cmd {
-	i := o.top + (y-o.first)/o.step(m.paneWidth())
+	i := o.top + (y-o.first)/o.step(m, m.paneWidth())
 	if y < o.first || i >= len(o.shown) {
 		return nil
 	}
@@ -219,16 +219,15 @@ func (o *overlay) click(m *Model, y int) tea.Cmd {
 }
 
 // step is how many rows a choice takes: with little room its detail stands below.
-func (o *overlay) step(width int) int {
-	if width >= twoPanes-20 {
+func (o *overlay) step(m *Model, width int) int {
+	label, detail := 0, 0
+	for _, c := range o.all {
+		label, detail = max(label, m.m.width(c.label)), max(detail, m.m.width(c.detail))
+	}
+	if detail == 0 || min(label, width/2)+detail+4 <= width {
 		return 1
 	}
-	for _, c := range o.all {
-		if c.detail != "" {
-			return 2
-		}
-	}
-	return 1
+	return 2
 }
 
 // draw is the overlay over a pane.
@@ -243,7 +242,7 @@ func (o *overlay) draw(m *Model, width, height int) []string {
 	}
 	rows = append(rows, th.border.Styled(strings.Repeat("─", width)))
 	o.first = len(rows)
-	step := o.step(width)
+	step := o.step(m, width)
 	room := max((height-len(rows))/step, 1)
 	if o.sel < o.top {
 		o.top = o.sel

@@ -70,7 +70,11 @@ func NewSetup(ctx context.Context, server string, auth Auth) *Setup {
 		f.ed.m, f.ed.want = s.m, -1
 		s.fields = append(s.fields, &f)
 	}
-	if server != "" {
+	if at, code, ok := ParseInvite(server); ok {
+		s.fields[fieldServer].ed.set(at)
+		s.fields[fieldInvite].ed.set(code)
+		s.at = fieldName
+	} else if server != "" {
 		s.fields[fieldServer].ed.set(server)
 		s.at = fieldInvite
 	}
@@ -143,7 +147,7 @@ func (s *Setup) typed(text string) {
 
 // to goes to another field. A link in the one that is left says the server too.
 func (s *Setup) to(i int) {
-	if server, code, ok := ParseInvite(s.fields[s.at].ed.String()); ok && s.at <= fieldInvite {
+	if server, code, ok := ParseInvite(s.fields[s.at].ed.String()); ok {
 		s.fields[fieldServer].ed.set(server)
 		s.fields[fieldInvite].ed.set(code)
 	}

@@ -70,7 +70,7 @@ func (m *Model) keepSoon() tea.Cmd {
 		return nil
 	}
 	m.kept.waiting = true
-	return tea.Tick(keepAfter, func(time.Time) tea.Msg { return saveMsg{} })
+	return m.tick(keepAfter, func(time.Time) tea.Msg { return saveMsg{} })
 }
 
 // save writes what is to be kept, if it changed.

@@ -16,6 +16,9 @@ const twoPanes = 64
 
 func (m *Model) narrow() bool { return m.width < twoPanes }
 
+// listShown reports whether the one pane there is room for is the list.
+func (m *Model) listShown() bool { return m.narrow() && m.list && len(m.order) > 0 }
+
 // listWidth is how wide the list of chats is.
 func (m *Model) listWidth() int {
 	if m.narrow() {
@@ -74,7 +77,7 @@ func (m *Model) draw() {
 		for i := range height {
 			rows = append(rows, left[i]+bar+right[i])
 		}
-	case m.list && m.over == nil:
+	case m.listShown() && m.over == nil:
 		rows = m.drawList(m.width, height)
 		m.linkMap = nil
 	default:
@@ -284,7 +287,7 @@ func (m *Model) drawEditor(rows []string, width int) []string {
 		first = y
 	}
 	rows = append(rows, m.th.border.Styled(strings.Repeat("─", width)))
-	if m.over == nil && !(m.narrow() && m.list) {
+	if m.over == nil {
 		m.cursor = tea.NewCursor(m.paneX+2+x, len(rows)+y-first)
 		m.cursor.Shape = tea.CursorBar
 		m.cursor.Blink = false
