@@ -39,16 +39,6 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 	case client.Synced:
 		m.synced = true
 		m.self = m.be.Self()
-		if m.open == nil {
-			m.stale = true
-			m.sort()
-			if first := m.first(); first != nil {
-				list := m.list
-				cmd := m.show(first)
-				m.list = list
-				return cmd
-			}
-		}
 		return nil
 	case client.Reset:
 		m.reset(*ev)

@@ -242,6 +242,13 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 func (m *Model) after() tea.Cmd {
 	m.sort()
 	var cmds []tea.Cmd
+	if m.open == nil && m.synced && m.ed.empty() {
+		if first := m.first(); first != nil {
+			list := m.list
+			cmds = append(cmds, m.show(first))
+			m.list = list
+		}
+	}
 	if m.open != nil {
 		cmds = append(cmds, m.load(m.open), m.markRead(m.open))
 	}
