@@ -14,8 +14,8 @@ import (
 	"github.com/grima-chat/grima/protocol"
 )
 
-// log is what an application was told of one chat, checked as it comes.
-type log struct {
+// told is what an application was told of one chat, checked as it comes.
+type told struct {
 	t      testing.TB
 	pos    map[string]int64
 	rows   map[string]map[int64]protocol.Message
@@ -24,11 +24,11 @@ type log struct {
 	resets int
 }
 
-func newLog(t testing.TB) *log {
-	return &log{t: t, pos: map[string]int64{}, rows: map[string]map[int64]protocol.Message{}, fresh: map[string]map[int64]bool{}}
+func newLog(t testing.TB) *told {
+	return &told{t: t, pos: map[string]int64{}, rows: map[string]map[int64]protocol.Message{}, fresh: map[string]map[int64]bool{}}
 }
 
-func (l *log) take(ev client.Event) {
+func (l *told) take(ev client.Event) {
 	l.t.Helper()
 	id := ev.ChatID
 	switch ev.Kind {
@@ -76,7 +76,7 @@ func readAll(t testing.TB, d *testserver.Client, chat string) (all []protocol.Me
 }
 
 // equal checks that the log has what the server has, above base.
-func (l *log) equal(d *testserver.Client, chat string, base int64) {
+func (l *told) equal(d *testserver.Client, chat string, base int64) {
 	l.t.Helper()
 	all, last := readAll(l.t, d, chat)
 	if l.pos[chat] != last {
@@ -194,7 +194,7 @@ func testCutAnywhere(t *testing.T, scheme string, buffer int) {
 
 // follow reads events until done is closed and everything the server has was
 // told.
-func follow(t testing.TB, ctx context.Context, c *client.Client, l *log, done <-chan struct{}, d *testserver.Client, chats []string) {
+func follow(t testing.TB, ctx context.Context, c *client.Client, l *told, done <-chan struct{}, d *testserver.Client, chats []string) {
 	t.Helper()
 	over := false
 	for {

@@ -2,16 +2,18 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/grima-chat/grima/client"
 	"github.com/grima-chat/grima/client/cache"
+	"github.com/grima-chat/grima/internal/login"
 	"github.com/grima-chat/grima/internal/tui"
 	"github.com/grima-chat/grima/protocol"
 )
@@ -39,63 +41,44 @@ func (*chatCmd) Help() string {
 
 // Run chats.
 func (c *chatCmd) Run(ctx context.Context, std stdio) error {
-	in, ok := std.in.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	if !isTerminal(std.in) {
 		return usagef("grima chat needs a terminal")
 	}
-	a, fresh, err := c.account(ctx, std)
+	who, err := c.who(ctx, std)
 	if err != nil {
 		return err
 	}
-	if fresh {
-		if err := saveAccount(a); err != nil {
-			return err
-		}
-	}
-	err = c.chat(ctx, std, a)
-	if refused, ok := errors.AsType[*client.LoginError](err); ok {
-		if os.Getenv("GRIMA_TOKEN") == "" {
-			err = errors.Join(err, dropAccount(a.Server))
-		}
-		return fmt.Errorf("the login is over (%v); run it again to log in anew: %w", refused.Err, err)
+	err = c.chat(ctx, std, who)
+	if _, refused := errors.AsType[*client.LoginError](err); refused && os.Getenv("GRIMA_TOKEN") == "" {
+		err = errors.Join(fmt.Errorf("run it again to log in anew: %w", err), login.Forget(who))
 	}
 	return err
 }
 
-// account is whom to chat as, asked for if it is not kept; fresh says so.
-func (c *chatCmd) account(ctx context.Context, std stdio) (a account, fresh bool, err error) {
-	form := c.Server
-	server, _, invited := tui.ParseInvite(c.Server)
+// who is whom to chat as: who is logged in there, or who says so now, which is
+// kept.
+func (c *chatCmd) who(ctx context.Context, std stdio) (login.Login, error) {
+	_, _, invited := tui.ParseInvite(c.Server)
 	if !invited {
-		server = c.Server
-	}
-	if server != "" {
-		if server, err = client.Address(server); err != nil {
-			return account{}, false, usagef("%w", err)
+		l, err := login.Find(c.Server, os.Getenv("GRIMA_TOKEN"))
+		if !errors.Is(err, login.ErrNone) {
+			return l, err
 		}
 	}
-	if token := os.Getenv("GRIMA_TOKEN"); token != "" {
-		if server == "" {
-			return account{}, false, usagef("GRIMA_TOKEN is there, but not on which server: give it, or GRIMA_SERVER")
-		}
-		return account{Server: server, Token: token}, false, nil
-	}
-	if !invited {
-		if a, found, err := findAccount(server); err != nil || found {
-			return a, false, err
-		}
-	}
-	answers, cred, err := tui.RunSetup(ctx, form, c.login, std.in, std.out)
+	answers, cred, err := tui.RunSetup(ctx, c.Server, c.login, std.in, std.out)
 	if err != nil {
-		return account{}, false, err
+		return login.Login{}, err
 	}
-	if server, err = client.Address(answers.Server); err != nil {
-		return account{}, false, err
+	server, err := client.Address(answers.Server)
+	if err != nil {
+		return login.Login{}, err
 	}
-	return account{
+	l := login.Login{
 		Server: server, UserID: cred.User.UserID, Username: cred.User.Username,
-		Token: cred.Token, ExpiresAt: cred.ExpiresAt,
-	}, true, nil
+		Token: cred.Token, ExpiresAt: cred.ExpiresAt, Insecure: c.Insecure,
+	}
+	_, err = login.Keep(l)
+	return l, err
 }
 
 // login logs in for a token. With an invite it makes the account first; when
@@ -130,13 +113,13 @@ func device() string {
 func agent() string { return "grima-chat/" + version }
 
 // chat runs the client on the terminal.
-func (c *chatCmd) chat(ctx context.Context, std stdio, a account) (err error) {
-	dir, err := a.stateDir()
+func (c *chatCmd) chat(ctx context.Context, std stdio, a login.Login) (err error) {
+	dir, err := stateDir(a)
 	if err != nil {
 		return err
 	}
 	cfg := client.Config{
-		Server: a.Server, Token: a.Token, Insecure: c.Insecure, Device: device(), Agent: agent(), Lazy: true, MaxCatchUp: 5000,
+		Server: a.Server, Token: a.Token, Insecure: c.Insecure || a.Insecure, Device: device(), Agent: agent(), Lazy: true, MaxCatchUp: 5000,
 	}
 	opts := tui.Options{
 		Server: a.Server, Theme: c.Theme, Notify: c.Notify, Desktop: c.Desktop, Bell: c.Bell, Bidi: c.Bidi,
@@ -157,4 +140,33 @@ func (c *chatCmd) chat(ctx context.Context, std stdio, a account) (err error) {
 	}
 	err = tui.Run(ctx, cl, opts, std.in, std.out)
 	return errors.Join(err, cl.Close())
+}
+
+// stateDir is where what belongs to a login is kept: its cache, its outbox, its
+// drafts. It is made if need be.
+func stateDir(l login.Login) (string, error) {
+	base := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(base) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("finding the place for the cache: %w", err)
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	who := l.UserID
+	if who == "" { // a token of the environment: nobody knows yet whose
+		sum := sha256.Sum256([]byte(l.Token))
+		who = "token-" + hex.EncodeToString(sum[:6])
+	}
+	host := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
+			return r
+		}
+		return '_'
+	}, l.Server)
+	dir := filepath.Join(base, "grima", host+"_"+who)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("making the place for the cache: %w", err)
+	}
+	return dir, nil
 }

@@ -213,8 +213,12 @@ func TestPulledAndRestarted(t *testing.T) {
 	ana, kept := open()
 	ana.shows("online")
 	ana.types("/msg @bob before")
-	sent := func(text string) bool { return !strings.Contains(text, "wait") && !strings.Contains(text, "◷") && strings.Contains(text, "● online") }
-	ana.until("that it is sent", func(text string) bool { return strings.Contains(text, "before") && !strings.Contains(text, "/msg") && sent(text) })
+	sent := func(text string) bool {
+		return !strings.Contains(text, "wait") && !strings.Contains(text, "◷") && strings.Contains(text, "● online")
+	}
+	ana.until("that it is sent", func(text string) bool {
+		return strings.Contains(text, "before") && !strings.Contains(text, "/msg") && sent(text)
+	})
 	bob.Expect("before")
 
 	net.pull()
