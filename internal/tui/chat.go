@@ -289,10 +289,10 @@ func (m *Model) askWho(c *chat, show bool) tea.Cmd {
 	if !c.there {
 		return nil
 	}
-	be, ctx := m.be, m.ctx
+	be, ctx, id := m.be, m.ctx, c.ChatID
 	return func() tea.Msg {
 		var all []protocol.Participant
-		p := protocol.ParticipantsListParams{ChatID: c.ChatID, Limit: 200}
+		p := protocol.ParticipantsListParams{ChatID: id, Limit: 200}
 		for len(all) < maxMembers {
 			r, err := be.ParticipantsList(ctx, p)
 			if err != nil {

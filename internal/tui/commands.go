@@ -168,11 +168,11 @@ func (m *Model) cmdAdd(args string) tea.Cmd {
 			m.say(true, "/add @NAME ...")
 			return nil
 		}
-		be := m.be
+		be, id := m.be, c.ChatID
 		return m.ask(func(ctx context.Context) doneMsg {
 			ids, err := findAll(ctx, be, names)
 			if err == nil {
-				_, err = be.ParticipantsAdd(ctx, protocol.ParticipantsAddParams{ChatID: c.ChatID, UserIDs: ids})
+				_, err = be.ParticipantsAdd(ctx, protocol.ParticipantsAddParams{ChatID: id, UserIDs: ids})
 			}
 			return doneMsg{err: err, then: func() tea.Cmd { return m.askMembers(c) }}
 		})
@@ -185,11 +185,11 @@ func (m *Model) cmdRemove(args string) tea.Cmd {
 			m.say(true, "/remove @NAME")
 			return nil
 		}
-		be := m.be
+		be, id := m.be, c.ChatID
 		return m.ask(func(ctx context.Context) doneMsg {
 			u, err := find(ctx, be, args)
 			if err == nil {
-				_, err = be.ParticipantsRemove(ctx, protocol.ParticipantParams{ChatID: c.ChatID, UserID: u.UserID})
+				_, err = be.ParticipantsRemove(ctx, protocol.ParticipantParams{ChatID: id, UserID: u.UserID})
 			}
 			return doneMsg{err: err}
 		})
@@ -199,9 +199,9 @@ func (m *Model) cmdRemove(args string) tea.Cmd {
 func (m *Model) cmdLeave(string) tea.Cmd {
 	return m.inChat(func(c *chat) tea.Cmd {
 		m.over = m.confirm("Leave "+m.title(c)+"?", "leave", func(m *Model) tea.Cmd {
-			be, self := m.be, m.self.UserID
+			be, self, id := m.be, m.self.UserID, c.ChatID
 			return m.ask(func(ctx context.Context) doneMsg {
-				_, err := be.ParticipantsRemove(ctx, protocol.ParticipantParams{ChatID: c.ChatID, UserID: self})
+				_, err := be.ParticipantsRemove(ctx, protocol.ParticipantParams{ChatID: id, UserID: self})
 				return doneMsg{err: err}
 			})
 		})

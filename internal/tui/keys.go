@@ -367,9 +367,9 @@ func (m *Model) typed() tea.Cmd {
 	if c == nil || c.editing > 0 || m.ed.empty() || m.ed.text[0] == "/" {
 		return nil
 	}
-	be := m.be
+	be, id := m.be, c.ChatID
 	return tea.Batch(m.keepSoon(), func() tea.Msg {
-		be.Typing(c.ChatID, false)
+		be.Typing(id, false)
 		return nil
 	})
 }
@@ -444,9 +444,9 @@ func (m *Model) wheel(at tea.Mouse) tea.Cmd {
 
 // delete deletes a message.
 func (m *Model) delete(c *chat, seq int64) tea.Cmd {
-	be := m.be
+	be, p := m.be, protocol.MessageParams{ChatID: c.ChatID, Seq: seq}
 	return m.ask(func(ctx context.Context) doneMsg {
-		_, err := be.MessageDelete(ctx, protocol.MessageParams{ChatID: c.ChatID, Seq: seq})
+		_, err := be.MessageDelete(ctx, p)
 		return doneMsg{err: err}
 	})
 }

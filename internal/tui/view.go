@@ -230,7 +230,7 @@ func (m *Model) infoLine(c *chat, width int) string {
 	switch names := m.typingNow(c); {
 	case m.notice.text != "" && m.notice.bad:
 		return " " + th.bad.Styled(m.m.cut(m.notice.text, width-1))
-	case m.notice.text != "":
+	case m.notice.text != "" && len(names) == 0:
 		return " " + th.note.Styled(m.m.cut(m.notice.text, width-1))
 	case c.editing > 0:
 		return " " + th.warn.Styled(m.m.cut("editing · Enter saves, Esc leaves it as it was", width-1))
