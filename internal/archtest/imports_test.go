@@ -25,6 +25,7 @@ var may = map[string][]string{
 	"internal/api":          {"internal/chat", "protocol"},
 	"internal/stream":       {"internal/chat", "internal/api", "internal/hub", "internal/websocket", "protocol"},
 	"internal/httpapi":      {"internal/chat", "internal/api", "internal/hub", "internal/websocket", "protocol"},
+	"internal/tui":          {"client", "protocol"},
 	"internal/server":       {"internal/stream", "internal/httpapi", "internal/chat", "internal/api", "internal/hub", "protocol"},
 }
 
