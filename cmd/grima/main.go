@@ -34,6 +34,7 @@ const (
 // commands is grima's table of contents.
 type commands struct {
 	Serve      serveCmd      `cmd:"" help:"Serve people: one port for JSON lines, HTTP and TLS."`
+	Chat       chatCmd       `cmd:"" help:"Chat, in the terminal."`
 	User       userCmd       `cmd:"" help:"Add people, list them, change their passwords, lock them out."`
 	Invite     inviteCmd     `cmd:"" help:"Let somebody make their own account."`
 	Login      loginCmd      `cmd:"" help:"Log in to a server, or make an account with an invite."`
