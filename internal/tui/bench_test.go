@@ -7,6 +7,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/grima-chat/grima/client"
+	"github.com/grima-chat/grima/protocol"
 )
 
 // long is a chat with 100,000 messages, all of them in memory.
@@ -73,5 +74,37 @@ func BenchmarkStart(b *testing.B) {
 	for b.Loop() {
 		d := play(b, f, 120, 40)
 		Render(d.m.View(), 120, 40)
+	}
+}
+
+// BenchmarkPage is a page of 100 that comes in above 100,000 messages, and the
+// frame after it.
+func BenchmarkPage(b *testing.B) {
+	f := newFake()
+	f.group("c_1", "long")
+	for i := range 110_000 {
+		f.say("c_1", "u_2", fmt.Sprintf("message %d", i))
+	}
+	f.state("c_1")
+	d := play(b, f, 120, 40)
+	newest := historyOf("c_1", 100_000)
+	page, _ := f.History(b.Context(), newest)
+	c := d.m.open
+	first := page.Messages[0].Seq
+	older := protocol.MessagesListParams{ChatID: "c_1", Before: &first, Limit: 100}
+	above, _ := f.History(b.Context(), older)
+	second := above.Messages[0].Seq
+	oldest := protocol.MessagesListParams{ChatID: "c_1", Before: &second, Limit: 100}
+	top, _ := f.History(b.Context(), oldest)
+	for b.Loop() {
+		b.StopTimer()
+		c.tl = &client.Timeline{}
+		if err := c.tl.ApplyPage(newest, page); err != nil {
+			b.Fatal(err)
+		}
+		// The first one makes room, as happens once in some hundred pages.
+		d.send(pageMsg{c, c.gen, older, above, nil})
+		b.StartTimer()
+		d.send(pageMsg{c, c.gen, oldest, top, nil})
 	}
 }
