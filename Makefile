@@ -35,12 +35,12 @@ run: build ## build, then serve on 127.0.0.1:7007 (ARGS="--dev" to try things ou
 test: go tools lint ## everything: what the tests need, lint, all tests with the race detector
 	@echo "== go test -race ./... (the first build takes a few minutes)"
 	@$(GO) test -race -timeout $(TIMEOUT) ./...
-	@echo "== a power cut and a fault at every single write, which the race detector makes too slow"
-	@$(GO) test -timeout $(TIMEOUT) ./internal/store/sqlite
+	@echo "== a power cut and a fault at every single write, and delivery with each guard taken out: too slow with the race detector"
+	@$(GO) test -timeout $(TIMEOUT) ./internal/store/sqlite ./internal/modeltest
 
 .PHONY: tools
 tools:
-	@tools/need 'gcc:gcc libc6-dev' strace nc:netcat-openbsd curl jq
+	@tools/need 'gcc:gcc libc6-dev' strace tmux nc:netcat-openbsd curl jq
 
 .PHONY: lint
 lint: go ## go vet, staticcheck, gofumpt

@@ -161,6 +161,7 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 		Version: build().Version, Commit: build().Commit,
 		Requests: asked, Limits: bounds.Stats, Passwords: hasher.Stats, Failure: store.Err,
 		Server: func() server.Stats { return srv.Stats() },
+		Store:  ofStore(store), Hub: live.Stats,
 	})
 	srv, err = server.New(server.Config{
 		Listen:      c.Listen,

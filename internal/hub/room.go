@@ -2,6 +2,7 @@ package hub
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -31,6 +32,7 @@ type room struct {
 	size     int          // of their contents
 	wanted   int64        // the log goes on at least up to here, somebody said
 	flushing bool
+	passes   uint64 // how often a flusher has looked for more
 	members  []*route
 	shared   bool // the flusher reads members; they must not be written to
 
@@ -40,6 +42,7 @@ type room struct {
 func (h *Hub) newRoomLocked(id chat.ChatID, at int64) *room {
 	r := &room{id: id, emitted: at, born: at}
 	h.rooms[id] = r
+	h.scans.again = true // it begins where the store was, and no hint was heard since
 	return r
 }
 
@@ -100,6 +103,8 @@ func (h *Hub) flushLocked(r *room) {
 func (h *Hub) flush(r *room) {
 	for {
 		h.mu.Lock()
+		r.passes++
+		h.told.Broadcast()
 		hints, wanted := r.hints, r.wanted
 		r.hints, r.size, r.wanted = nil, 0, 0
 		if len(hints) == 0 && wanted <= r.emitted || h.closed {
@@ -110,19 +115,63 @@ func (h *Hub) flush(r *room) {
 		}
 		h.mu.Unlock()
 
-		next, later := inOrder(hints, r.emitted)
-		h.stats.dropped.Add(int64(len(hints) - len(next) - len(later)))
-		if r.unsure {
-			next, later = nil, append(next, later...)
-		}
-		h.emit(r, next)
-		for _, e := range later {
-			wanted = max(wanted, e.Seq)
-		}
+		h.take(r, hints)
 		if wanted > r.emitted {
-			h.fill(r, wanted, later)
+			h.fill(r, wanted, nil)
 		}
 	}
+}
+
+// Settle waits until what had been published when it was called, of the chats
+// that the connection hears of, has been handed to it, if it has room. It must
+// not be called where Publish is.
+func (c *Conn) Settle() {
+	h := c.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	due := make(map[*room]uint64)
+	for id := range c.at {
+		if r := h.rooms[id]; r != nil && r.flushing {
+			// What its flusher took already is told when the next pass begins,
+			// what it will take next with the one after that.
+			due[r] = r.passes + 2
+		}
+	}
+	for len(due) > 0 {
+		h.told.Wait()
+		maps.DeleteFunc(due, func(r *room, pass uint64) bool { return !r.flushing || r.passes >= pass })
+	}
+}
+
+// take tells what hints tell of. What is missing before one of them is read from
+// the store, and no more than that: what is behind it may be committed and not
+// yet answered. Those that the store knows nothing of are false.
+func (h *Hub) take(r *room, hints []chat.Event) {
+	total, told := len(hints), 0
+	if r.unsure && total > 0 {
+		hints = slices.Concat(inOrder(hints, r.emitted))
+		told += h.fill(r, hints[len(hints)-1].Seq, hints)
+		hints = nil
+	}
+	for !r.unsure {
+		next, later := inOrder(hints, r.emitted)
+		told += len(next)
+		h.emit(r, next)
+		if len(later) == 0 {
+			break
+		}
+		if h.cfg.Ablate.NoFill {
+			h.emit(r, later)
+			told += len(later)
+			break
+		}
+		h.fill(r, later[0].PrevSeq, nil)
+		if later[0].PrevSeq != r.emitted {
+			break
+		}
+		hints = later
+	}
+	h.stats.dropped.Add(int64(total - told))
 }
 
 // inOrder sorts hints into those that continue a log from a position on and
@@ -146,41 +195,41 @@ func inOrder(hints []chat.Event, at int64) (next, later []chat.Event) {
 	return kept[:n], kept[n:]
 }
 
-// fill reads from the store what is missing up to a position, and tells it. A
-// hint that is there says more than the rows, who did it; those beyond what the
-// store has are false.
-func (h *Hub) fill(r *room, upto int64, hints []chat.Event) {
-	if h.cfg.Ablate.NoFill {
-		r.unsure = false
-		h.emit(r, hints)
-		return
-	}
-	told := 0
-	for r.emitted < upto {
+// fill reads from the store what is missing up to a position, and tells it. It
+// gives the number of hints that were told instead of their rows: they say more,
+// who did it.
+func (h *Hub) fill(r *room, upto int64, hints []chat.Event) (told int) {
+	for more := true; more && r.emitted < upto; {
 		ctx, cancel := h.reading()
 		ch, err := h.cfg.Source.Changed(ctx, r.id, r.emitted, upto)
 		cancel()
 		if err != nil {
 			h.failed("reading what a room missed", err)
-			break
+			return told
 		}
 		r.unsure = false
 		if ch.Next <= r.emitted {
-			break
+			return told
 		}
 		h.rejoin(r, ch)
 		for i, e := range ch.Events {
 			k, ok := slices.BinarySearchFunc(hints, e.Seq, func(hint chat.Event, seq int64) int { return cmp.Compare(hint.Seq, seq) })
-			if ok && hints[k].PrevSeq == e.PrevSeq {
+			if ok {
 				ch.Events[i] = hints[k]
+				ch.Events[i].PrevSeq = e.PrevSeq
 				told++
 			} else {
 				h.stats.filled.Add(1)
 			}
 		}
 		h.emit(r, ch.Events)
+		// The rows of the last numbers may have changed again beyond.
+		h.mu.Lock()
+		r.emitted = max(r.emitted, ch.Next)
+		h.mu.Unlock()
+		more = ch.More
 	}
-	h.stats.dropped.Add(int64(len(hints) - told))
+	return told
 }
 
 // rejoin routes a chat to those who came into it in what is about to be told.
@@ -276,6 +325,7 @@ func (h *Hub) leaveLocked(rt *route, seq int64) {
 		rt.conn.told[rt.chat] = seq
 		h.endLocked(rt)
 	default:
+		rt.end = seq
 		h.detachLocked(rt)
 	}
 }

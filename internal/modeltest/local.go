@@ -126,11 +126,11 @@ type slowSource struct {
 
 func (s *slowSource) Memberships(ctx context.Context, user chat.UserID) ([]chat.Membership, int64, error) {
 	list, stamp, err := s.Source.Memberships(ctx, user)
-	for range 3 {
+	for range 5 {
 		_, more := s.truth.wait()
 		select {
 		case <-more:
-		case <-time.After(2 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 	return list, stamp, err

@@ -19,7 +19,7 @@ var (
 // scenario is what TestModel plays. Under the race detector it is shorter, not
 // another one.
 func scenario(seed uint64) Options {
-	o := Options{Seed: seed, Crashes: true, Hints: true}
+	o := Options{Seed: seed, Crashes: true, Hints: true, Comings: seed%4 == 0}
 	if underRace {
 		o.Rounds, o.Steps, o.Devices = 3, 10, 6
 	}

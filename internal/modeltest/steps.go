@@ -14,6 +14,10 @@ import (
 
 // step is one thing that somebody does with a device.
 func (d *device) step() {
+	if d.w.opts.Comings && d.rng.IntN(2) == 0 {
+		d.comeOrGo()
+		return
+	}
 	switch n := d.rng.IntN(100); {
 	case n < 34:
 		d.say(1 + d.rng.IntN(3))
@@ -28,15 +32,15 @@ func (d *device) step() {
 	case n < 63:
 		d.create()
 	case n < 69:
-		d.call(protocol.OpParticipantsAdd, protocol.ParticipantsAddParams{ChatID: d.someChat(), UserIDs: []string{d.somebody()}, Role: d.pick("", "", "admin", "owner")}, nil)
+		_ = d.call(protocol.OpParticipantsAdd, protocol.ParticipantsAddParams{ChatID: d.someChat(), UserIDs: []string{d.somebody()}, Role: d.pick("", "", "admin", "owner")}, nil)
 	case n < 74:
-		d.call(protocol.OpParticipantsRemove, protocol.ParticipantParams{ChatID: d.someChat(), UserID: d.pick(d.somebody(), d.person.id)}, nil)
+		_ = d.call(protocol.OpParticipantsRemove, protocol.ParticipantParams{ChatID: d.someChat(), UserID: d.pick(d.somebody(), d.person.id)}, nil)
 	case n < 76:
-		d.call(protocol.OpParticipantsUpdate, protocol.ParticipantsUpdateParams{ChatID: d.someChat(), UserID: d.somebody(), Role: d.pick("owner", "admin", "member")}, nil)
+		_ = d.call(protocol.OpParticipantsUpdate, protocol.ParticipantsUpdateParams{ChatID: d.someChat(), UserID: d.somebody(), Role: d.pick("owner", "admin", "member")}, nil)
 	case n < 79:
 		d.rename()
 	case n < 80:
-		d.call(protocol.OpChatsDelete, protocol.ChatParams{ChatID: d.someChat()}, nil)
+		_ = d.call(protocol.OpChatsDelete, protocol.ChatParams{ChatID: d.someChat()}, nil)
 	case n < 83:
 		d.conflict()
 	case n < 85:
@@ -44,9 +48,9 @@ func (d *device) step() {
 	case n < 88:
 		d.leaf()
 	case n < 90:
-		d.call(protocol.OpTyping, protocol.TypingParams{ChatID: d.someChat()}, nil)
+		_ = d.call(protocol.OpTyping, protocol.TypingParams{ChatID: d.someChat()}, nil)
 	case n < 91:
-		d.call(protocol.OpChatsGet, protocol.ChatParams{ChatID: d.someChat()}, nil)
+		_ = d.call(protocol.OpChatsGet, protocol.ChatParams{ChatID: d.someChat()}, nil)
 	case n < 92:
 		d.leave()
 	case n < 94:
@@ -72,6 +76,20 @@ func (d *device) leave() {
 	d.outlet.mu.Unlock()
 	if t != nil && t.CloseWrite() == nil {
 		d.w.count("left politely")
+	}
+}
+
+// comeOrGo changes who is in a chat, or who is connected.
+func (d *device) comeOrGo() {
+	switch d.rng.IntN(6) {
+	case 0:
+		d.create()
+	case 1, 2:
+		_ = d.call(protocol.OpParticipantsAdd, protocol.ParticipantsAddParams{ChatID: d.someChat(), UserIDs: []string{d.somebody()}, Role: "owner"}, nil)
+	case 3:
+		_ = d.call(protocol.OpParticipantsRemove, protocol.ParticipantParams{ChatID: d.someChat(), UserID: d.somebody()}, nil)
+	default:
+		d.outlet.drop(d.w)
 	}
 }
 

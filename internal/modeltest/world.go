@@ -40,6 +40,7 @@ type Options struct {
 	Steps   int // of each device in each round (14)
 
 	Hints     bool          // news from the store goes astray on its way to the hub
+	Comings   bool          // half of what people do is to come, to go, and to hang up
 	Crashes   bool          // the server dies now and then
 	Lines     []line        // what carries connections (all)
 	Outbox    int           // bytes of events that wait for a reader (24 KiB)
