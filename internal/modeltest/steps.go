@@ -148,9 +148,6 @@ func (d *device) flood() {
 func (d *device) send(p protocol.MessageSendParams, size int) {
 	w := d.w
 	w.said.mu.Lock()
-	if w.said.messages == nil {
-		w.said.messages, w.said.marks = map[string]*saying{}, map[[2]string]int64{}
-	}
 	p.ClientMsgID = fmt.Sprintf("%s %d", strings.ReplaceAll(d.name, " ", "-"), len(w.said.messages))
 	p.Content = p.ClientMsgID + " " + strings.Repeat("x", size)
 	m := &saying{user: d.person.id, params: p}
@@ -211,9 +208,6 @@ func (d *device) mark() {
 	}
 	d.w.said.mu.Lock()
 	defer d.w.said.mu.Unlock()
-	if d.w.said.marks == nil {
-		d.w.said.messages, d.w.said.marks = map[string]*saying{}, map[[2]string]int64{}
-	}
 	at := [2]string{d.person.id, id}
 	d.w.said.marks[at] = max(d.w.said.marks[at], res.ReadSeq)
 }

@@ -198,6 +198,7 @@ func (o Options) withDefaults() Options {
 func Run(t testing.TB, opts Options) (*Violation, map[string]int) {
 	t.Helper()
 	w := &World{t: t, opts: opts.withDefaults(), moved: make(chan struct{}), eras: map[*tap]int{}, counts: map[string]int{}, seen: map[string]seen{}, truth: newTruth()}
+	w.said.messages, w.said.marks = map[string]*saying{}, map[[2]string]int64{}
 	w.ctx, w.cancel = context.WithCancel(t.Context())
 	defer w.cancel()
 	w.host = w.opts.Host(t, w)
