@@ -82,10 +82,9 @@ var repeated = []string{
 
 func repeatable(op string, params jsontext.Value) bool {
 	var key struct {
-		Kind  string         `json:"kind"`
-		Chat  string         `json:"client_chat_id"`
-		Msg   string         `json:"client_msg_id"`
-		Extra jsontext.Value `json:",unknown"`
+		Kind string `json:"kind"`
+		Chat string `json:"client_chat_id"`
+		Msg  string `json:"client_msg_id"`
 	}
 	switch op {
 	case protocol.OpChatsCreate, protocol.OpMessageSend:

@@ -102,8 +102,11 @@ func TestHostileServer(t *testing.T) {
 		{"it does not read", func(c net.Conn) {
 			io.WriteString(c, greeting)
 			io.Copy(io.Discard, iotest{c})
-		}, "writing to the server", 32 * time.Second},
+		}, "writing to the server", 35 * time.Second},
 		{"garbage", func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }, "parse_error", time.Second},
+		{"a last word, and the end", func(c net.Conn) {
+			io.WriteString(c, greeting+`{"type":"Goodbye","code":"shutdown","message":"lunch","reconnect":true}`+"\n")
+		}, "lunch", 2 * time.Second},
 		{"the end", func(net.Conn) {}, "EOF", time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/grima-chat/grima/protocol"
 )
@@ -40,6 +41,12 @@ func Register(ctx context.Context, cfg Config, p protocol.UsersCreateParams) (pr
 	var r protocol.UserResult
 	err := once(ctx, cfg.withDefaults(), protocol.OpUsersCreate, p, &r)
 	return r.User, err
+}
+
+// Anonymous calls an operation without being logged in, over a connection of its
+// own: session.start or users.create. cfg's Token is not used.
+func Anonymous(ctx context.Context, cfg Config, op string, params jsontext.Value) (result jsontext.Value, err error) {
+	return result, once(ctx, cfg.withDefaults(), op, params, &result)
 }
 
 // once asks one thing that needs no login, over a connection of its own.

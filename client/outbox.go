@@ -34,6 +34,8 @@ type Item struct {
 	Tries    int       `json:"tries,omitzero"`
 	Seq      int64     `json:"seq,omitzero"`        // Sent
 	SentAt   string    `json:"created_at,omitzero"` // Sent: the server's time
-	Err      error     `json:"-"`                   // Failed, or why the last try of a Pending one came to nothing: a *protocol.Error
-	Error    string    `json:"error,omitzero"`      // the same, for a person and for a Store
+	// Duplicate: it was there from an earlier try (Sent).
+	Duplicate bool   `json:"duplicate,omitzero"`
+	Err       error  `json:"-"`              // Failed, or why the last try of a Pending one came to nothing: a *protocol.Error
+	Error     string `json:"error,omitzero"` // the same, for a person and for a Store
 }

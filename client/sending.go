@@ -257,6 +257,7 @@ func (s *Session) sent(now time.Time, b *box, x *item, result jsontext.Value, fa
 		}
 		s.done(x)
 		x.Progress, x.Seq, x.SentAt, x.Err, x.Error = Sent, r.Seq, r.CreatedAt, nil, ""
+		x.Duplicate = r.Duplicate
 		s.told(x)
 		return nil
 	}

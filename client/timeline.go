@@ -95,8 +95,21 @@ func (t *Timeline) ApplyPage(asked protocol.MessagesListParams, page protocol.Me
 	if page.LastSeq < t.lost {
 		return ErrStalePage
 	}
-	for _, m := range page.Messages {
-		t.put(m)
+	// What goes into one hole goes in at once: far back, a row at a time would
+	// move everything behind it each time.
+	for rest := page.Messages; len(rest) > 0; {
+		i, found := t.find(rest[0].Seq)
+		n := 1
+		for n < len(rest) && rest[n].Seq > rest[n-1].Seq && (i == len(t.rows) || rest[n].Seq < t.rows[i].Seq) {
+			n++
+		}
+		if found {
+			n = 1
+			t.put(rest[0])
+		} else {
+			t.rows = slices.Insert(t.rows, i, rest[:n]...)
+		}
+		rest = rest[n:]
 	}
 	r := PageRange(asked, page)
 	t.held.Add(r.From, r.To)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // ErrEndlessLine ends the reading of a stream: a line went on beyond what
@@ -14,12 +15,16 @@ var ErrEndlessLine = errors.New("a line without end")
 // smallBuffer is what a reader starts with and goes back to after a long line.
 const smallBuffer = 4 << 10
 
+// smallBuffers are lent to readers that have something to read.
+var smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+
 // LineReader cuts a stream into lines (docs/protocol.md#frames). It holds no
 // buffer before its first read, then one of 4 KiB that grows for long lines to
 // the bound on lines, never beyond.
 //
 // An error of the underlying reader that may pass, as a read deadline's, loses
-// nothing: the next call of Next goes on in the middle of the line.
+// nothing: the next call of Next goes on in the middle of the line. Who then
+// waits for long calls Release.
 type LineReader struct {
 	r       io.Reader
 	max     int
@@ -94,6 +99,24 @@ func (l *LineReader) Next() ([]byte, error) {
 	}
 }
 
+// Release gives the buffer away, unless it holds a part of a line. The line
+// that Next returned last is not valid any more.
+func (l *LineReader) Release() {
+	if l.start < l.end {
+		return
+	}
+	l.giveBack()
+	l.start, l.end, l.scanned = 0, 0, 0
+}
+
+// giveBack leaves the reader without a buffer.
+func (l *LineReader) giveBack() {
+	if len(l.buf) == smallBuffer {
+		smallBuffers.Put((*[smallBuffer]byte)(l.buf))
+	}
+	l.buf = nil
+}
+
 // cut takes the next complete line from the buffer, without its end.
 func (l *LineReader) cut() (line []byte, found bool) {
 	i := bytes.IndexByte(l.buf[l.scanned:l.end], '\n')
@@ -133,7 +156,13 @@ func (l *LineReader) fill() {
 	pending := l.buf[l.start:l.end]
 	switch {
 	case len(pending) == 0 && len(l.buf) != min(smallBuffer, l.max+2):
-		l.buf = make([]byte, min(smallBuffer, l.max+2))
+		l.giveBack()
+		if l.max+2 < smallBuffer {
+			l.buf = make([]byte, l.max+2)
+		} else {
+			l.buf = smallBuffers.Get().(*[smallBuffer]byte)[:]
+		}
+		pending = nil
 	case len(pending) == len(l.buf):
 		l.buf = make([]byte, min(2*len(l.buf), l.max+2))
 	}

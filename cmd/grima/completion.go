@@ -1,12 +1,21 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"time"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 	kongcompletion "github.com/jotaen/kong-completion"
+	predict "github.com/posener/complete"
+
+	"github.com/grima-chat/grima/client"
+	"github.com/grima-chat/grima/internal/api"
+	"github.com/grima-chat/grima/protocol"
 )
 
 type completionCmd struct {
@@ -53,7 +62,77 @@ func completing() bool { return os.Getenv("COMP_LINE") != "" }
 func complete(parser *kong.Kong, stdout io.Writer) int {
 	code := exitOK
 	kongcompletion.Register(parser,
+		kongcompletion.WithPredictors(predictors()),
 		kongcompletion.WithExitFunc(func(c int) { code = c }),
 		kongcompletion.WithErrorHandler(func(err error) { fmt.Fprintf(stdout, "# %v\n", err) }))
 	return code
+}
+
+// completionTime bounds what a shell waits for.
+const completionTime = 2 * time.Second
+
+// predictors say what stands for arguments that only the server knows. Without
+// one nothing is offered.
+func predictors() map[string]predict.Predictor {
+	none := predict.PredictFunc(func(predict.Args) []string { return nil })
+	return map[string]predict.Predictor{
+		"none": none,
+		"op": predict.PredictFunc(func(predict.Args) (names []string) {
+			for _, op := range api.Operations() {
+				names = append(names, op.Name)
+			}
+			return names
+		}),
+		"user": predict.PredictFunc(func(a predict.Args) []string {
+			return lookUp(func(ctx context.Context, c *client.Client) ([]string, error) { return userNames(ctx, c, a.Last) })
+		}),
+		"chat": predict.PredictFunc(func(a predict.Args) []string {
+			return lookUp(func(ctx context.Context, c *client.Client) ([]string, error) {
+				if strings.HasPrefix(a.Last, "@") {
+					return userNames(ctx, c, a.Last)
+				}
+				return chatNames(ctx, c)
+			})
+		}),
+	}
+}
+
+// lookUp asks the server that one is logged in to. What goes wrong is no news
+// for somebody who is typing.
+func lookUp(names func(context.Context, *client.Client) ([]string, error)) (found []string) {
+	flags := accountFlags{Server: os.Getenv("GRIMA_SERVER")}
+	err := flags.withClient(context.Background(), completionTime, func(ctx context.Context, c *client.Client) (err error) {
+		found, err = names(ctx, c)
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	return found
+}
+
+func userNames(ctx context.Context, c *client.Client, prefix string) (names []string, err error) {
+	r, err := c.UsersList(ctx, protocol.UsersListParams{Prefix: strings.TrimPrefix(prefix, "@"), Limit: protocol.MaxPage})
+	for _, u := range r.Users {
+		names = append(names, "@"+u.Username)
+	}
+	return names, err
+}
+
+// chatNames are the titles of one's groups, as a shell takes them, and the ids
+// of those whose title is none for a shell.
+func chatNames(ctx context.Context, c *client.Client) (names []string, err error) {
+	chats, err := listChats(ctx, c)
+	for _, chat := range chats {
+		switch {
+		case chat.Title == "":
+		case strings.ContainsFunc(chat.Title, func(r rune) bool {
+			return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(" ._-", r)
+		}):
+			names = append(names, chat.ChatID)
+		default:
+			names = append(names, strings.ReplaceAll(chat.Title, " ", `\ `))
+		}
+	}
+	return names, err
 }

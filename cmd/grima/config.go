@@ -85,11 +85,14 @@ func (s *settings) load(ctx *kong.Context) error {
 	return nil
 }
 
-// configurable lists the flags that may stand in a config file: those of serve
-// and of the rest that have an environment variable, save config itself.
+// configurable lists the flags that may stand in a config file: those of the
+// commands that take one that have an environment variable, save config itself.
 func configurable(app *kong.Application) map[string]*kong.Flag {
 	flags := map[string]*kong.Flag{}
 	for _, leaf := range app.Leaves(false) {
+		if !slices.ContainsFunc(leaf.Flags, func(f *kong.Flag) bool { return f.Name == "config" }) {
+			continue
+		}
 		for _, flag := range leaf.Flags {
 			if len(flag.Envs) > 0 && flag.Name != "config" {
 				flags[flag.Name] = flag

@@ -24,7 +24,7 @@ var (
 	commit  = ""
 )
 
-// Exit codes.
+// Exit codes. There are more in account.go.
 const (
 	exitOK     = 0
 	exitFailed = 1
@@ -34,8 +34,15 @@ const (
 // commands is grima's table of contents.
 type commands struct {
 	Serve      serveCmd      `cmd:"" help:"Serve people: one port for JSON lines, HTTP and TLS."`
+	Chat       chatCmd       `cmd:"" help:"Chat, in the terminal."`
 	User       userCmd       `cmd:"" help:"Add people, list them, change their passwords, lock them out."`
 	Invite     inviteCmd     `cmd:"" help:"Let somebody make their own account."`
+	Login      loginCmd      `cmd:"" help:"Log in to a server, or make an account with an invite."`
+	Logout     logoutCmd     `cmd:"" help:"Log out, on the server and here."`
+	Whoami     whoamiCmd     `cmd:"" help:"Say who is logged in."`
+	Send       sendCmd       `cmd:"" help:"Send a message."`
+	Tail       tailCmd       `cmd:"" help:"Show what is said, as it is said."`
+	API        apiCmd        `cmd:"" name:"api" help:"Call any operation."`
 	Config     configCmd     `cmd:"" help:"Show or check what serve would run with."`
 	Version    versionCmd    `cmd:"" help:"Show the version of grima and of what is built into it."`
 	Completion completionCmd `cmd:"" help:"Print what makes your shell complete grima's commands."`
@@ -134,6 +141,9 @@ func report(stderr io.Writer, err error) int {
 	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
+	}
+	if code := accountExit(err); code != 0 {
+		return code
 	}
 	return exitFailed
 }

@@ -50,6 +50,12 @@ func TestMain(m *testing.M) {
 //	                       them expanded, and print all that it answers
 //	exitcode N COMMAND...  run COMMAND and want exit code N
 //	certificate NAME       write cert.pem and key.pem for NAME
+//	private FILE           want FILE to be its owner's alone
+//	invitecode FILE        set $CODE to the code that invites.create gave
+//	tokenof FILE           set $TOKEN to the token that tokens.create gave
+//	follow [ARG]...        start grima tail with ARGs and wait until it hears
+//	heard REGEXP           wait until it has printed such a line
+//	unfollow               end it
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -57,6 +63,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GRIMA_DATA", filepath.Join(env.WorkDir, "data"))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			// What a terminal could obey, and what would turn text around.
+			env.Setenv("EVIL", "{\"chat_id\":\"c_2\",\"content\":\"evil \\u001b]0;owned\\u0007 \\u202etxt\"}")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -67,6 +75,12 @@ func TestScripts(t *testing.T) {
 			"lines":       scriptLines,
 			"exitcode":    scriptExitCode,
 			"certificate": scriptCertificate,
+			"private":     scriptPrivate,
+			"invitecode":  scriptInviteCode,
+			"tokenof":     scriptTokenOf,
+			"follow":      scriptFollow,
+			"heard":       scriptHeard,
+			"unfollow":    scriptUnfollow,
 		},
 	})
 }

@@ -57,6 +57,9 @@ func TestReadme(t *testing.T) {
 			bob.sees(b.line, text)
 		case "sh ana":
 			if ana == nil {
+				// What she logs in with is kept below her home.
+				t.Setenv("HOME", t.TempDir())
+				t.Setenv("XDG_CONFIG_HOME", filepath.Join(os.Getenv("HOME"), ".config"))
 				ana = openTerminal(t, "bash", "-c", "exec 2>&1; exec bash -s")
 			}
 			ana.paste(text)

@@ -17,6 +17,7 @@ import (
 	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/metrics"
 	"github.com/grima-chat/grima/internal/password"
+	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/internal/store/sqlite"
 	"github.com/grima-chat/grima/internal/stream"
@@ -160,6 +161,7 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 		Version: build().Version, Commit: build().Commit,
 		Requests: asked, Limits: bounds.Stats, Passwords: hasher.Stats, Failure: store.Err,
 		Server: func() server.Stats { return srv.Stats() },
+		Store:  ofStore(store), Hub: live.Stats,
 	})
 	srv, err = server.New(server.Config{
 		Listen:      c.Listen,
@@ -168,7 +170,9 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 		KeyFile:     c.TLSKey,
 		BehindProxy: c.BehindProxy,
 		Insecure:    c.Insecure,
-		Lines:       stream.New(stream.Config{API: requests, Service: svc, Hub: live, Limits: bounds, Software: software, Log: log}),
+		Lines: stream.New(stream.Config{
+			API: requests, Service: svc, Hub: live, Limits: bounds, Software: software, Workers: queue.Design(c.Workers), Log: log,
+		}),
 		HTTP: httpapi.New(httpapi.Config{
 			API: requests, Service: svc, Limits: bounds, Software: software, BehindProxy: c.BehindProxy, ClientHeader: c.TrustedHeader, Log: log,
 			Ready:    func() error { return srv.Ready() },

@@ -41,6 +41,7 @@ type serveFlags struct {
 	UserConns       int           `name:"connections-per-user" help:"Live connections of one account; 0: any number." default:"50" placeholder:"N" env:"GRIMA_CONNECTIONS_PER_USER"`
 	AddressConns    int           `name:"connections-per-address" help:"Connections from one address, not with --behind-proxy; 0: any number." default:"1000" placeholder:"N" env:"GRIMA_CONNECTIONS_PER_ADDRESS"`
 	MetricsToken    string        `name:"metrics-token-file" help:"File with the token that lets others than programs on this machine read /metrics; at least 16 bytes." placeholder:"FILE" env:"GRIMA_METRICS_TOKEN_FILE"`
+	Workers         string        `help:"How connections share the processors: ${enum} (docs/operations.md#workers)." enum:"per-client,shared,sharded" default:"sharded" env:"GRIMA_WORKERS"`
 	Dev             bool          `help:"For trying things out on this machine: anybody may register, and nothing limits rates." env:"GRIMA_DEV"`
 	LogLevel        string        `help:"Least severe entries to log: ${enum}." enum:"debug,info,warn,error" default:"info" env:"GRIMA_LOG_LEVEL"`
 	LogFormat       string        `help:"Form of log entries: ${enum}." enum:"text,json" default:"text" env:"GRIMA_LOG_FORMAT"`

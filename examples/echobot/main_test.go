@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -33,5 +34,24 @@ func TestEcho(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// The README shows this bot as it is.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, bot, found := strings.Cut(string(source), "\n\nfunc run(")
+	if !found || !strings.Contains(string(readme), "```go\nfunc run("+bot+"```") {
+		t.Error("README.md shows another bot than main.go")
+	}
+	if n := strings.Count(string(source), "\n"); n >= 40 {
+		t.Errorf("the bot has %d lines", n)
 	}
 }

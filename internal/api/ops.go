@@ -24,14 +24,15 @@ const (
 type Cost uint8
 
 const (
-	Light Cost = iota // a few rows are read, or nothing is
-	Heavy             // pages of rows are read
-	Write             // something is stored, and mostly told to others
-	Costs             // how many there are
+	Light   Cost = iota // a few rows are read, or nothing is
+	Heavy               // pages of rows are read
+	Write               // something is stored, and mostly told to others
+	Instant             // nothing of the store: it waits for nobody; for rates it is Light
+	Costs               // how many there are
 )
 
 // String is the cost's name in metrics.
-func (c Cost) String() string { return [Costs]string{"light", "heavy", "write"}[c] }
+func (c Cost) String() string { return [Costs]string{"light", "heavy", "write", "instant"}[c] }
 
 // CostOf is the cost of a request, or of a line that is none: an error is
 // answered, which is light.
@@ -94,7 +95,7 @@ const (
 // docs/protocol.md#operations.
 var table = []*Operation{
 	op(protocol.OpSessionStart, session, Anyone, Write, "Log in with a password or a token", (*API).sessionStart, false, "POST /v1/sessions"),
-	op(protocol.OpSessionUpdate, session, Account, Light, "Tell the server about this connection: what is on the screen, heartbeat", (*API).sessionUpdate, false),
+	op(protocol.OpSessionUpdate, session, Account, Instant, "Tell the server about this connection: what is on the screen, heartbeat", (*API).sessionUpdate, false),
 	op(protocol.OpSessionEnd, session, Account, Write, "Log out: end the session this token belongs to", (*API).sessionEnd, false, "DELETE /v1/sessions/current"),
 
 	op(protocol.OpSync, data, Account, Heavy, "List the chats that changed since a cursor", (*API).sync, false, "GET /v1/sync"),

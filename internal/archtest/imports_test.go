@@ -24,9 +24,11 @@ var may = map[string][]string{
 	"internal/websocket":    {},
 	"internal/api":          {"internal/chat", "protocol"},
 	"internal/limits":       {"internal/chat", "internal/api"},
-	"internal/stream":       {"internal/chat", "internal/api", "internal/hub", "internal/limits", "internal/websocket", "protocol"},
+	"internal/queue":        {},
+	"internal/stream":       {"internal/chat", "internal/api", "internal/hub", "internal/limits", "internal/queue", "internal/websocket", "protocol"},
 	"internal/httpapi":      {"internal/chat", "internal/api", "internal/hub", "internal/limits", "internal/websocket", "protocol"},
-	"internal/metrics":      {"internal/limits", "internal/password", "internal/server", "internal/api", "protocol"},
+	"internal/metrics":      {"internal/hub", "internal/queue", "internal/chat", "internal/limits", "internal/password", "internal/server", "internal/api", "protocol"},
+	"internal/tui":          {"client", "protocol"},
 	"internal/server":       {"internal/stream", "internal/httpapi", "internal/chat", "internal/api", "internal/hub", "protocol"},
 }
 

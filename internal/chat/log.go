@@ -57,10 +57,14 @@ func (l *Log) LastSeqs(ctx context.Context, ids []ChatID) (seqs []int64, err err
 // Changed is what happened in a chat after a position, for everybody who is or
 // was in it.
 type Changed struct {
-	Events []Event // in order; their (PrevSeq, Seq] tile from the position to Next
-	Next   int64   // the position after them; the one asked with if there is nothing
+	Events []Event // in order
+	// Next is up to where they tell everything, or the position asked with if
+	// there is nothing. If the last of them ends before it, what is between are
+	// changes of rows that have changed again beyond it.
+	Next int64
+	More bool // there is more between Next and the position asked for
 	// TooMany: there are more than MaxBacklog numbers. There are no Events then,
-	// and Next is the chat's position.
+	// and Next is the position asked for, or the chat's.
 	TooMany bool
 	// Joined are those whose latest membership began after the position, all of
 	// them, up to the snapshot's end: also beyond Next. Who of them was in before
@@ -68,8 +72,8 @@ type Changed struct {
 	Joined []Participant
 }
 
-// Changed reads a page of a chat's events after a position: those up to upto,
-// or fewer, and Next says how far it came. A chat that is not there has none.
+// Changed reads a page of a chat's events after a position and up to another. A
+// chat that is not there has none.
 func (l *Log) Changed(ctx context.Context, id ChatID, after, upto int64) (Changed, error) {
 	var ch Changed
 	err := l.view(ctx, "reading a chat's changes", func(r Reader) error {
@@ -78,14 +82,15 @@ func (l *Log) Changed(ctx context.Context, id ChatID, after, upto int64) (Change
 		if err != nil {
 			return missing(err, nil)
 		}
-		if c.LastSeq <= after {
+		end := min(upto, c.LastSeq)
+		if end <= after {
 			return nil
 		}
 		if ch.Joined, err = joinedAfter(r, id, after); err != nil {
 			return err
 		}
-		if c.LastSeq-after > MaxBacklog {
-			ch.TooMany, ch.Next = true, c.LastSeq
+		if end-after > MaxBacklog {
+			ch.TooMany, ch.Next = true, end
 			return nil
 		}
 		p := place{chat: c}
@@ -93,13 +98,8 @@ func (l *Log) Changed(ctx context.Context, id ChatID, after, upto int64) (Change
 		if err != nil {
 			return err
 		}
-		ch.Events, ch.Next = page.events(id, after), page.Next
-		for i, e := range ch.Events {
-			if e.Seq >= upto {
-				ch.Events, ch.Next = ch.Events[:i+1], e.Seq
-				break
-			}
-		}
+		page.cut(end)
+		ch.Events, ch.Next, ch.More = page.events(after), page.Next, page.More
 		for i := range ch.Events {
 			if ch.Events[i].Message != nil {
 				ch.Events[i].History = c.History
@@ -107,9 +107,6 @@ func (l *Log) Changed(ctx context.Context, id ChatID, after, upto int64) (Change
 		}
 		return nil
 	})
-	if err == nil {
-		err = l.answered(ctx)
-	}
 	return ch, err
 }
 
@@ -135,9 +132,9 @@ func joinedAfter(r Reader, id ChatID, after int64) (list []Participant, err erro
 
 // Missed is what somebody missed in a chat after a position, and may see.
 type Missed struct {
-	Events []Event // in order; their (PrevSeq, Seq] tile from the position to Next
-	Next   int64   // the position after them
-	More   bool    // there is more after Next
+	Events []Event // in order; the first one continues the position
+	Next   int64   // up to where they tell everything, as in Changed
+	More   bool    // there is more between Next and the position asked for
 	Joined int64   // where their latest membership begins
 	// Over: nothing comes after Next, the end of their membership, or of the
 	// chat; that end is the last event, unless they asked from there.
@@ -145,10 +142,11 @@ type Missed struct {
 	Stamp int64 // of their own row: of their leaving, if they left
 }
 
-// Missed reads what user missed in a chat after a position: the events of their
-// latest membership, with its end if it has ended, and a gap for what was
-// before it. Whose place nobody knows has missed nothing and is out.
-func (l *Log) Missed(ctx context.Context, id ChatID, user UserID, after int64) (Missed, error) {
+// Missed reads what user missed in a chat after a position and up to another: the
+// events of their latest membership, with its end if it has ended by then, and a
+// gap for what was before it. Whose place nobody knows has missed nothing and is
+// out.
+func (l *Log) Missed(ctx context.Context, id ChatID, user UserID, after, upto int64) (Missed, error) {
 	var m Missed
 	err := l.view(ctx, "reading what somebody missed", func(r Reader) error {
 		m = Missed{Next: after, Over: true}
@@ -160,41 +158,21 @@ func (l *Log) Missed(ctx context.Context, id ChatID, user UserID, after int64) (
 		if err != nil {
 			return missing(err, nil)
 		}
-		m, err = place{c, me}.missed(r, after)
+		m, err = (&place{c, me}).missed(r, after, upto)
 		return err
 	})
-	if err == nil {
-		err = l.answered(ctx)
-	}
 	return m, err
 }
 
-// answered waits until whoever wrote what has just been read was told so: a row
-// can be read a moment before its update is done, and a sender hears the answer
-// before the event (docs/protocol.md#events). Dones come in order, so it is
-// enough to wait for one more.
-func (l *Log) answered(ctx context.Context) error {
-	done := make(chan struct{})
-	// A store that cannot write any more still calls done, after all others.
-	l.store.Update(Op{Run: func(Tx) error { return nil }}, func(error) { close(done) })
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return failed("waiting for those who wrote", ctx.Err())
-	}
-}
-
-func (p place) missed(r Reader, after int64) (Missed, error) {
+func (p *place) missed(r Reader, after, upto int64) (Missed, error) {
 	m := Missed{Next: after, Joined: p.me.JoinedSeq, Stamp: p.me.Stamp}
-	over := !p.me.In() || !p.chat.DeletedAt.IsZero()
+	end, over := p.chat.LastSeq, !p.chat.DeletedAt.IsZero()
 	if !p.me.In() {
-		p.chat.LastSeq = p.me.LeftSeq // nothing is theirs beyond it
+		end, over = p.me.LeftSeq, true // nothing is theirs beyond it
 	}
-	end := p.chat.LastSeq
-	if end <= after {
-		m.Over = over
-		return m, nil
+	whole := end <= upto
+	if !whole {
+		end, over = upto, false
 	}
 	// What was before this membership belongs to an earlier one, or to none.
 	from := max(after, p.me.JoinedSeq-1)
@@ -206,14 +184,27 @@ func (p place) missed(r Reader, after int64) (Missed, error) {
 	}
 	if from > after {
 		m.Events = append(m.Events, Event{Kind: Gap, Chat: p.chat.ID, Seq: from, PrevSeq: after})
+		m.Next = from
+	}
+	if end <= from {
+		m.Over = over
+		return m, nil
 	}
 	page, err := p.changes(r, from, missedRows)
 	if err != nil {
 		return Missed{}, err
 	}
 	page.cut(end)
-	m.Events = append(m.Events, page.events(p.chat.ID, from)...)
+	events := page.events(from)
+	if n := len(events); n > 0 {
+		from = events[n-1].Seq
+	}
+	m.Events = append(m.Events, events...)
 	m.Next, m.More, m.Over = page.Next, page.More, over && !page.More
+	if whole && !m.More && from < end {
+		// The last changes of all are of messages that are hidden from them.
+		m.Events = append(m.Events, Event{Kind: Gap, Chat: p.chat.ID, Seq: end, PrevSeq: from})
+	}
 	return m, nil
 }
 
@@ -243,9 +234,8 @@ func (page *ChangePage) cut(end int64) {
 // events makes the rows of a page, which follow a position, events again. Who did it
 // is known of messages only that nobody but their sender changes. The changes
 // between them are those of rows that changed again later, or of messages that
-// are hidden from the reader; if such are the last ones of all, a gap stands for
-// them.
-func (page *ChangePage) events(id ChatID, after int64) []Event {
+// are hidden from the reader.
+func (page *ChangePage) events(after int64) []Event {
 	list := make([]Event, 0, len(page.Messages)+len(page.Participants)+2)
 	for i := range page.Messages {
 		m := &page.Messages[i]
@@ -287,9 +277,6 @@ func (page *ChangePage) events(id ChatID, after int64) []Event {
 	slices.SortFunc(list, func(a, b Event) int { return cmp.Compare(a.Seq, b.Seq) })
 	for i := range list {
 		list[i].PrevSeq, after = after, list[i].Seq
-	}
-	if after < page.Next {
-		list = append(list, Event{Kind: Gap, Chat: id, Seq: page.Next, PrevSeq: after})
 	}
 	return list
 }

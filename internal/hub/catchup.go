@@ -7,9 +7,8 @@ import "github.com/grima-chat/grima/internal/chat"
 // per turn, each connection and each of its chats in turn, so that many slow
 // readers neither hold up one another for long nor keep the store busy.
 //
-// A route goes live again when it was told at least as much as its room: what
-// the room tells next then continues it, or has been told in part, which its
-// flusher leaves out. What the store says of the membership counts, so that the
+// A route goes live again when it was told as much as its room, which may have
+// gone on meanwhile: then it has another turn. What the store says of the membership counts, so that the
 // end of one is told, and what lies between two is not, whatever happened
 // meanwhile.
 
@@ -46,22 +45,22 @@ func (h *Hub) catchUp() {
 		rt := c.dirty[0]
 		c.dirty[0] = nil
 		c.dirty = c.dirty[1:]
-		emitted := int64(0)
+		upto := rt.end
 		if rt.room != nil {
-			emitted = rt.room.emitted
+			upto = rt.room.emitted
 		}
 		h.mu.Unlock()
 
-		h.turn(rt, emitted)
+		h.turn(rt, upto)
 	}
 }
 
-// turn tells a route a page of what it missed. Its room stood at emitted when
-// the turn began.
-func (h *Hub) turn(rt *route, emitted int64) {
+// turn tells a route a page of what it missed, up to where its room stood when
+// the turn began: what is beyond that may be committed and not yet answered.
+func (h *Hub) turn(rt *route, upto int64) {
 	c := rt.conn
 	ctx, cancel := h.reading()
-	m, err := h.cfg.Source.Missed(ctx, rt.chat, c.user, rt.pos)
+	m, err := h.cfg.Source.Missed(ctx, rt.chat, c.user, rt.pos, upto)
 	cancel()
 	h.stats.catchUps.Add(1)
 	if err != nil {
@@ -89,7 +88,7 @@ func (h *Hub) turn(rt *route, emitted int64) {
 		h.endLocked(rt)
 	case m.Over: // and another membership has begun meanwhile
 		c.dirty = append(c.dirty, rt)
-	case m.Next < emitted: // the room was told what the store has not: a false hint
+	case m.Next < upto: // the room was told what the store has not: a false hint
 		h.stallLocked(rt)
 		return
 	default:
@@ -124,8 +123,8 @@ func (h *Hub) tell(rt *route, events []chat.Event) (readies uint64, ok bool) {
 	return readies, true
 }
 
-// resumeLocked makes a route that was told all that is in the store's snapshot
-// live, unless the room has gone on meanwhile.
+// resumeLocked makes a route that was told what it missed live, unless the room
+// has gone on meanwhile.
 func (h *Hub) resumeLocked(rt *route, m chat.Missed) {
 	rt.from = max(rt.from, m.Joined)
 	if rt.room == nil {
@@ -135,8 +134,9 @@ func (h *Hub) resumeLocked(rt *route, m chat.Missed) {
 		}
 		h.attachLocked(rt, r)
 	}
-	rt.pos = max(rt.pos, m.Next)
-	if rt.pos < rt.room.emitted {
+	// It may have been told less than m.Next: what is between is told by the
+	// next event, whose rows those are.
+	if m.Next < rt.room.emitted {
 		rt.conn.dirty = append(rt.conn.dirty, rt)
 		return
 	}

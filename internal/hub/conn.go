@@ -196,6 +196,7 @@ type route struct {
 
 	// Guarded by hub.mu.
 	room *room // nil: none; then it is not live
+	end  int64 // up to where it is to catch up while it has no room
 	i    int   // where it stands in the room
 }
 

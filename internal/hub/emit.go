@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"strconv"
 	"sync"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -47,7 +48,7 @@ func (h *Hub) emit(r *room, events []chat.Event) {
 // encode makes a batch of the first events: as many as fit into a Run, and none
 // after one that takes somebody out.
 func (h *Hub) encode(events []chat.Event) *batch {
-	b := &batch{prev: events[0].PrevSeq, born: events[0].Seq}
+	b := &batch{prev: events[0].PrevSeq, born: events[0].Seq, lines: make([]byte, 0, roughly(events))}
 	for i, e := range events {
 		n := len(b.lines)
 		b.lines = h.cfg.Encode(b.lines, e)
@@ -68,6 +69,21 @@ func (h *Hub) encode(events []chat.Event) *batch {
 	}
 	b.run = h.newRun(b.lines, len(b.events))
 	return b
+}
+
+// roughly is how much room the lines of the first of events may need, up to a
+// Run.
+func roughly(events []chat.Event) (size int) {
+	for _, e := range events {
+		size += 256
+		if e.Message != nil {
+			size += len(e.Message.Content)
+		}
+		if size > maxRun {
+			break
+		}
+	}
+	return size
 }
 
 func (h *Hub) newRun(lines []byte, events int) *Run {
@@ -119,7 +135,7 @@ func (h *Hub) handPart(b *batch, members []*route) {
 			continue
 		}
 		run := b.run
-		if rt.pos > b.prev || rt.from > b.born {
+		if rt.pos != b.prev || rt.from > b.born {
 			var whole bool
 			if run, whole = h.own(b, rt, &forms); !whole {
 				full = append(full, refused{route: rt, kept: true})
@@ -164,8 +180,10 @@ func (c *Conn) refusedLocked(readies uint64) {
 }
 
 // own is the part of a batch that a route has not been told of, and may see:
-// nil if that is nothing. It is not whole when the route stands in the middle of
-// what an event covers. Those who see the same share it.
+// nil if that is nothing. Its first event covers what the route was not told of
+// before, because the rows of those changes are yet to come. It is not whole
+// when the route stands in the middle of what an event covers. Those who see the
+// same share it.
 func (h *Hub) own(b *batch, rt *route, forms *map[string]*Run) (run *Run, whole bool) {
 	first := 0
 	for first < len(b.events) && b.events[first].Seq <= rt.pos {
@@ -174,8 +192,12 @@ func (h *Hub) own(b *batch, rt *route, forms *map[string]*Run) (run *Run, whole 
 	if first == len(b.events) {
 		return nil, true
 	}
-	if b.events[first].PrevSeq < rt.pos {
+	prev := b.events[first].PrevSeq
+	switch {
+	case prev < rt.pos:
 		return nil, false
+	case prev > rt.pos && first == 0:
+		prev = rt.pos
 	}
 	events := b.events[first:]
 	shown := make([]byte, len(events))
@@ -184,13 +206,20 @@ func (h *Hub) own(b *batch, rt *route, forms *map[string]*Run) (run *Run, whole 
 			shown[i] = 1
 		}
 	}
-	key := string(shown) // its length says where it begins
+	key := string(strconv.AppendInt(shown, prev, 10)) // its length says where it begins, too
 	if run := (*forms)[key]; run != nil {
 		return run, true
 	}
 	var lines []byte
 	n := 0
 	for i := 0; i < len(events); n++ {
+		if i == 0 && shown[i] == 1 && prev != events[i].PrevSeq {
+			e := events[i]
+			e.PrevSeq = prev
+			lines = h.cfg.Encode(lines, e)
+			i++
+			continue
+		}
 		if shown[i] == 1 {
 			at := first + i
 			begin := 0
@@ -202,6 +231,9 @@ func (h *Hub) own(b *batch, rt *route, forms *map[string]*Run) (run *Run, whole 
 			continue
 		}
 		gap := chat.Event{Kind: chat.Gap, Chat: events[i].Chat, PrevSeq: events[i].PrevSeq}
+		if i == 0 {
+			gap.PrevSeq = prev
+		}
 		for ; i < len(events) && shown[i] == 0; i++ {
 			gap.Seq = events[i].Seq
 		}

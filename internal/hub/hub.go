@@ -69,7 +69,7 @@ type Source interface {
 	LastStamp(ctx context.Context) (int64, error)
 	LastSeqs(ctx context.Context, ids []chat.ChatID) ([]int64, error)
 	Changed(ctx context.Context, id chat.ChatID, after, upto int64) (chat.Changed, error)
-	Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after int64) (chat.Missed, error)
+	Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after, upto int64) (chat.Missed, error)
 }
 
 // Subscriber is a live connection as the hub sees it. Its methods must not
@@ -197,7 +197,7 @@ func (h *Hub) reading() (context.Context, context.CancelFunc) {
 // failed logs why a read failed, and has the next scan look at everything.
 func (h *Hub) failed(doing string, err error) {
 	h.mu.Lock()
-	h.scans.again = true
+	h.scans.again, h.scans.failed = true, true
 	over := h.closed
 	h.mu.Unlock()
 	if !over {

@@ -61,8 +61,8 @@ func (s *source) Memberships(ctx context.Context, user chat.UserID) ([]chat.Memb
 	return list, stamp, errors.Join(err, s.read("memberships"))
 }
 
-func (s *source) Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after int64) (chat.Missed, error) {
-	m, err := s.Log.Missed(ctx, id, user, after)
+func (s *source) Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after, upto int64) (chat.Missed, error) {
+	m, err := s.Log.Missed(ctx, id, user, after, upto)
 	return m, errors.Join(err, s.read("missed"))
 }
 
@@ -131,6 +131,7 @@ func (w *world) Publish(e chat.Event) {
 func (w *world) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
 	w.hub.PublishRead(id, user, seq)
 }
+
 func (w *world) PublishTyping(id chat.ChatID, user chat.UserID, stop bool) {
 	w.hub.PublishTyping(id, user, stop)
 }
@@ -756,6 +757,23 @@ func TestCatchingUp(t *testing.T) {
 			want = append(want, fmt.Sprint("message.created ", seq))
 		}
 		a.hears(want...)
+	})
+	t.Run("no further than the room", func(t *testing.T) {
+		// What is committed and not published may be not yet answered.
+		w := newWorld(t)
+		a := w.connect(w.ana)
+		seq := w.says(1)
+		w.tell()
+		a.setFull(true)
+		w.says(1)    // 3
+		w.edits(seq) // 4
+		w.tell()
+		w.says(1)    // 5
+		w.edits(seq) // 6: now nothing of 4 is left to tell
+		a.setFull(false)
+		a.hears("message.created 2", "message.created 3")
+		w.tell()
+		a.hears("message.created 4-5", "message.updated 6")
 	})
 	t.Run("again after the store could not be read", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

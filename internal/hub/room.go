@@ -40,6 +40,7 @@ type room struct {
 func (h *Hub) newRoomLocked(id chat.ChatID, at int64) *room {
 	r := &room{id: id, emitted: at, born: at}
 	h.rooms[id] = r
+	h.scans.again = true // it begins where the store was, and no hint was heard since
 	return r
 }
 
@@ -110,19 +111,42 @@ func (h *Hub) flush(r *room) {
 		}
 		h.mu.Unlock()
 
-		next, later := inOrder(hints, r.emitted)
-		h.stats.dropped.Add(int64(len(hints) - len(next) - len(later)))
-		if r.unsure {
-			next, later = nil, append(next, later...)
-		}
-		h.emit(r, next)
-		for _, e := range later {
-			wanted = max(wanted, e.Seq)
-		}
+		h.take(r, hints)
 		if wanted > r.emitted {
-			h.fill(r, wanted, later)
+			h.fill(r, wanted, nil)
 		}
 	}
+}
+
+// take tells what hints tell of. What is missing before one of them is read from
+// the store, and no more than that: what is behind it may be committed and not
+// yet answered. Those that the store knows nothing of are false.
+func (h *Hub) take(r *room, hints []chat.Event) {
+	total, told := len(hints), 0
+	if r.unsure && total > 0 {
+		hints = slices.Concat(inOrder(hints, r.emitted))
+		told += h.fill(r, hints[len(hints)-1].Seq, hints)
+		hints = nil
+	}
+	for !r.unsure {
+		next, later := inOrder(hints, r.emitted)
+		told += len(next)
+		h.emit(r, next)
+		if len(later) == 0 {
+			break
+		}
+		if h.cfg.Ablate.NoFill {
+			h.emit(r, later)
+			told += len(later)
+			break
+		}
+		h.fill(r, later[0].PrevSeq, nil)
+		if later[0].PrevSeq != r.emitted {
+			break
+		}
+		hints = later
+	}
+	h.stats.dropped.Add(int64(total - told))
 }
 
 // inOrder sorts hints into those that continue a log from a position on and
@@ -146,41 +170,41 @@ func inOrder(hints []chat.Event, at int64) (next, later []chat.Event) {
 	return kept[:n], kept[n:]
 }
 
-// fill reads from the store what is missing up to a position, and tells it. A
-// hint that is there says more than the rows, who did it; those beyond what the
-// store has are false.
-func (h *Hub) fill(r *room, upto int64, hints []chat.Event) {
-	if h.cfg.Ablate.NoFill {
-		r.unsure = false
-		h.emit(r, hints)
-		return
-	}
-	told := 0
-	for r.emitted < upto {
+// fill reads from the store what is missing up to a position, and tells it. It
+// gives the number of hints that were told instead of their rows: they say more,
+// who did it.
+func (h *Hub) fill(r *room, upto int64, hints []chat.Event) (told int) {
+	for more := true; more && r.emitted < upto; {
 		ctx, cancel := h.reading()
 		ch, err := h.cfg.Source.Changed(ctx, r.id, r.emitted, upto)
 		cancel()
 		if err != nil {
 			h.failed("reading what a room missed", err)
-			break
+			return told
 		}
 		r.unsure = false
 		if ch.Next <= r.emitted {
-			break
+			return told
 		}
 		h.rejoin(r, ch)
 		for i, e := range ch.Events {
 			k, ok := slices.BinarySearchFunc(hints, e.Seq, func(hint chat.Event, seq int64) int { return cmp.Compare(hint.Seq, seq) })
-			if ok && hints[k].PrevSeq == e.PrevSeq {
+			if ok {
 				ch.Events[i] = hints[k]
+				ch.Events[i].PrevSeq = e.PrevSeq
 				told++
 			} else {
 				h.stats.filled.Add(1)
 			}
 		}
 		h.emit(r, ch.Events)
+		// The rows of the last numbers may have changed again beyond.
+		h.mu.Lock()
+		r.emitted = max(r.emitted, ch.Next)
+		h.mu.Unlock()
+		more = ch.More
 	}
-	h.stats.dropped.Add(int64(len(hints) - told))
+	return told
 }
 
 // rejoin routes a chat to those who came into it in what is about to be told.
@@ -276,6 +300,7 @@ func (h *Hub) leaveLocked(rt *route, seq int64) {
 		rt.conn.told[rt.chat] = seq
 		h.endLocked(rt)
 	default:
+		rt.end = seq
 		h.detachLocked(rt)
 	}
 }

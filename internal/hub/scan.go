@@ -31,7 +31,8 @@ type scans struct {
 	timer   *time.Timer // nil: nobody is connected
 	running bool
 	again   bool    // look although nothing changed
-	now     bool    // and at all memberships, and without waiting
+	failed  bool    // the store could not be read: take time
+	now     bool    // and at all memberships, at once
 	stalled []*Conn // whose reads failed
 
 	// A scan's own, while it runs.
@@ -39,12 +40,20 @@ type scans struct {
 	after chat.UserID // whose memberships were read last
 	began int64       // the stamp when the present round of memberships began
 	done  int64       // and when the last complete one did
+	// behind are the rooms that the last scan found behind these positions, and
+	// missing the memberships that it found without a route.
+	behind  map[chat.ChatID]int64
+	missing map[chat.UserID]map[chat.ChatID]chat.Membership
 }
 
 // start makes scans come, from one connection on.
 func (s *scans) start(h *Hub) {
 	if s.timer == nil && !s.running && !h.closed {
-		s.timer = time.AfterFunc(h.cfg.Scan, h.beginScan)
+		wait := h.cfg.Scan
+		if len(s.behind)+len(s.missing) > 0 && !s.failed {
+			wait = min(wait, grace)
+		}
+		s.timer = time.AfterFunc(wait, h.beginScan)
 	}
 }
 
@@ -92,7 +101,7 @@ func (h *Hub) scan() {
 	s := &h.scans
 	h.mu.Lock()
 	again, all := s.again, s.now
-	s.again, s.now = false, false
+	s.again, s.now, s.failed = false, false, false
 	for _, c := range s.stalled {
 		h.queueLocked(c)
 	}
@@ -106,7 +115,7 @@ func (h *Hub) scan() {
 	ctx, cancel := h.reading()
 	stamp, err := h.cfg.Source.LastStamp(ctx)
 	cancel()
-	if err == nil && (stamp != s.stamp || again) {
+	if err == nil && (stamp != s.stamp || again || len(s.behind) > 0) {
 		err = h.scanRooms(ids)
 	}
 	if err == nil {
@@ -118,8 +127,10 @@ func (h *Hub) scan() {
 	}
 }
 
-// scanRooms has those rooms catch up that are behind the store, and stay so.
+// scanRooms has those rooms read what is missing that are behind where the scan
+// before saw the store.
 func (h *Hub) scanRooms(ids []chat.ChatID) error {
+	s := &h.scans
 	behind := make(map[chat.ChatID]int64)
 	for some := range slices.Chunk(ids, scanRooms) {
 		ctx, cancel := h.reading()
@@ -130,31 +141,20 @@ func (h *Hub) scanRooms(ids []chat.ChatID) error {
 		}
 		h.mu.Lock()
 		for i, id := range some {
-			if r := h.rooms[id]; r != nil && r.emitted < seqs[i] {
-				behind[id] = seqs[i]
+			r := h.rooms[id]
+			if r == nil || r.emitted >= seqs[i] {
+				continue
+			}
+			behind[id] = seqs[i]
+			if seq := s.behind[id]; r.emitted < seq && !r.flushing {
+				r.wanted = max(r.wanted, seq)
+				h.stats.foundBehind.Add(1)
+				h.flushLocked(r)
 			}
 		}
 		h.mu.Unlock()
 	}
-	if len(behind) == 0 {
-		return nil
-	}
-	wait := time.NewTimer(grace)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-h.ctx.Done():
-		return nil
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for id, seq := range behind {
-		if r := h.rooms[id]; r != nil && r.emitted < seq && !r.flushing {
-			r.wanted = max(r.wanted, seq)
-			h.stats.foundBehind.Add(1)
-			h.flushLocked(r)
-		}
-	}
+	s.behind = behind
 	return nil
 }
 
@@ -162,6 +162,14 @@ func (h *Hub) scanRooms(ids []chat.ChatID) error {
 // are connected, until all were looked at since the store last changed.
 func (h *Hub) scanMembers(stamp int64, all bool) error {
 	s := &h.scans
+	seen := s.missing
+	s.missing = make(map[chat.UserID]map[chat.ChatID]chat.Membership)
+	for user, chats := range seen {
+		if err := h.recheck(user, chats); err != nil {
+			s.missing = seen
+			return err
+		}
+	}
 	if s.done >= stamp && !all {
 		return nil
 	}
@@ -178,7 +186,7 @@ func (h *Hub) scanMembers(stamp int64, all bool) error {
 	first, _ := slices.BinarySearch(users, s.after+1)
 	users = users[first:]
 	for _, user := range users[:min(n, len(users))] {
-		if err := h.recheck(user); err != nil {
+		if err := h.recheck(user, nil); err != nil {
 			return err
 		}
 		s.after = user
@@ -189,9 +197,10 @@ func (h *Hub) scanMembers(stamp int64, all bool) error {
 	return nil
 }
 
-// recheck routes the chats of user's that no hint told of. They begin with what
-// was missed.
-func (h *Hub) recheck(user chat.UserID) error {
+// recheck looks for chats of user's that are not routed. Those that were seen
+// before are routed now, and begin with what was missed.
+func (h *Hub) recheck(user chat.UserID, seen map[chat.ChatID]chat.Membership) error {
+	s := &h.scans
 	h.mu.Lock()
 	conns := slices.DeleteFunc(slices.Clone(h.users[user]), func(c *Conn) bool { return c.gone != nil })
 	h.mu.Unlock()
@@ -209,10 +218,18 @@ func (h *Hub) recheck(user chat.UserID) error {
 	for _, c := range conns {
 		for _, m := range memberships {
 			// What was told of, and ended, is over, whatever was read.
-			if c.subscribed && c.at[m.Chat] == nil && m.JoinedSeq > c.told[m.Chat] {
-				h.stats.foundMissing.Add(1)
-				h.missedLocked(c, m)
+			if !c.subscribed || c.at[m.Chat] != nil || m.JoinedSeq <= c.told[m.Chat] {
+				continue
 			}
+			if was := seen[m.Chat]; was.JoinedSeq == m.JoinedSeq {
+				h.stats.foundMissing.Add(1)
+				h.missedLocked(c, was)
+				continue
+			}
+			if s.missing[user] == nil {
+				s.missing[user] = make(map[chat.ChatID]chat.Membership)
+			}
+			s.missing[user][m.Chat] = m
 		}
 	}
 	return nil
@@ -220,7 +237,7 @@ func (h *Hub) recheck(user chat.UserID) error {
 
 // missedLocked routes a chat that c ought to have heard of.
 func (h *Hub) missedLocked(c *Conn, m chat.Membership) {
-	rt := &route{conn: c, chat: m.Chat, from: m.JoinedSeq, pos: m.JoinedSeq - 1}
+	rt := &route{conn: c, chat: m.Chat, from: m.JoinedSeq, pos: m.JoinedSeq - 1, end: m.LastSeq}
 	c.at[m.Chat] = rt
 	if r := h.rooms[m.Chat]; r != nil {
 		h.attachLocked(rt, r)

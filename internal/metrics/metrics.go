@@ -14,8 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/internal/password"
+	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/internal/server"
 )
 
@@ -29,9 +31,9 @@ type Config struct {
 	Passwords func() password.Stats
 	Failure   func() error // why the store cannot write any more; nil: it can
 	Store     func() Store
-	Hub       func() Hub
+	Hub       func() hub.Stats
 	Stream    func() Stream
-	Queue     func() Queue
+	Queue     func() queue.Stats
 }
 
 // NewRegistry makes a registry of all there is to show, the Go runtime and the

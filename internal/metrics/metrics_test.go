@@ -15,8 +15,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/internal/password"
+	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/protocol"
 )
@@ -46,12 +48,12 @@ func everything(t *testing.T) *prometheus.Registry {
 		Store: func() Store {
 			return Store{BatchUpdates: h, CommitSeconds: h, Checkpoints: h, Stalls: h}
 		},
-		Hub: func() Hub { return Hub{Runs: 3, Deliveries: 30, Dirty: 4} },
+		Hub: func() hub.Stats { return hub.Stats{Runs: 3, Deliveries: 30, Dirty: 4} },
 		Stream: func() Stream {
 			return Stream{FramesIn: 1, FramesOut: 2, Goodbyes: map[string]uint64{"slow_consumer": 9}}
 		},
-		Queue: func() Queue {
-			return Queue{Depth: 3, Wait: Doubling{Count: [24]uint64{0: 5, 2: 1, 23: 1}, Sum: time.Minute}}
+		Queue: func() queue.Stats {
+			return queue.Stats{Depth: 3, Wait: queue.Histogram{Count: [24]uint64{0: 5, 2: 1, 23: 1}, Sum: time.Minute}}
 		},
 	})
 }
@@ -179,7 +181,7 @@ grima_requests_total{code="unknown_op",op="unknown"} 1
 }
 
 func TestHistogramOfDoublings(t *testing.T) {
-	h := Doubling{Count: [24]uint64{0: 5, 2: 1, 23: 1}, Sum: time.Minute}.histogram()
+	h := durations(queue.Histogram{Count: [24]uint64{0: 5, 2: 1, 23: 1}, Sum: time.Minute})
 	if h.Count != 7 || h.Sum != 60 || len(h.Buckets) != 23 {
 		t.Fatalf("%+v", h)
 	}

@@ -3,8 +3,10 @@ package metrics
 import (
 	"time"
 
+	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/internal/password"
+	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/internal/server"
 )
 
@@ -119,29 +121,7 @@ func ofFailure(why func() error) source {
 	}}
 }
 
-// Hub is what live delivery did since its start, and how it stands. A run is
-// consecutive changes of one chat, handed out together.
-type Hub struct {
-	Published  int64 // hints that came
-	Dropped    int64 // of them: told already, of no room, or false
-	Filled     int64 // events that were read from the store because no hint told them in time
-	Runs       int64
-	Events     int64 // in runs
-	Deliveries int64 // runs that connections took
-	Refused    int64 // and did not take, having no room
-	Notices    int64 // ephemeral lines that were handed out
-	CatchUps   int64 // reads for connections that lagged
-	CaughtUp   int64 // chats in which a connection lags no more
-	Gaps       int64
-
-	Scans        int64 // looks at the store's positions
-	FoundBehind  int64 // rooms that one of them found behind
-	FoundMissing int64 // memberships that one of them found not routed
-
-	Conns, Subscribed, Rooms, Members, Dirty int // now
-}
-
-func ofHub(stats func() Hub) source {
+func ofHub(stats func() hub.Stats) source {
 	var (
 		subscribers = gauge("grima_subscribers", "Connections that hear events.")
 		rooms       = gauge("grima_rooms", "Chats that somebody connected is in.")
@@ -218,23 +198,8 @@ func ofStream(stats func() Stream) source {
 	}}
 }
 
-// Queue is how clients are given to workers.
-type Queue struct {
-	Clients int // that get turns
-	Depth   int // of them, those whose turn comes
-	Workers int
-	Wait    Doubling // from being ready to the turn
-	Turn    Doubling // length of turns
-}
-
-// Doubling counts durations. Bucket i has those below 2^i microseconds that are
-// in none before it; the last has the rest.
-type Doubling struct {
-	Count [24]uint64
-	Sum   time.Duration
-}
-
-func (d Doubling) histogram() Histogram {
+// durations makes a histogram of one whose buckets double.
+func durations(d queue.Histogram) Histogram {
 	h := Histogram{Sum: d.Sum.Seconds()}
 	for i, n := range d.Count {
 		h.Count += n
@@ -245,7 +210,7 @@ func (d Doubling) histogram() Histogram {
 	return h
 }
 
-func ofQueue(stats func() Queue) source {
+func ofQueue(stats func() queue.Stats) source {
 	var (
 		clients = gauge("grima_queue_clients", "Clients that workers serve.")
 		ready   = gauge("grima_queue_depth", "Clients that are ready and wait for a worker.")
@@ -258,7 +223,7 @@ func ofQueue(stats func() Queue) source {
 		s.value(clients, float64(now.Clients))
 		s.value(ready, float64(now.Depth))
 		s.value(workers, float64(now.Workers))
-		s.histogram(wait, now.Wait.histogram())
-		s.histogram(turn, now.Turn.histogram())
+		s.histogram(wait, durations(now.Wait))
+		s.histogram(turn, durations(now.Turn))
 	}}
 }

@@ -152,20 +152,29 @@ func (c *webConn) CloseWrite() error { return closeWrite(c.Conn) }
 
 // TakeOver serves a connection that outlives its HTTP request.
 func (s *Server) TakeOver(t httpapi.Taken) {
-	peer := stream.Peer{Addr: t.Peer, Head: t.Head, WebSocket: t.Events == nil}
+	peer := stream.Peer{Addr: t.Peer, Early: t.Early, Head: t.Head, WebSocket: t.Events == nil}
 	if t.Events != nil {
 		events := stream.Events(*t.Events)
 		peer.Events = &events
 	}
-	if web, ok := t.Conn.(*webConn); ok {
+	nc := t.Conn
+	if web, ok := nc.(*webConn); ok {
 		kind := kindWebSocket
 		if t.Events != nil {
 			kind = kindEvents
 		}
-		s.gate.speaks(web.ticket, kind, inside(web.Conn) != nil)
-		peer.LoggedIn = func() { s.gate.known(web.ticket) }
+		// What is around the connection was for HTTP, and goes.
+		ticket := web.ticket
+		s.gate.speaks(ticket, kind, inside(web.Conn) != nil)
+		peer.LoggedIn = func() { s.gate.known(ticket) }
+		peer.Closed = func() { s.gate.leave(ticket) }
+		nc = web.Conn
 	}
-	s.serving.Go(func() { s.cfg.Lines.Serve(&peeked{t.Conn, t.Early}, peer) })
+	if p, ok := nc.(*peeked); ok {
+		peer.Early = append(peer.Early, p.head...)
+		nc = p.Conn
+	}
+	s.serving.Go(func() { s.cfg.Lines.Take(nc, peer) })
 }
 
 // The answers to who is not served.

@@ -272,5 +272,5 @@ func passing(err error) bool {
 }
 
 func (s *Server) welcomeOperator(nc net.Conn) {
-	s.cfg.Lines.Serve(nc, stream.Peer{Operator: true})
+	s.cfg.Lines.Take(nc, stream.Peer{Operator: true})
 }

@@ -148,6 +148,9 @@ func (s *Server) welcome(nc net.Conn) {
 		s.turnAway(nc, err)
 		return
 	}
+	if socket := stream.NewSocket(nc); socket != nil {
+		nc = socket
+	}
 	keep := s.hurried(nc)
 	what, conn, err := sniff(s.ctx, nc)
 	if err == nil && what == speaksTLS && s.cert != nil {
@@ -183,7 +186,16 @@ func (s *Server) welcome(nc net.Conn) {
 		return
 	default:
 		s.gate.speaks(t, kindLines, inside(conn) != nil)
-		s.cfg.Lines.Serve(conn, stream.Peer{Addr: s.client(peer), LoggedIn: func() { s.gate.known(t) }})
+		line := stream.Peer{
+			Addr:     s.client(peer),
+			LoggedIn: func() { s.gate.known(t) },
+			Closed:   func() { s.gate.leave(t) },
+		}
+		if p, ok := conn.(*peeked); ok {
+			conn, line.Early = p.Conn, p.head
+		}
+		s.cfg.Lines.Take(conn, line)
+		return
 	}
 	s.gate.leave(t)
 }

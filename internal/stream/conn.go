@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"regexp"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/limits"
+	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/internal/websocket"
 	"github.com/grima-chat/grima/protocol"
 )
@@ -40,109 +42,202 @@ const (
 	loginBytes = 64 << 10
 )
 
-// conn is one connection. Fields below mu are guarded by it, those above it
-// belong to the reading goroutine or never change.
+// conn is one connection: a state machine that takes turns. Fields below mu are
+// guarded by it. Those above it never change, or belong to whoever has the turn;
+// while a request is being carried out on a goroutine of its own, to that one,
+// and turns do nothing.
 type conn struct {
-	srv  *Server
-	cfg  *Config
-	nc   net.Conn
-	peer Peer
-	out  outbox
+	srv    *Server
+	serial uint64 // in the log
+	to     carrier
+	out    outbox
+	turns  queue.Handle
+	alarm  alarm // guarded by srv.alarms.mu
 
-	ctx    context.Context
-	cancel context.CancelFunc
-
+	addr     netip.Addr
+	events   *Events     // not nil: a client that only listens
+	loggedIn atomic.Bool // what was read before, is bounded
+	busy     atomic.Bool // a request is being carried out
+	heard    atomic.Bool // of a client that only listens: an event since the last cursor
+	waited   bool        // the last turn ended before it had read everything
+	violated uint16      // what to close a WebSocket with, if it is not the Goodbye's code
+	errors   int32       // bad lines before login
+	budget   int32       // bytes that may still be read before login
+	early    []byte      // was read before all else
 	lines    *protocol.LineReader
-	caller   api.Caller
-	asked    limits.Client
-	loggedIn bool
-	budget   int // bytes that may still be read before login
-	errors   int // bad lines before login
-	place    *hub.Conn
-	ready    atomic.Pointer[hub.Conn] // place, from before its first event on
-	wire     *hub.Wire
 	ws       *websocket.Reader // nil: lines come as they are
-	violated int               // what to close a WebSocket with, if it is not the Goodbye's code
-	heard    atomic.Bool       // of a client that only listens: an event since the last cursor
+	pump     *pump             // nil: to is read when there is something
+	asked    limits.Client
+	slow     *slowed           // waits for its time; nil: nothing does
+	next     *protocol.Request // waits for the answers before it
+	cursor   string            // of a client that only listens
+	place    atomic.Pointer[hub.Conn]
 
 	mu        sync.Mutex
-	log       *slog.Logger
-	actor     chat.Actor        // as caller.Actor, once logged in
-	bye       *protocol.Goodbye // set: the connection is ending
-	failed    error             // of writing
-	timed     bool              // the next read has a deadline
+	actor     chat.Actor         // once logged in
+	known     func()             // see Peer.LoggedIn; nil once called
+	closed    func()             // see Peer.Closed
+	bye       *protocol.Goodbye  // set: the connection is ending
+	failed    error              // of writing
+	cancel    context.CancelFunc // of the request that is being carried out
+	limit     int64              // when something has to have happened: login, input, or for who only listens the next beat; 0: never
+	ring      int64              // when there is a turn at the latest, to look at these times
 	heartbeat time.Duration
-	beat      *time.Timer
 	grace     *time.Timer
 	over      bool
 }
 
 func newConn(s *Server, nc net.Conn, p Peer) *conn {
-	c := &conn{srv: s, cfg: &s.cfg, nc: nc, peer: p, budget: loginBytes, wire: hub.Lines}
-	c.ctx, c.cancel = context.WithCancel(s.ctx)
-	c.out = outbox{nc: nc, room: s.cfg.Outbox, inFlight: s.cfg.InFlight, stall: s.cfg.WriteTimeout}
-	c.out.onReady = func() {
-		if place := c.ready.Load(); place != nil {
-			place.Ready()
-		}
+	c := &conn{
+		srv: s, to: carrierOf(nc), addr: p.Addr, events: p.Events, early: p.Early,
+		known: p.LoggedIn, closed: p.Closed, budget: loginBytes, asked: s.cfg.Limits.Client(p.Addr),
 	}
-	c.out.onFail = c.writeFailed
-	switch {
-	case p.WebSocket:
-		c.ws = websocket.NewReader(input{c}, protocol.MaxFrame, c.pong)
-		c.out.wrap, c.wire = websocket.AppendText, overWebSocket
-	case p.Events != nil:
-		c.out.wrap, c.wire = p.Events.wrap, p.Events.wire()
-	}
+	c.out = outbox{to: c.to, form: formOf(p), bounds: &s.bounds, owner: c}
 	c.out.init()
-	c.caller = api.Caller{Peer: p.Addr, OnLogin: c.login, OnUpdate: c.update}
+	bound := protocol.MaxFrameLogin
 	if p.Operator {
-		c.caller.Actor.Operator = true
-		c.loggedIn = true
-	} else {
-		c.asked = s.cfg.Limits.Client(p.Addr)
+		c.actor.Operator = true
+		c.loggedIn.Store(true)
+		bound = protocol.MaxFrame
+	}
+	if p.Events == nil {
+		var from io.Reader = input{c}
+		if p.WebSocket {
+			c.ws = websocket.NewReader(from, protocol.MaxFrame, c.pong)
+			from = c.ws
+		}
+		c.lines = protocol.NewLineReader(from, bound)
+		c.lines.SetMaxSkip(endless)
 	}
 	return c
 }
 
-// serve speaks until either side ends the conversation.
-func (c *conn) serve() {
-	defer c.close()
-	c.log.Debug("connection opened")
-	if len(c.peer.Head) > 0 {
-		c.out.putBare(c.peer.Head)
+// log is the connection's log. It is made anew each time: little is logged of a
+// connection, and there are many.
+func (c *conn) log() *slog.Logger {
+	log := c.srv.cfg.Log.With("conn", c.serial, "peer", c.addr)
+	c.mu.Lock()
+	actor := c.actor
+	c.mu.Unlock()
+	if actor.Session != 0 {
+		log = log.With("user", actor.User, "session", actor.Session)
 	}
-	c.out.put(encode(c.hello()))
-
-	bound := protocol.MaxFrameLogin
-	if c.loggedIn {
-		bound = protocol.MaxFrame
-	} else {
-		c.setReadDeadline(time.Now().Add(c.cfg.AuthTimeout))
-	}
-	var from io.Reader = input{c}
-	if c.ws != nil {
-		from = c.ws
-	}
-	c.lines = protocol.NewLineReader(from, bound)
-	c.lines.SetMaxSkip(endless)
-
-	if c.peer.Events != nil {
-		c.finish(c.listen())
-		return
-	}
-	c.finish(c.requests())
+	return log
 }
 
-// requests reads and carries out requests until there are no more. It returns
-// why: io.EOF, an error of reading, or nil when the connection is ending.
-func (c *conn) requests() error {
-	for {
-		c.out.waitRoom()
-		if c.ending() != nil {
-			return nil
+// start begins the conversation.
+func (c *conn) start(head []byte) {
+	c.log().Debug("connection opened")
+	c.out.cork() // until the first turn
+	if len(head) > 0 {
+		c.out.putBare(head)
+	}
+	c.out.put(encode(c.hello()))
+	if !c.loggedIn.Load() && c.events == nil {
+		c.setLimit(c.srv.cfg.AuthTimeout)
+	}
+	var err error
+	if c.to.sock != nil {
+		c.to.sock.park(&c.turns)
+		err = c.srv.queue.Add(&c.turns, c, c.to.sock.src)
+		if err == nil {
+			return
+		}
+		// Out of files, perhaps. A goroutine that waits needs none.
+		c.log().Warn("a connection cannot be polled", "error", err)
+		c.to.sock.waits.Store(true)
+	}
+	c.pump = newPump(c.to.nc, &c.turns)
+	if err = c.srv.queue.Add(&c.turns, c, nil); err != nil {
+		c.out.uncork()
+		go c.depart(err)
+		return
+	}
+	c.pump.start()
+}
+
+// maxTurn is how many lines are dealt with in one turn.
+const maxTurn = 16
+
+// Turn implements queue.Client.
+func (c *conn) Turn() queue.Verdict {
+	if c.to.sock != nil {
+		c.to.sock.empty = false
+	}
+	c.out.cork()
+	verdict, why := c.turn()
+	c.out.uncork()
+	c.waited = verdict == queue.Wait
+	if verdict == queue.Done {
+		go c.depart(why)
+	}
+	return verdict
+}
+
+// depart ends the connection, whose turns are over.
+func (c *conn) depart(why error) {
+	if c.pump != nil {
+		c.pump.stop()
+	}
+	if c.to.sock != nil {
+		c.to.sock.waits.Store(true)
+	}
+	c.finish(why)
+	c.close()
+	c.srv.gone(c)
+}
+
+// turn is Turn without its frame. Done comes with the reason: io.EOF, an error
+// of reading, or nil when the connection is ending.
+func (c *conn) turn() (queue.Verdict, error) {
+	c.pulse()
+	for n := 0; ; n++ {
+		if c.busy.Load() {
+			return queue.Wait, nil // which wakes us
+		}
+		bye, failed := c.ending()
+		switch {
+		case failed != nil:
+			return queue.Done, failed
+		case c.next != nil:
+			if !c.out.answered() {
+				return queue.Wait, nil
+			}
+			req := *c.next
+			c.next = nil
+			c.carryOut(req)
+			continue
+		case c.slow != nil:
+			if bye == nil && now() < c.slow.until {
+				return queue.Wait, nil // for its timer
+			}
+			l := c.slow
+			c.slow = nil
+			c.attend(l.req, l.bad, l.line, l.no)
+			continue
+		case bye != nil:
+			return queue.Done, nil
+		case c.events != nil:
+			return c.listening()
+		case !c.loggedIn.Load() && c.late():
+			return queue.Done, os.ErrDeadlineExceeded
+		case !c.out.mayRead():
+			return queue.Wait, nil
+		case n == maxTurn:
+			return queue.Again, nil
 		}
 		line, err := c.lines.Next()
+		if err == errNotNow {
+			c.lines.Release()
+			if c.waited {
+				c.waited = false
+				c.alive() // it was we who did not read
+			}
+			if c.late() {
+				return queue.Done, os.ErrDeadlineExceeded
+			}
+			return queue.Park, nil
+		}
 		if bad, ok := errors.AsType[*protocol.Error](err); ok {
 			c.refuse(protocol.Request{}, bad, nil)
 			if c.ws != nil {
@@ -151,19 +246,22 @@ func (c *conn) requests() error {
 			continue
 		}
 		if err != nil {
-			return err
+			return queue.Done, err
 		}
 		c.handle(line)
 	}
 }
 
-// handle carries out one line.
+// handle deals with one line, now or when the limits let it.
 func (c *conn) handle(line []byte) {
 	req, bad := protocol.DecodeRequest(line)
-	if no := c.limited(req, bad); no != nil {
-		c.out.answer(c.out.begin(), encode(protocol.Refuse(req, no)))
-		return
+	if no, wait := c.count(req, bad, line); !wait {
+		c.attend(req, bad, line, no)
 	}
+}
+
+// attend carries a line out, or begins to; no: or refuses it with that.
+func (c *conn) attend(req protocol.Request, bad *protocol.Error, line []byte, no *protocol.Error) {
 	if req.Type == protocol.TypePong && bad == nil {
 		return // the answer to our Ping; that it came is all we wanted
 	}
@@ -171,25 +269,63 @@ func (c *conn) handle(line []byte) {
 		c.refuse(req, bad, line)
 		return
 	}
+	if no != nil {
+		c.answer(c.out.begin(), protocol.Refuse(req, no))
+		return
+	}
 	c.budget = loginBytes
 
 	switch {
 	case req.Type == protocol.TypePing:
-		c.out.answer(c.out.begin(), encode(&protocol.Response{Type: protocol.TypePong, ID: req.ID, Ignored: req.Ignored}))
+		c.answer(c.out.begin(), &protocol.Response{Type: protocol.TypePong, ID: req.ID, Ignored: req.Ignored})
 	case req.Type == protocol.TypeBroadcastRequest && api.Async(req.Op):
 		n := c.out.begin()
-		c.cfg.API.Do(c.ctx, c.caller, req, func(r protocol.Response) { c.out.answer(n, encode(&r)) })
-		if !c.loggedIn {
+		c.srv.cfg.API.Do(c.srv.ctx, c.caller(), req, func(r protocol.Response) { c.answer(n, &r) })
+		if !c.loggedIn.Load() {
 			c.countError() // nobody may send before login
 		}
 	default:
-		c.out.waitAnswered()
-		n := c.out.begin()
-		r := c.do(req)
-		c.out.answer(n, encode(&r))
-		if r.Error != nil && (r.Error.Code == protocol.CodeUnauthenticated || r.Error.Code == protocol.CodeUnknownOp) {
-			c.countError()
-		}
+		c.next = &req
+	}
+}
+
+// answer fills a place among the answers, from any goroutine.
+func (c *conn) answer(n uint64, frame any) {
+	if c.out.answer(n, encode(frame)) {
+		c.srv.flusher.add(c)
+	}
+}
+
+// carryOut carries out a request that waits for its result: at once if that
+// waits for nothing, else on a goroutine of its own, during which no other is
+// read.
+func (c *conn) carryOut(req protocol.Request) {
+	n := c.out.begin()
+	if op, ok := api.Lookup(req.Op); !ok || op.Cost == api.Instant {
+		c.done(n, c.do(req))
+		return
+	}
+	c.apart(func() { c.done(n, c.do(req)) })
+}
+
+// apart does what may take its time on a goroutine of its own. The turns wait
+// for it.
+func (c *conn) apart(do func()) {
+	c.busy.Store(true)
+	go func() {
+		do()
+		c.out.flush()
+		c.busy.Store(false)
+		c.turns.Wake()
+	}()
+}
+
+// done answers a request that waited for its result. The end of the turn, or of
+// what is apart from it, flushes.
+func (c *conn) done(n uint64, r protocol.Response) {
+	c.out.answer(n, encode(&r))
+	if r.Error != nil && (r.Error.Code == protocol.CodeUnauthenticated || r.Error.Code == protocol.CodeUnknownOp) {
+		c.countError()
 	}
 }
 
@@ -201,10 +337,46 @@ func (c *conn) do(req protocol.Request) (answer protocol.Response) {
 	if op, ok := api.Lookup(req.Op); req.Op == protocol.OpSessionStart || ok && op.Told {
 		c.out.hold()
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.RequestTimeout)
-	defer cancel()
-	c.cfg.API.Do(ctx, c.caller, req, func(r protocol.Response) { answer = r })
+	ctx, done := c.patient()
+	defer done()
+	c.srv.cfg.API.Do(ctx, c.caller(), req, func(r protocol.Response) { answer = r })
 	return answer
+}
+
+// patient is the context of a request: it ends after RequestTimeout, or when
+// the connection's end cannot wait any longer.
+func (c *conn) patient() (ctx context.Context, done func()) {
+	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.RequestTimeout)
+	c.mu.Lock()
+	c.cancel = cancel
+	if c.over {
+		cancel()
+	}
+	c.mu.Unlock()
+	return ctx, func() {
+		c.mu.Lock()
+		c.cancel = nil
+		c.mu.Unlock()
+		cancel()
+	}
+}
+
+// giveUpRequest cancels the request that is being carried out.
+func (c *conn) giveUpRequest() {
+	c.mu.Lock()
+	cancel := c.cancel
+	c.over = true
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+// caller is who asks.
+func (c *conn) caller() api.Caller {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return api.Caller{Actor: c.actor, Peer: c.addr, OnLogin: c.login, OnUpdate: c.update}
 }
 
 // httpRequest is the first line of an HTTP request.
@@ -212,21 +384,21 @@ var httpRequest = regexp.MustCompile(`^[A-Z]{3,10} \S+ HTTP/\d`)
 
 // refuse answers a line that is no request.
 func (c *conn) refuse(req protocol.Request, bad *protocol.Error, line []byte) {
-	if !c.loggedIn && httpRequest.Match(line) {
+	if !c.loggedIn.Load() && httpRequest.Match(line) {
 		bad = protocol.NewError(protocol.CodeParseError,
 			"this is an HTTP request, but the connection was silent at first and so speaks Grima's lines; connect again and send the request at once")
 		c.sendAway(protocol.GoodbyeProtocolViolation, "HTTP on a connection that speaks lines")
 	}
-	c.out.answer(c.out.begin(), encode(protocol.Refuse(req, bad)))
+	c.answer(c.out.begin(), protocol.Refuse(req, bad))
 	c.countError()
 }
 
 // countError ends connections that only ever talk nonsense.
 func (c *conn) countError() {
-	if c.loggedIn {
+	if c.loggedIn.Load() {
 		return
 	}
-	if c.errors++; c.errors >= c.cfg.LoginErrors {
+	if c.errors++; int(c.errors) >= c.srv.cfg.LoginErrors {
 		c.sendAway(protocol.GoodbyeProtocolViolation, "too many errors before login")
 	}
 }
@@ -252,18 +424,18 @@ func (c *conn) finish(err error) {
 	case errors.Is(err, protocol.ErrEndlessLine):
 		c.sendAway(protocol.GoodbyeProtocolViolation, "a line without end")
 	case !errors.Is(err, os.ErrDeadlineExceeded):
-		c.log.Debug("reading failed", "error", err)
+		c.log().Debug("reading failed", "error", err)
 		c.out.abort()
-	case c.loggedIn:
+	case c.loggedIn.Load():
 		c.sendAway(protocol.GoodbyeIdleTimeout, "nothing was heard for two heartbeats")
 	default:
 		c.sendAway(protocol.GoodbyeAuthTimeout, "no login in time")
 	}
 	c.out.waitAnswered()
-	if c.place != nil {
-		c.place.Close()
+	if place := c.place.Load(); place != nil {
+		place.Close()
 	}
-	bye := c.ending()
+	bye, _ := c.ending()
 	if bye == nil {
 		c.out.finish(c.last(nil), 0)
 	} else {
@@ -275,17 +447,15 @@ func (c *conn) finish(err error) {
 	}
 	c.out.waitWritten()
 	if bye != nil && !errors.Is(err, io.EOF) {
-		linger(c.nc, lingering)
+		linger(c.to.nc, lingering)
 	}
 }
 
 // close releases everything.
 func (c *conn) close() {
+	c.srv.alarms.set(c, 0)
 	c.mu.Lock()
 	c.over = true
-	if c.beat != nil {
-		c.beat.Stop()
-	}
 	if c.grace != nil {
 		c.grace.Stop()
 	}
@@ -295,32 +465,39 @@ func (c *conn) close() {
 	}
 	failed := c.failed
 	c.mu.Unlock()
-	c.cancel()
 	c.out.abort()
 	if failed != nil {
-		cut(c.nc)
+		cut(c.to.nc)
 	}
-	c.asked.Close() // before the client sees the end, and comes back
-	err := c.nc.Close()
+	c.asked.Close()
+	err := c.to.nc.Close()
 	c.out.waitWritten()
-	if c.place != nil {
-		c.place.Close()
+	if place := c.place.Load(); place != nil {
+		place.Close()
 	}
 	level := slog.LevelDebug
 	if code == protocol.GoodbyeSlowConsumer {
 		level = slog.LevelInfo
+		c.srv.slow.Add(1)
 	}
-	c.log.Log(context.Background(), level, "connection closed", "goodbye", code, "write", failed, "close", err)
+	c.log().Log(context.Background(), level, "connection closed", "goodbye", code, "write", failed, "close", err)
 }
 
 // linger reads and forgets what the client is still sending.
 func linger(nc net.Conn, d time.Duration) {
+	until := time.Now().Add(d)
 	half, ok := nc.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || nc.SetReadDeadline(time.Now().Add(d)) != nil {
+	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	// Whatever ends it, the connection is closed next.
-	_, _ = io.Copy(io.Discard, io.LimitReader(nc, lingerBytes))
+	rest := io.LimitReader(nc, lingerBytes)
+	for time.Now().Before(until) && nc.SetReadDeadline(until) == nil {
+		// A Wake that came late may end a read before its time. Whatever else
+		// ends it, the connection is closed next.
+		if _, err := io.Copy(io.Discard, rest); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+	}
 }
 
 // sendAway ends the connection with a Goodbye.
@@ -330,32 +507,36 @@ func (c *conn) sendAway(code protocol.GoodbyeCode, message string) { c.end(goodb
 // close. The first reason counts. It does not block.
 func (c *conn) end(bye *protocol.Goodbye) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.bye != nil || c.over {
+		c.mu.Unlock()
 		return
 	}
 	c.bye = bye
-	c.interruptLocked()
 	c.grace = time.AfterFunc(patience, func() {
 		// A shutdown waits for what is under way, within its own bound.
 		if bye.Code != protocol.GoodbyeShutdown {
-			c.cancel()
+			c.giveUpRequest()
 		}
 	})
+	c.mu.Unlock()
 	c.out.hurry()
+	c.turns.Wake()
 }
 
-func (c *conn) ending() *protocol.Goodbye {
+// ending gives why the connection is ending: it was decided, or nothing can be
+// written any more.
+func (c *conn) ending() (bye *protocol.Goodbye, failed error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.bye
+	return c.bye, c.failed
 }
 
 // kill cuts the connection off.
 func (c *conn) kill() {
 	c.out.abort()
-	c.cancel()
-	cut(c.nc)
+	c.giveUpRequest()
+	cut(c.to.nc)
+	c.writeFailed(net.ErrClosed)
 }
 
 // cut closes what is below TLS. Closing TLS itself would first say so, and wait
@@ -371,64 +552,63 @@ func cut(nc net.Conn) {
 	_ = nc.Close() // whose goroutine closes it again and reports
 }
 
-// writeFailed is the outbox's news that nothing can be written any more.
+// wake implements owner.
+func (c *conn) wake() { c.turns.Wake() }
+
+// roomAgain implements owner.
+func (c *conn) roomAgain() {
+	if place := c.place.Load(); place != nil {
+		place.Ready()
+	}
+}
+
+// writeFailed implements owner: nothing can be written any more.
 func (c *conn) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.sendAway(protocol.GoodbyeSlowConsumer, "nothing was read for too long")
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.failed = err
-	c.interruptLocked()
+	if c.failed == nil {
+		c.failed = err
+	}
+	c.mu.Unlock()
+	c.turns.Wake()
 }
 
 // past is a deadline that is over.
 var past = time.Unix(1, 0)
 
-// interruptLocked wakes the reading goroutine from a read.
-func (c *conn) interruptLocked() { c.setReadDeadlineLocked(past) }
-
-func (c *conn) setReadDeadline(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.bye == nil && c.failed == nil {
-		c.setReadDeadlineLocked(t)
-	}
-}
-
-func (c *conn) setReadDeadlineLocked(t time.Time) {
-	_ = c.nc.SetReadDeadline(t) // fails on a closed connection, of which reading tells
-}
-
 // errFlood ends the reading of input that never gets to the point.
 var errFlood = errors.New("too much input before login")
 
-// input is what the connection's lines are read from.
+// input is what the connection's lines are read from, without waiting.
 type input struct{ c *conn }
 
-func (in input) Read(b []byte) (int, error) {
+func (in input) Read(b []byte) (n int, err error) {
 	c := in.c
-	c.mu.Lock()
-	if c.bye == nil && c.failed == nil && c.timed {
-		// Any byte counts as a sign of life: each read begins the wait anew.
-		var t time.Time
-		if c.heartbeat > 0 {
-			t = time.Now().Add(2 * c.heartbeat)
-		} else {
-			c.timed = false
-		}
-		c.setReadDeadlineLocked(t)
-	}
-	c.mu.Unlock()
-	if !c.loggedIn {
+	before := !c.loggedIn.Load()
+	if before {
 		if c.budget <= 0 {
 			return 0, errFlood
 		}
-		b = b[:min(len(b), c.budget)]
+		b = b[:min(len(b), int(c.budget))]
 	}
-	n, err := c.nc.Read(b)
-	if !c.loggedIn {
-		c.budget -= n
+	switch {
+	case len(c.early) > 0:
+		n = copy(b, c.early)
+		if c.early = c.early[n:]; len(c.early) == 0 {
+			c.early = nil
+		}
+	case c.pump != nil:
+		n, err = c.pump.Read(b)
+	default:
+		n, err = c.to.nc.Read(b)
+	}
+	if before {
+		c.budget -= int32(n)
+	}
+	if n > 0 {
+		c.alive()
 	}
 	return n, err
 }

@@ -96,6 +96,52 @@ func TestSlowReaderHurtsNobody(t *testing.T) {
 	}
 }
 
+// A reader that stops reading loses its connection and nothing else: the others
+// hear everything.
+func TestSlowReaderIsSentAway(t *testing.T) {
+	var slow <-chan struct{}
+	srv := testserver.Start(t, testserver.Options{Stream: func(c *stream.Config) {
+		c.Outbox, c.WriteTimeout = 32<<10, time.Second
+		slow = testserver.SlowConsumers(c)
+	}})
+	ana, cem := srv.User("ana").Connect(), srv.User("cem").Connect()
+	bob := srv.User("bob").Connect()
+	port := ana.Group("Port", bob, cem)
+
+	const n = 400
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for i := range n {
+			cem.ExpectPrefix(fmt.Sprintf("%d ", i))
+		}
+	})
+	for i := range n {
+		ana.Send(port, fmt.Sprintf("%d %s", i, strings.Repeat("x", 16_000)))
+	}
+	readers.Wait()
+	<-slow
+
+	heard := 0
+	for {
+		line, err := bob.TryNext()
+		if err != nil {
+			break
+		}
+		if json.Valid([]byte(line)) { // the last one may be cut off
+			heard++
+		}
+	}
+	if heard >= n {
+		t.Fatalf("the slow reader got %d lines", heard)
+	}
+	again := bob.User.Connect()
+	var page protocol.MessagesListResult
+	again.Do(protocol.OpMessagesList, protocol.MessagesListParams{ChatID: port, Limit: 1}, &page)
+	if page.LastSeq != n+3 {
+		t.Errorf("after coming back: %+v", page.LastSeq)
+	}
+}
+
 // Whoever does not read their answers is not read from: their requests wait,
 // and nothing is lost once they read.
 func TestUnreadAnswersHoldUpRequests(t *testing.T) {

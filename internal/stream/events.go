@@ -1,16 +1,14 @@
 package stream
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/internal/websocket"
 	"github.com/grima-chat/grima/protocol"
 )
@@ -25,31 +23,6 @@ type Events struct {
 	Cursor  protocol.Opt[string]
 	SSE     bool // server-sent events; else bare lines
 	Chunked bool // in HTTP/1.1's chunks; else up to the end of the connection
-}
-
-// The forms of events over HTTP, and of lines on a WebSocket.
-var (
-	overWebSocket = hub.NewWire(websocket.AppendText)
-	overHTTP      = func() (forms [2][2]*hub.Wire) { // SSE, Chunked
-		for i := range forms {
-			for j := range forms[i] {
-				e := &Events{SSE: i == 1, Chunked: j == 1}
-				forms[i][j] = hub.NewWire(e.wrap)
-			}
-		}
-		return forms
-	}()
-)
-
-func (e *Events) wire() *hub.Wire {
-	var sse, chunked int
-	if e.SSE {
-		sse = 1
-	}
-	if e.Chunked {
-		chunked = 1
-	}
-	return overHTTP[sse][chunked]
 }
 
 // wrap appends a line.
@@ -80,6 +53,32 @@ func (e *Events) chunk(dst []byte, parts ...[]byte) []byte {
 		dst = append(dst, "\r\n"...)
 	}
 	return dst
+}
+
+// The forms of lines. Whatever Events else says does not change how they look.
+var (
+	bareLines = &form{wire: hub.Lines}
+	messages  = newForm(websocket.AppendText)
+	streams   = map[[2]bool]*form{ // by SSE and Chunked
+		{false, false}: bareLines,
+		{false, true}:  newForm((&Events{Chunked: true}).wrap),
+		{true, false}:  newForm((&Events{SSE: true}).wrap),
+		{true, true}:   newForm((&Events{SSE: true, Chunked: true}).wrap),
+	}
+)
+
+func newForm(wrap func(dst, line []byte) []byte) *form {
+	return &form{wire: hub.NewWire(wrap), wrap: wrap}
+}
+
+func formOf(p Peer) *form {
+	switch {
+	case p.WebSocket:
+		return messages
+	case p.Events != nil:
+		return streams[[2]bool{p.Events.SSE, p.Events.Chunked}]
+	}
+	return bareLines
 }
 
 // beat is what is ignored by who reads it.
@@ -118,45 +117,65 @@ const (
 	syncTimeline = 1 // newest messages of each chat, at first; later they came as events
 )
 
-// listen subscribes, tells what the client missed, and keeps the connection
-// until either side ends it. It returns why, as requests does.
-func (c *conn) listen() error {
-	e := c.peer.Events
+// listen subscribes, and tells what the client missed. It is carried out apart.
+func (c *conn) listen() {
+	e := c.events
 	// Subscribing before reading: what happens meanwhile comes twice rather
 	// than never.
 	if _, err := c.login(chat.Login{Actor: e.Actor}, protocol.SessionStartParams{}); err != nil {
-		c.giveUp(c.cfg.API.Error(protocol.OpSessionStart, err))
-		return nil
+		c.giveUp(c.srv.cfg.API.Error(protocol.OpSessionStart, err))
+		return
 	}
-	var cursor string
-	var ok bool
 	if e.Cursor.Set {
-		cursor, ok = c.sync(e.Cursor, syncTimeline)
+		c.cursor, _ = c.sync(e.Cursor, syncTimeline)
 	} else {
-		cursor, ok = c.syncNow()
+		c.cursor, _ = c.syncNow()
 	}
-	ignored := make([]byte, 16)
-	for ok {
-		c.setReadDeadline(time.Now().Add(c.cfg.EventsBeat))
-		_, err := c.nc.Read(ignored) // nothing is due, but its end
+	c.setLimit(c.srv.cfg.EventsBeat)
+}
+
+// listening is a turn of a client that only listens.
+func (c *conn) listening() (queue.Verdict, error) {
+	if !c.loggedIn.Load() {
+		c.apart(c.listen)
+		return queue.Wait, nil
+	}
+	var ignored [512]byte
+	for range maxTurn {
+		_, err := (input{c}).Read(ignored[:]) // nothing is due, but its end
 		switch {
-		case c.ending() != nil:
-			return nil
-		case err == nil:
-			continue
-		case !errors.Is(err, os.ErrDeadlineExceeded), c.broken():
-			return err
+		case err == errNotNow:
+			if c.late() {
+				c.beat()
+			}
+			if c.busy.Load() {
+				return queue.Wait, nil
+			}
+			return queue.Park, nil
+		case err != nil:
+			return queue.Done, err
 		}
-		// What was heard is news to the cursor too. The page that brings the
-		// new one says where each of those chats stands, so a reader who was
-		// told all of it finds nothing to do.
-		if c.heard.Swap(false) {
-			cursor, ok = c.sync(protocol.Some(cursor), 0)
-		} else if time.Since(c.out.idleSince()) >= c.cfg.EventsBeat {
-			c.out.putBare(e.beat())
-		}
+		c.setLimit(c.srv.cfg.EventsBeat)
 	}
-	return nil
+	return queue.Again, nil
+}
+
+// beat lets a client that only listens hear something.
+func (c *conn) beat() {
+	// What was heard is news to the cursor too. The page that brings the
+	// new one says where each of those chats stands, so a reader who was
+	// told all of it finds nothing to do.
+	if c.heard.Swap(false) {
+		c.apart(func() {
+			c.cursor, _ = c.sync(protocol.Some(c.cursor), 0)
+			c.setLimit(c.srv.cfg.EventsBeat)
+		})
+		return
+	}
+	if now()-c.out.idleSince() >= int64(c.srv.cfg.EventsBeat) {
+		c.out.putBare(c.events.beat())
+	}
+	c.setLimit(c.srv.cfg.EventsBeat)
 }
 
 // sync tells what changed since a cursor, a page at a time, and gives the
@@ -165,11 +184,11 @@ func (c *conn) sync(since protocol.Opt[string], timeline int64) (cursor string, 
 	for {
 		params, err := json.Marshal(protocol.SyncParams{Cursor: since, Limit: syncLimit, TimelineLimit: &timeline})
 		if err != nil {
-			c.giveUp(c.cfg.API.Error(protocol.OpSync, err))
+			c.giveUp(c.srv.cfg.API.Error(protocol.OpSync, err))
 			return "", false
 		}
 		c.out.waitRoom()
-		if c.ending() != nil || c.broken() {
+		if bye, failed := c.ending(); bye != nil || failed != nil {
 			return "", false
 		}
 		n := c.out.begin()
@@ -180,10 +199,11 @@ func (c *conn) sync(since protocol.Opt[string], timeline int64) (cursor string, 
 		}
 		if r.Error == nil {
 			if err := json.Unmarshal(r.Result, &page); err != nil {
-				r.Result, r.Error = nil, c.cfg.API.Error(protocol.OpSync, err)
+				r.Result, r.Error = nil, c.srv.cfg.API.Error(protocol.OpSync, err)
 			}
 		}
-		c.out.answerBare(n, c.peer.Events.synced(encode(&r), page.Cursor))
+		c.out.answerBare(n, c.events.synced(encode(&r), page.Cursor))
+		c.out.flush()
 		if r.Error != nil {
 			c.sendAway(protocol.GoodbyeInternal, "what you missed could not be read; come back")
 			return "", false
@@ -199,19 +219,21 @@ func (c *conn) sync(since protocol.Opt[string], timeline int64) (cursor string, 
 func (c *conn) syncNow() (cursor string, ok bool) {
 	n := c.out.begin()
 	c.out.hold()
-	now, err := c.cfg.API.SyncedNow(c.ctx, c.caller)
+	ctx, done := c.patient()
+	defer done()
+	at, err := c.srv.cfg.API.SyncedNow(ctx, c.caller())
 	r := protocol.Response{Type: protocol.TypeDataResponse, Op: protocol.OpSync}
 	if err == nil {
-		r.Result, err = json.Marshal(now)
+		r.Result, err = json.Marshal(at)
 	}
 	if err != nil {
-		r.Result, r.Error = nil, c.cfg.API.Error(protocol.OpSync, err)
+		r.Result, r.Error = nil, c.srv.cfg.API.Error(protocol.OpSync, err)
 	}
-	c.out.answerBare(n, c.peer.Events.synced(encode(&r), now.Cursor))
+	c.out.answerBare(n, c.events.synced(encode(&r), at.Cursor))
 	if r.Error != nil {
 		c.sendAway(protocol.GoodbyeInternal, "the position could not be read; come back")
 	}
-	return now.Cursor, r.Error == nil
+	return at.Cursor, r.Error == nil
 }
 
 // giveUp says e and ends the connection.
@@ -222,11 +244,4 @@ func (c *conn) giveUp(e *protocol.Error) {
 		return
 	}
 	c.sendAway(protocol.GoodbyeInternal, e.Message)
-}
-
-// broken reports whether nothing can be written any more.
-func (c *conn) broken() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.failed != nil
 }

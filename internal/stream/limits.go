@@ -8,28 +8,35 @@ import (
 	"github.com/grima-chat/grima/protocol"
 )
 
-// limited counts a line against the limits on rates (docs/protocol.md#rates)
-// and lets the time pass that the client is to be slowed by. The error is what
-// the request is to be answered with instead of being carried out. What is no
-// request, and a Ping, is only slowed down: its answer is as short as a refusal.
-func (c *conn) limited(req protocol.Request, bad *protocol.Error) *protocol.Error {
+// slowed is a line that has to wait because its client asks for much.
+type slowed struct {
+	until int64 // as now counts
+	line  []byte
+	req   protocol.Request
+	bad   *protocol.Error // it is no request
+	no    *protocol.Error // it is refused, when its time has come
+}
+
+// count counts a line against the limits on rates (docs/protocol.md#rates). If
+// the client is to be slowed down it keeps the line until its time has come, and
+// no other is read; else it gives what the request is to be answered with
+// instead of being carried out, nil for most. What is no request, and a Ping, is
+// only slowed down: its answer is as short as a refusal.
+func (c *conn) count(req protocol.Request, bad *protocol.Error, line []byte) (no *protocol.Error, wait bool) {
 	cost := api.Light
 	if bad == nil {
 		cost = api.CostOf(req)
 	}
-	wait, no := c.asked.Take(cost)
-	if wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-c.ctx.Done():
-		}
+	pause, over := c.asked.Take(cost)
+	if over != nil && bad == nil && req.Type != protocol.TypePing && req.Type != protocol.TypePong {
+		no = api.ToError(over)
 	}
-	if no == nil || bad != nil || req.Type == protocol.TypePing || req.Type == protocol.TypePong {
-		return nil
+	if pause <= 0 {
+		return no, false
 	}
-	return api.ToError(no)
+	c.slow = &slowed{until: now() + int64(pause), line: line, req: req, bad: bad, no: no}
+	time.AfterFunc(pause, c.turns.Wake) // which may come after the last turn
+	return nil, true
 }
 
 // enter takes a place among the live connections of user's, or ends this one.

@@ -1,49 +1,86 @@
 package stream
 
 import (
-	"net"
 	"sync"
 	"time"
+
+	"github.com/grima-chat/grima/internal/hub"
 )
 
 // outbox is what a connection is yet to write. Its contract:
 //
-//   - no method but the wait ones blocks, and none writes: a goroutine of the
-//     outbox's own does, for as long as there is something to write, and it
-//     joins what has gathered into one write;
+//   - no method but the wait ones blocks. What can be written without waiting is
+//     written by who brings it, if nobody is writing: a lone line costs one
+//     write and no change of goroutine. What does not fit into the kernel's
+//     buffer gets a goroutine of its own, for as long as there is a backlog;
+//   - whoever writes joins what has gathered into one write;
+//   - while it is corked nothing is written: a turn's answers leave together;
 //   - answers leave in the order of their requests, whichever is ready first;
-//   - events that come while there is no room for them are refused; when the
-//     backlog has then fallen to half of the room, onReady is called, without
-//     the outbox's lock;
-//   - a write that fails, or makes no progress in time, closes it for good:
-//     onFail is called, once.
+//   - events for which there is no room are refused, and once their backlog has
+//     fallen to half, the owner hears of it;
+//   - a write that fails, or makes no progress in time, closes it for good: the
+//     owner hears of it, once.
 type outbox struct {
-	nc net.Conn
-	// wrap appends a line as it goes over the wire, of at most maxWrap bytes
-	// more. Nil: lines go as they are.
-	wrap     func(dst, line []byte) []byte
-	room     int           // bytes of events, and as many of answers
-	inFlight int           // answers outstanding
-	stall    time.Duration // longest time without progress, see there
-	onReady  func()
-	onFail   func(error)
+	to     carrier
+	form   *form
+	bounds *bounds
+	owner  owner
 
 	mu       sync.Mutex
 	changed  sync.Cond // answers, queue, writing or closed changed
 	answers  []answer  // outstanding, in the order of their requests
 	first    uint64    // the number of answers[0]
-	holding  bool      // events wait behind the answers outstanding
-	held     []line
-	queue    []line
-	pong     []byte // goes out ahead of queue, as it is; a newer one replaces it
-	queued   [2]int // bytes in queue and held, and being written: of answers, of events
-	lastPut  time.Time
+	held     []chunk
+	queue    []chunk
+	pong     []byte    // goes out ahead of queue, as it is; a newer one replaces it
+	queued   [2]int    // bytes in queue and held, and being written: of answers, of events
+	lastPut  int64     // Unix time in ns
 	deadline time.Time // of all writing to come; zero: none
+	owed     need      // what the owner is woken for
+	holding  bool      // events wait behind the answers outstanding
+	corked   bool
 	writing  bool
-	owed     bool // events were refused, onReady is to be called
+	later    bool // somebody was told to flush
+	armed    bool // the connection has a deadline for writing
+	full     bool // an event was refused; the owner will hear of room
 	hurried  bool // nobody is to wait for room any more
 	closed   bool // takes no more answers and events
 	broken   bool // cannot write any more
+}
+
+// bounds are those of all outboxes of a server.
+type bounds struct {
+	room     int           // bytes of events, and as many of answers
+	inFlight int           // answers outstanding
+	stall    time.Duration // longest time without progress, see there
+}
+
+// owner is whose an outbox is. Its methods do not block.
+type owner interface {
+	wake()             // what it waits for has come; called under outbox.mu
+	roomAgain()        // for events
+	writeFailed(error) // once
+}
+
+// need is what an owner waits for.
+type need int8
+
+const (
+	nothing     need = iota
+	forRoom          // to read another request
+	forAnswered      // until no answer is outstanding
+)
+
+// form is how lines go over a connection: as runs of the hub's, and one by one.
+type form struct {
+	wire *hub.Wire
+	wrap func(dst, line []byte) []byte // appends at most maxWrap bytes more; nil: lines go as they are
+}
+
+// run is a run of events, encoded for all who get it. It is the hub's.
+type run interface {
+	Bytes(w *hub.Wire) []byte
+	Size() int
 }
 
 type answer struct {
@@ -52,13 +89,22 @@ type answer struct {
 	bare  bool
 }
 
-type line struct {
+// chunk is a line, or a run of events.
+type chunk struct {
 	bytes []byte
+	run   run // instead of bytes
 	kind  kind
 	bare  bool // wrapped already, or not to be
 }
 
-type kind int
+func (c *chunk) size() int {
+	if c.run != nil {
+		return c.run.Size()
+	}
+	return len(c.bytes)
+}
+
+type kind int8
 
 const (
 	ofAnswer kind = iota
@@ -70,6 +116,9 @@ const (
 	joined = 64 << 10
 	// maxWrap is how much wrapping adds to a line at most.
 	maxWrap = 32
+	// maxWrites is how often who brings something writes what others bring
+	// meanwhile, before a goroutine goes on with it.
+	maxWrites = 8
 )
 
 var joinBuffers = sync.Pool{New: func() any {
@@ -87,19 +136,24 @@ func (o *outbox) begin() uint64 {
 	return o.first + uint64(len(o.answers)) - 1
 }
 
-// answer fills the place n with a line.
-func (o *outbox) answer(n uint64, b []byte) { o.fill(n, answer{bytes: b, ready: true}) }
+// answer fills the place n with a line. It does not write: if it says so,
+// somebody has to call flush.
+func (o *outbox) answer(n uint64, b []byte) (flush bool) {
+	return o.fill(n, answer{bytes: b, ready: true})
+}
 
 // answerBare is answer with bytes that are not to be wrapped.
-func (o *outbox) answerBare(n uint64, b []byte) { o.fill(n, answer{bytes: b, ready: true, bare: true}) }
+func (o *outbox) answerBare(n uint64, b []byte) (flush bool) {
+	return o.fill(n, answer{bytes: b, ready: true, bare: true})
+}
 
-func (o *outbox) fill(n uint64, a answer) {
+func (o *outbox) fill(n uint64, a answer) (flush bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.answers[n-o.first] = a
 	for len(o.answers) > 0 && o.answers[0].ready {
 		if !o.closed {
-			o.putLocked(line{o.answers[0].bytes, ofAnswer, o.answers[0].bare})
+			o.putLocked(chunk{bytes: o.answers[0].bytes, kind: ofAnswer, bare: o.answers[0].bare})
 		}
 		o.answers[0] = answer{}
 		o.answers = o.answers[1:]
@@ -109,14 +163,58 @@ func (o *outbox) fill(n uint64, a answer) {
 		o.answers = nil
 		if o.holding {
 			o.holding = false
-			for _, l := range o.held {
-				o.queued[ofEvent] -= len(l.bytes)
-				o.putLocked(l)
+			for _, c := range o.held {
+				o.queued[ofEvent] -= c.size()
+				o.putLocked(c)
 			}
 			o.held = nil
 		}
 	}
+	o.changedLocked()
+	if len(o.queue) == 0 || o.writing || o.corked || o.later {
+		return false
+	}
+	o.later = true
+	return true
+}
+
+// changedLocked tells who waits for a change.
+func (o *outbox) changedLocked() {
 	o.changed.Broadcast()
+	if o.owed == forRoom && o.mayReadLocked() || o.owed == forAnswered && o.answeredLocked() {
+		o.owed = nothing
+		o.owner.wake()
+	}
+}
+
+func (o *outbox) mayReadLocked() bool {
+	return o.closed || o.hurried || len(o.answers) < o.bounds.inFlight && o.queued[ofAnswer] < o.bounds.room
+}
+
+func (o *outbox) answeredLocked() bool { return o.closed || len(o.answers) == 0 }
+
+// mayRead reports whether another request may be read. If not, the owner is
+// woken when it may.
+func (o *outbox) mayRead() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mayReadLocked() {
+		return true
+	}
+	o.owed = forRoom
+	return false
+}
+
+// answered reports whether no answer is outstanding, or none can be given. If
+// not, the owner is woken when it is so.
+func (o *outbox) answered() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.answeredLocked() {
+		return true
+	}
+	o.owed = forAnswered
+	return false
 }
 
 // hold keeps events back until no answer is outstanding.
@@ -126,54 +224,76 @@ func (o *outbox) hold() {
 	o.holding = true
 }
 
-// events queues events, as they go over the wire: all of them or, reporting
-// false, none.
-func (o *outbox) events(b []byte) bool {
+// event takes over a run of events, or refuses it: there is no room, or the
+// outbox is closed.
+func (o *outbox) event(r run) bool {
+	size := r.Size()
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	backlog := o.queued[ofEvent]
-	if o.closed {
+	switch {
+	case o.closed:
+		o.mu.Unlock()
 		return false
-	}
-	if backlog > 0 && backlog+len(b) > o.room {
-		o.owed = true
+	case backlog > 0 && backlog+size > o.bounds.room:
+		o.full = true
+		o.mu.Unlock()
 		return false
+	case o.holding:
+		o.queued[ofEvent] += size
+		o.held = append(o.held, chunk{run: r, kind: ofEvent})
+		o.mu.Unlock()
+		return true
 	}
-	o.putEventLocked(b)
+	o.eventLocked(r, size)
 	return true
 }
 
-// notice queues an ephemeral event, rather not behind a backlog.
-func (o *outbox) notice(b []byte) {
+// notice is event for what may be dropped rather than queued behind a backlog.
+func (o *outbox) notice(r run) {
+	size := r.Size()
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.closed && o.queued[ofEvent] <= o.room/4 {
-		o.putEventLocked(b)
+	switch {
+	case o.closed, o.queued[ofEvent] > o.bounds.room/4:
+		o.mu.Unlock()
+	case o.holding:
+		o.queued[ofEvent] += size
+		o.held = append(o.held, chunk{run: r, kind: ofEvent})
+		o.mu.Unlock()
+	default:
+		o.eventLocked(r, size)
 	}
 }
 
-func (o *outbox) putEventLocked(b []byte) {
-	l := line{b, ofEvent, true}
-	if o.holding {
-		o.queued[ofEvent] += len(b)
-		o.held = append(o.held, l)
+// eventLocked sends r, at once if nothing is in its way, and unlocks.
+func (o *outbox) eventLocked(r run, size int) {
+	if o.writing || o.corked || o.to.sock == nil || len(o.queue) > 0 || len(o.pong) > 0 {
+		o.putLocked(chunk{run: r, kind: ofEvent})
+		o.mu.Unlock()
+		o.flush()
 		return
 	}
-	o.putLocked(l)
+	o.writing = true
+	o.queued[ofEvent] += size
+	o.lastPut = now()
+	o.mu.Unlock()
+	if o.try(r.Bytes(o.form.wire), [2]int{ofEvent: size}, nil) {
+		o.write()
+	}
 }
 
 // put queues a line that neither answers nor delivers.
-func (o *outbox) put(b []byte) { o.putLine(line{b, ofAnswer, false}) }
+func (o *outbox) put(b []byte) { o.putChunk(chunk{bytes: b}) }
 
 // putBare is put with bytes that are not to be wrapped.
-func (o *outbox) putBare(b []byte) { o.putLine(line{b, ofAnswer, true}) }
+func (o *outbox) putBare(b []byte) { o.putChunk(chunk{bytes: b, bare: true}) }
 
-func (o *outbox) putLine(l line) {
+func (o *outbox) putChunk(c chunk) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if !o.closed {
-		o.putLocked(l)
+		o.putLocked(c)
 	}
+	o.mu.Unlock()
+	o.flush()
 }
 
 // putPong queues the answer to a ping of the transport's. It takes the place of
@@ -181,12 +301,25 @@ func (o *outbox) putLine(l line) {
 // cost nothing.
 func (o *outbox) putPong(b []byte) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return
+	if !o.closed {
+		o.pong = b
 	}
-	o.pong = b
-	o.startLocked()
+	o.mu.Unlock()
+	o.flush()
+}
+
+// cork lets lines gather, until uncork writes them.
+func (o *outbox) cork() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.corked = true
+}
+
+func (o *outbox) uncork() {
+	o.mu.Lock()
+	o.corked = false
+	o.mu.Unlock()
+	o.flush()
 }
 
 // finish takes no more lines, save the last bytes, as they are (nil: none).
@@ -194,17 +327,19 @@ func (o *outbox) putPong(b []byte) {
 // progress.
 func (o *outbox) finish(last []byte, within time.Duration) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.closed = true
 	if within > 0 && o.deadline.IsZero() {
 		o.deadline = time.Now().Add(within)
-		if o.writing && o.armLocked() != nil {
+		if o.writing && o.armed && o.armLocked() != nil {
 			o.broken = true // the connection is closed already
 		}
 	}
 	if last != nil && !o.broken {
-		o.putLocked(line{last, ofAnswer, true})
+		o.putLocked(chunk{bytes: last, bare: true})
 	}
+	o.changedLocked()
+	o.mu.Unlock()
+	o.flush()
 }
 
 // hurry ends the waiting for room: what is under way is still answered.
@@ -212,7 +347,7 @@ func (o *outbox) hurry() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.hurried = true
-	o.changed.Broadcast()
+	o.changedLocked()
 }
 
 // abort gives up writing; the connection must be closed as well.
@@ -225,28 +360,20 @@ func (o *outbox) abort() {
 
 func (o *outbox) closeLocked() {
 	o.closed = true
-	for _, l := range o.queue {
-		o.queued[l.kind] -= len(l.bytes)
+	for i := range o.queue {
+		o.queued[o.queue[i].kind] -= o.queue[i].size()
 	}
-	for _, l := range o.held {
-		o.queued[l.kind] -= len(l.bytes)
+	for i := range o.held {
+		o.queued[o.held[i].kind] -= o.held[i].size()
 	}
 	o.queue, o.held, o.pong = nil, nil, nil
-	o.changed.Broadcast()
+	o.changedLocked()
 }
 
-func (o *outbox) putLocked(l line) {
-	o.queue = append(o.queue, l)
-	o.queued[l.kind] += len(l.bytes)
-	o.lastPut = time.Now()
-	o.startLocked()
-}
-
-func (o *outbox) startLocked() {
-	if !o.writing {
-		o.writing = true
-		go o.write()
-	}
+func (o *outbox) putLocked(c chunk) {
+	o.queue = append(o.queue, c)
+	o.queued[c.kind] += c.size()
+	o.lastPut = now()
 }
 
 // waitRoom waits until another request may be read. It returns at once when
@@ -254,7 +381,7 @@ func (o *outbox) startLocked() {
 func (o *outbox) waitRoom() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for !o.closed && !o.hurried && (len(o.answers) >= o.inFlight || o.queued[ofAnswer] >= o.room) {
+	for !o.mayReadLocked() {
 		o.changed.Wait()
 	}
 }
@@ -263,131 +390,23 @@ func (o *outbox) waitRoom() {
 func (o *outbox) waitAnswered() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for !o.closed && len(o.answers) > 0 {
+	for !o.answeredLocked() {
 		o.changed.Wait()
 	}
 }
 
-// waitWritten waits until all is written or nothing can be, and the writing
-// goroutine is over.
+// waitWritten waits until all is written or nothing can be, and nobody writes.
 func (o *outbox) waitWritten() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.writing {
+	for o.writing || !o.broken && (len(o.queue) > 0 || len(o.pong) > 0) {
 		o.changed.Wait()
 	}
 }
 
 // idleSince is when the last line was queued.
-func (o *outbox) idleSince() time.Time {
+func (o *outbox) idleSince() int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.lastPut
-}
-
-// write writes until there is nothing left.
-func (o *outbox) write() {
-	buf := joinBuffers.Get().(*[]byte)
-	defer joinBuffers.Put(buf)
-	for {
-		o.mu.Lock()
-		b, sizes := o.takeLocked((*buf)[:0])
-		if len(b) == 0 {
-			o.queue = nil
-			o.writing = false
-			o.changed.Broadcast()
-			o.mu.Unlock()
-			return
-		}
-		o.mu.Unlock()
-
-		err := o.writeAll(b)
-
-		o.mu.Lock()
-		o.queued[ofAnswer] -= sizes[ofAnswer]
-		o.queued[ofEvent] -= sizes[ofEvent]
-		failed := err != nil && !o.broken
-		if failed {
-			o.broken = true
-			o.closeLocked()
-		}
-		ready := o.owed && !o.closed && o.queued[ofEvent] <= o.room/2
-		if ready {
-			o.owed = false
-		}
-		o.changed.Broadcast()
-		o.mu.Unlock()
-		if ready {
-			o.onReady()
-		}
-		if failed {
-			o.onFail(err)
-		}
-	}
-}
-
-// takeLocked takes lines off the queue: as many as fit into buf, or one that
-// is larger than buf by itself.
-func (o *outbox) takeLocked(buf []byte) (b []byte, sizes [2]int) {
-	buf = append(buf, o.pong...)
-	b, o.pong = buf, nil
-	n := 0
-	for _, l := range o.queue {
-		wrap, size := o.wrap != nil && !l.bare, len(l.bytes)
-		if wrap {
-			size += maxWrap
-		}
-		if len(b) == 0 && size > cap(buf) {
-			b, n = l.bytes, 1
-			if wrap {
-				b = o.wrap(nil, l.bytes)
-			}
-			sizes[l.kind] += len(l.bytes)
-			break
-		}
-		if len(buf)+size > cap(buf) {
-			break
-		}
-		if wrap {
-			buf = o.wrap(buf, l.bytes)
-		} else {
-			buf = append(buf, l.bytes...)
-		}
-		b = buf
-		sizes[l.kind] += len(l.bytes)
-		n++
-	}
-	clear(o.queue[:n])
-	o.queue = o.queue[n:]
-	return b, sizes
-}
-
-// progress is how much, or all the rest, has to be written within the stall
-// time. Less is none: a byte now and then would keep a large answer in memory
-// for days.
-const progress = 16 << 10
-
-func (o *outbox) writeAll(b []byte) error {
-	for len(b) > 0 {
-		o.mu.Lock()
-		err := o.armLocked()
-		o.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		n, err := o.nc.Write(b[:min(len(b), progress)])
-		if err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
-}
-
-func (o *outbox) armLocked() error {
-	t := time.Now().Add(o.stall)
-	if !o.deadline.IsZero() && o.deadline.Before(t) {
-		t = o.deadline
-	}
-	return o.nc.SetWriteDeadline(t)
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/grima-chat/grima/internal/hub"
 )
 
 // post is an outbox that writes into a pipe, whose other end the test reads.
@@ -23,17 +25,27 @@ type post struct {
 	far    net.Conn
 	lines  *bufio.Reader
 	writes int // calls of Write
-	ready  int // calls of onReady
+	wakes  int
+	room   int // calls of roomAgain
 	failed []error
 }
+
+func (p *post) wake()                 { p.wakes++ }
+func (p *post) roomAgain()            { p.room++ }
+func (p *post) writeFailed(err error) { p.failed = append(p.failed, err) }
+
+// raw is a run of events for tests.
+type raw []byte
+
+func (r raw) Bytes(*hub.Wire) []byte { return r }
+func (r raw) Size() int              { return len(r) }
 
 func newPost(t *testing.T, room int) *post {
 	near, far := net.Pipe()
 	p := &post{T: t, far: far, lines: bufio.NewReader(far)}
 	p.outbox = outbox{
-		nc: counting{near, &p.writes}, room: room, inFlight: 4, stall: 15 * time.Second,
-		onReady: func() { p.ready++ },
-		onFail:  func(err error) { p.failed = append(p.failed, err) },
+		to: carrierOf(counting{near, &p.writes}), form: bareLines, owner: p,
+		bounds: &bounds{room: room, inFlight: 4, stall: 15 * time.Second},
 	}
 	p.init()
 	t.Cleanup(func() {
@@ -55,14 +67,6 @@ func (c counting) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// event queues an event for which there is room.
-func (p *post) event(b []byte) {
-	p.Helper()
-	if !p.events(b) && !p.closed {
-		p.Error("there is no room for an event")
-	}
-}
-
 func (p *post) reads(want ...string) {
 	p.Helper()
 	for _, w := range want {
@@ -73,7 +77,11 @@ func (p *post) reads(want ...string) {
 	}
 }
 
-func (p *post) says(n uint64, s string) { p.answer(n, []byte(s+"\n")) }
+// says answers as a request does that is carried out apart.
+func (p *post) says(n uint64, s string) {
+	p.answer(n, []byte(s+"\n"))
+	p.flush()
+}
 
 func TestAnswersLeaveInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -81,7 +89,7 @@ func TestAnswersLeaveInOrder(t *testing.T) {
 		a, b, c := p.begin(), p.begin(), p.begin()
 		p.says(c, "third")
 		p.says(b, "second")
-		p.event([]byte("event\n"))
+		p.event(raw("event\n"))
 		p.reads("event")
 		p.says(a, "first")
 		p.reads("first", "second", "third")
@@ -96,14 +104,14 @@ func TestEventsWaitForTheAnswerTheyFollow(t *testing.T) {
 		p := newPost(t, 1<<10)
 		p.hold()
 		n := p.begin()
-		p.event([]byte("event 1\n"))
-		p.event([]byte("event 2\n"))
+		p.event(raw("event 1\n"))
+		p.event(raw("event 2\n"))
 		synctest.Wait()
 		if p.writes != 0 {
 			t.Error("an event went ahead")
 		}
 		p.says(n, "answer")
-		p.event([]byte("event 3\n"))
+		p.event(raw("event 3\n"))
 		p.reads("answer", "event 1", "event 2", "event 3")
 		p.waitWritten()
 		if p.queued != [2]int{} {
@@ -115,10 +123,10 @@ func TestEventsWaitForTheAnswerTheyFollow(t *testing.T) {
 func TestWhatGathersIsWrittenAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPost(t, 1<<20)
-		p.event([]byte("first\n"))
+		p.event(raw("first\n"))
 		synctest.Wait() // it is being written
 		for i := range 1000 {
-			p.event(fmt.Appendf(nil, "%d\n", i))
+			p.event(raw(fmt.Appendf(nil, "%d\n", i)))
 		}
 		p.reads("first")
 		for i := range 1000 {
@@ -130,57 +138,58 @@ func TestWhatGathersIsWrittenAtOnce(t *testing.T) {
 	})
 }
 
-func TestSlowReader(t *testing.T) {
-	event := []byte(strings.Repeat("e", 99) + "\n")
-	line := strings.TrimSpace(string(event))
+func TestNoRoomForEvents(t *testing.T) {
+	event := raw(strings.Repeat("e", 99) + "\n")
 	synctest.Test(t, func(t *testing.T) {
 		p := newPost(t, 1000)
 		p.event(event)
 		synctest.Wait() // it is being written
 		for range 9 {
-			p.event(event)
+			if !p.event(event) {
+				t.Fatal("refused before the bound")
+			}
 		}
-		if p.events(event) {
-			t.Fatal("took more than there is room for")
+		for range 2 {
+			if p.event(event) {
+				t.Fatal("taken beyond the bound")
+			}
 		}
-		if len(p.queue) != 9 || p.ready != 0 {
-			t.Errorf("%d lines are kept, ready %d times", len(p.queue), p.ready)
-		}
-		p.reads(line)
-		synctest.Wait()
-		if p.ready != 0 {
-			t.Error("ready with nine lines of ten being written")
+		p.says(p.begin(), "answer") // for which there is room
+		p.reads(strings.TrimSpace(string(event)))
+		synctest.Wait() // the rest is being written, at once
+		if p.room != 0 {
+			t.Error("room with more than half of it taken")
 		}
 		for range 9 {
-			p.reads(line)
+			p.reads(strings.TrimSpace(string(event)))
 		}
+		p.reads("answer")
 		p.waitWritten()
-		if p.ready != 1 || len(p.failed) != 0 {
-			t.Errorf("ready %d times, failed %v", p.ready, p.failed)
+		if p.room != 1 || len(p.failed) != 0 {
+			t.Errorf("heard of room %d times, failed %v", p.room, p.failed)
 		}
-		// Once told, it is told again only when it refused again.
-		p.event(event)
-		p.reads(line)
-		p.waitWritten()
-		if p.ready != 1 {
-			t.Errorf("ready %d times", p.ready)
+		if !p.event(event) {
+			t.Error("refused with room")
 		}
 		p.finish([]byte("goodbye\n"), goodbyeTimeout)
-		if p.events(event) {
-			t.Error("took an event after the end")
+		if p.event(event) {
+			t.Error("taken after the end")
 		}
-		p.reads("goodbye")
+		p.reads(strings.TrimSpace(string(event)), "goodbye")
 		p.waitWritten()
+		if p.room != 1 || p.queued != [2]int{} {
+			t.Errorf("heard of room %d times; still counted: %v", p.room, p.queued)
+		}
 	})
 }
 
 func TestOneLargeEventIsNoBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPost(t, 1000)
-		p.event(append(bytes.Repeat([]byte("e"), 200_000), '\n'))
+		p.event(raw(append(bytes.Repeat([]byte("e"), 200_000), '\n')))
 		p.reads(strings.Repeat("e", 200_000))
-		if p.ready != 0 {
-			t.Error("refused something")
+		if len(p.failed) != 0 {
+			t.Error("slow")
 		}
 	})
 }
@@ -188,10 +197,10 @@ func TestOneLargeEventIsNoBacklog(t *testing.T) {
 func TestEphemeraAreDroppedBehindABacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPost(t, 100)
-		p.notice([]byte("typing\n"))
-		p.event([]byte(strings.Repeat("e", 50) + "\n"))
-		p.notice([]byte("typing too\n"))
-		p.event([]byte("after\n"))
+		p.notice(raw("typing\n"))
+		p.event(raw(strings.Repeat("e", 50) + "\n"))
+		p.notice(raw("typing too\n"))
+		p.event(raw("after\n"))
 		p.reads("typing", strings.Repeat("e", 50), "after")
 	})
 }
@@ -203,13 +212,13 @@ func TestStall(t *testing.T) {
 			began := time.Now()
 			p.put([]byte("hello\n"))
 			p.waitWritten()
-			if waited := time.Since(began); waited != p.stall {
+			if waited := time.Since(began); waited != p.bounds.stall {
 				t.Errorf("gave up after %v", waited)
 			}
 			if len(p.failed) != 1 || !errors.Is(p.failed[0], os.ErrDeadlineExceeded) {
 				t.Errorf("failed: %v", p.failed)
 			}
-			p.event([]byte("event\n"))
+			p.event(raw("event\n"))
 			if len(p.queue) != 0 || p.queued != [2]int{} {
 				t.Errorf("kept: %v", p.queued)
 			}
@@ -250,7 +259,7 @@ func TestStall(t *testing.T) {
 				}
 			})
 			p.waitWritten()
-			if waited := time.Since(began); waited != p.stall || len(p.failed) != 1 {
+			if waited := time.Since(began); waited != p.bounds.stall || len(p.failed) != 1 {
 				t.Errorf("gave up after %v, failed: %v", waited, p.failed)
 			}
 			_ = p.far.Close()

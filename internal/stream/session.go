@@ -22,16 +22,16 @@ func (c *conn) hello() *protocol.Hello {
 	return &protocol.Hello{
 		Type:         protocol.TypeHello,
 		Protocol:     protocol.Version,
-		Server:       c.cfg.Software,
-		ServerID:     c.cfg.ServerID,
-		Epoch:        c.cfg.Service.Epoch(),
+		Server:       c.srv.cfg.Software,
+		ServerID:     c.srv.cfg.ServerID,
+		Epoch:        c.srv.cfg.Service.Epoch(),
 		Auth:         []string{protocol.MechanismPlain, protocol.MechanismToken},
 		Capabilities: []string{"edit", "delete", "typing"},
 		Limits: protocol.Limits{
 			MaxFrame:      protocol.MaxFrame,
 			MaxContent:    protocol.MaxContent,
 			MaxPage:       protocol.MaxPage,
-			AuthTimeoutMS: int(c.cfg.AuthTimeout.Milliseconds()),
+			AuthTimeoutMS: int(c.srv.cfg.AuthTimeout.Milliseconds()),
 		},
 		Time: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
 	}
@@ -47,32 +47,32 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 	if err := c.enter(l.Actor.User); err != nil {
 		return 0, err
 	}
-	place := c.cfg.Hub.Register(l.Actor.Session, l.Actor.User, c)
-	c.ready.Store(place)
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.RequestTimeout)
+	place := c.srv.cfg.Hub.Register(l.Actor.Session, l.Actor.User, c)
+	former := c.place.Swap(place) // before there is an event to refuse
+	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.RequestTimeout)
 	defer cancel()
 	// A revocation before the registration went unheard: ask.
-	err = c.cfg.Service.CheckSession(ctx, l.Actor)
+	err = c.srv.cfg.Service.CheckSession(ctx, l.Actor)
 	if err == nil && (p.Subscribe == nil || *p.Subscribe) {
 		err = place.Subscribe(ctx)
 	}
 	if err != nil {
+		c.place.Store(former)
 		place.Close()
 		return 0, err
 	}
-	c.place = place
-	c.caller.Actor = l.Actor
-	c.loggedIn = true
-	c.lines.SetMax(protocol.MaxFrame)
-	log := c.log.With("user", l.Actor.User, "session", l.Actor.Session)
-	log.Debug("logged in")
-	c.mu.Lock()
-	c.log, c.actor = log, l.Actor
-	c.mu.Unlock()
-	if c.peer.LoggedIn != nil {
-		c.peer.LoggedIn()
+	if c.lines != nil {
+		c.lines.SetMax(protocol.MaxFrame)
 	}
-	c.setReadDeadline(time.Time{})
+	c.mu.Lock()
+	known := c.known
+	c.actor, c.known = l.Actor, nil
+	c.mu.Unlock()
+	c.loggedIn.Store(true)
+	c.log().Debug("logged in")
+	if known != nil {
+		known()
+	}
 	c.setHeartbeat(heartbeat)
 	return heartbeat.Milliseconds(), nil
 }
@@ -108,14 +108,14 @@ func (c *conn) checkSession(ctx context.Context) {
 	if actor.Session == 0 {
 		return // not logged in, or the operator
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.srv.cfg.RequestTimeout)
 	defer cancel()
-	switch err := c.cfg.Service.CheckSession(ctx, actor); chat.CodeOf(err) {
+	switch err := c.srv.cfg.Service.CheckSession(ctx, actor); chat.CodeOf(err) {
 	case chat.CodeTokenExpired, chat.CodeUnauthenticated:
 		c.sendAway(protocol.GoodbyeSessionRevoked, "this session has come to its end; log in again")
 	default:
 		if err != nil {
-			c.log.Warn("could not check a session", "session", actor.Session, "error", err)
+			c.log().Warn("could not check a session", "session", actor.Session, "error", err)
 		}
 	}
 }
@@ -129,12 +129,12 @@ func (c *conn) update(p protocol.SessionUpdateParams) (protocol.SessionUpdateRes
 		}
 		c.setHeartbeat(heartbeat)
 	}
-	if p.Focus != nil && c.place != nil {
+	if place := c.place.Load(); p.Focus != nil && place != nil {
 		focus := make([]chat.ChatID, 0, len(*p.Focus))
 		for _, s := range *p.Focus {
 			focus = append(focus, api.ParseChat(s))
 		}
-		c.place.SetFocus(focus)
+		place.SetFocus(focus)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,48 +156,84 @@ func grantHeartbeat(ms int64) (time.Duration, error) {
 
 func (c *conn) setHeartbeat(d time.Duration) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.over {
+	c.heartbeat = d
+	c.mu.Unlock()
+	c.setLimit(2 * d)
+}
+
+// setLimit ends the connection in d, unless something happens before; 0: never.
+func (c *conn) setLimit(d time.Duration) {
+	c.mu.Lock()
+	c.limit = 0
+	if d > 0 {
+		c.limit = now() + int64(d)
+	}
+	c.ring = c.limit
+	if c.heartbeat > 0 {
+		c.ring = c.out.idleSince() + int64(c.heartbeat)
+	}
+	ring := c.ring
+	c.mu.Unlock()
+	c.srv.alarms.set(c, ring)
+}
+
+// alive puts off the end of a connection that was heard of.
+func (c *conn) alive() {
+	if !c.loggedIn.Load() {
 		return
 	}
-	c.heartbeat = d
-	c.timed = true
-	if c.beat != nil {
-		c.beat.Stop()
-		c.beat = nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.heartbeat > 0 {
+		c.limit = now() + 2*int64(c.heartbeat)
 	}
-	if d > 0 {
-		c.beat = time.AfterFunc(d, c.pulse)
-	}
+}
+
+// late reports whether the time has come that setLimit set.
+func (c *conn) late() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.limit != 0 && now() >= c.limit
 }
 
 var ping = encode(&protocol.Request{Type: protocol.TypePing})
 
-// pulse sends a Ping when nothing else has been sent for a heartbeat.
+// pulse sends a Ping when nothing else has been sent for a heartbeat, and sees
+// that there is a turn when the next thing is due. What is sent and heard puts
+// that off, of which the alarm is told when it rings.
 func (c *conn) pulse() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.over || c.bye != nil || c.heartbeat == 0 || c.beat == nil {
+	t := now()
+	if c.heartbeat == 0 || c.bye != nil || t < c.ring {
+		c.mu.Unlock()
 		return
 	}
-	next := c.heartbeat - time.Since(c.out.idleSince())
-	if next <= 0 {
-		c.out.put(ping)
-		next = c.heartbeat
+	next := c.out.idleSince() + int64(c.heartbeat)
+	due := next <= t
+	if due {
+		next = t + int64(c.heartbeat)
 	}
-	c.beat.Reset(next)
+	if c.limit > t {
+		next = min(next, c.limit)
+	}
+	c.ring = next
+	c.mu.Unlock()
+	if due {
+		c.out.put(ping)
+	}
+	c.srv.alarms.set(c, next)
 }
 
 // Deliver implements hub.Subscriber.
 func (c *conn) Deliver(r *hub.Run) bool {
-	if c.peer.Events != nil {
+	if c.events != nil {
 		c.heard.Store(true)
 	}
-	return c.out.events(r.Bytes(c.wire))
+	return c.out.event(r)
 }
 
 // Notice implements hub.Subscriber.
-func (c *conn) Notice(r *hub.Run) { c.out.notice(r.Bytes(c.wire)) }
+func (c *conn) Notice(r *hub.Run) { c.out.notice(r) }
 
 // End implements hub.Subscriber.
 func (c *conn) End(hub.Reason) {

@@ -1,16 +1,20 @@
 // Package stream serves connections that speak Grima's lines: Hello, requests
 // in order, answers in the same order, and events in between.
 //
-// A connection has one goroutine that reads and carries out its requests, and
-// for as long as there is something to write, a second one that writes. Sends,
-// edits and deletes of messages are handed on without waiting for them, up to
-// a bound, so that those of one connection can share a commit; every other
-// request waits for the ones before it, so that a pasted script means what it
-// says.
+// A connection is a state machine that takes turns (package queue): it reads
+// what there is, without waiting, carries out what needs nothing to be waited
+// for, and hands on the rest. Sends, edits and deletes of messages go to the
+// store, up to a bound at once, so that those of one connection can share a
+// commit; every other request gets a goroutine of its own, and waits for the
+// ones before it, so that a pasted script means what it says. An idle connection
+// has neither a goroutine (unless the design of the queue is one for each) nor a
+// buffer.
 //
-// Nothing here grows with a client that does not read: its answers stop its
-// requests from being read, and its events, beyond a bound, end the connection
-// (docs/protocol.md#goodbye); it finds what it missed when it comes back.
+// What is written is written at once by who brings it, if the client's side
+// takes it (see outbox). Nothing here grows with a client that does not read:
+// its answers stop its requests from being read, its events are refused beyond
+// a bound, for the hub to bring them later, and without any progress it is sent
+// away (docs/protocol.md#goodbye); it finds what it missed when it comes back.
 package stream
 
 import (
@@ -21,12 +25,14 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/limits"
+	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -48,6 +54,7 @@ type Config struct {
 	AuthTimeout    time.Duration // from connecting to being logged in (60 s)
 	WriteTimeout   time.Duration // in which 16 KiB, or all there is, has to be written (15 s)
 	RequestTimeout time.Duration // of one request (30 s)
+	Workers        queue.Design  // how connections get their turns (sharded)
 	EventsBeat     time.Duration // how often who only listens hears something, and a newer cursor (25 s)
 }
 
@@ -79,6 +86,9 @@ func (c Config) withDefaults() Config {
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = 30 * time.Second
 	}
+	if c.Workers == "" {
+		c.Workers = queue.Sharded
+	}
 	if c.EventsBeat == 0 {
 		c.EventsBeat = 25 * time.Second
 	}
@@ -91,6 +101,12 @@ type Server struct {
 	ctx    context.Context // of requests; over when Shutdown runs out of patience
 	cancel context.CancelFunc
 
+	bounds  bounds
+	queue   queue.Queue
+	alarms  alarms
+	flusher flusher
+	slow    atomic.Int64 // connections that were sent away for not reading
+
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
 	serial  uint64            // numbers connections, for the log
@@ -98,10 +114,18 @@ type Server struct {
 	running sync.WaitGroup
 }
 
-// New makes a Server.
+// New makes a Server. It panics at a design of Workers that there is not.
 func New(cfg Config) *Server {
+	cfg = cfg.withDefaults()
+	turns, err := queue.New(cfg.Workers)
+	if err != nil {
+		panic("stream: " + err.Error())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Server{cfg: cfg.withDefaults(), ctx: ctx, cancel: cancel, conns: make(map[*conn]struct{})}
+	return &Server{
+		cfg: cfg, ctx: ctx, cancel: cancel, conns: make(map[*conn]struct{}), queue: turns,
+		bounds: bounds{room: cfg.Outbox, inFlight: cfg.InFlight, stall: cfg.WriteTimeout},
+	}
 }
 
 // Peer is who is at the other end of a connection.
@@ -111,6 +135,11 @@ type Peer struct {
 	// LoggedIn, when not nil, is called once, when the connection logs in.
 	LoggedIn func()
 
+	// Closed, when not nil, is called once, when the connection is closed and
+	// nothing of it is left.
+	Closed func()
+
+	Early     []byte  // what was read of it already
 	Head      []byte  // is written before anything else: what an HTTP request was answered with
 	WebSocket bool    // lines are text messages (docs/protocol.md#websocket)
 	Events    *Events // not nil: a client that only listens
@@ -118,26 +147,48 @@ type Peer struct {
 
 // Serve speaks with nc until either side ends the conversation, and closes it.
 func (s *Server) Serve(nc net.Conn, p Peer) {
+	over := make(chan struct{})
+	closed := p.Closed
+	p.Closed = func() {
+		if closed != nil {
+			closed()
+		}
+		close(over)
+	}
+	s.Take(nc, p)
+	<-over
+}
+
+// Take is Serve without waiting for the end, save when the server is shutting
+// down.
+func (s *Server) Take(nc net.Conn, p Peer) {
 	c := newConn(s, nc, p)
 	s.mu.Lock()
 	if bye := s.bye; bye != nil {
 		s.mu.Unlock()
 		Refuse(nc, append(slices.Clone(p.Head), c.last(bye)...))
+		if c.closed != nil {
+			c.closed()
+		}
 		return
 	}
 	s.serial++
-	c.log = s.cfg.Log.With("conn", s.serial, "peer", p.Addr)
+	c.serial = s.serial
 	s.conns[c] = struct{}{}
 	s.running.Add(1)
 	s.mu.Unlock()
+	c.start(p.Head)
+}
 
-	defer s.running.Done()
-	defer func() {
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.mu.Unlock()
-	}()
-	c.serve()
+// gone forgets a connection that is closed.
+func (s *Server) gone(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	if c.closed != nil {
+		c.closed()
+	}
+	s.running.Done()
 }
 
 // Shutdown says Goodbye with code on every connection, present and to come,
@@ -176,6 +227,8 @@ func (s *Server) Shutdown(ctx context.Context, code protocol.GoodbyeCode, messag
 	}
 	s.cancel()
 	<-closed
+	s.flusher.over.Wait()
+	s.queue.Close()
 	return err
 }
 

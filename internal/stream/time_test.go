@@ -47,7 +47,7 @@ func onStore(t *testing.T, wrap func(chat.Store) chat.Store, test func(clockwork
 			Store: store, Publisher: h, Passwords: password.New(password.Params{Memory: 64, Time: 1}),
 			Registration: chat.RegistrationOpen, NoLimits: true,
 		})
-		cfg := stream.Config{API: api.New(svc), Service: svc, Hub: h}
+		cfg := stream.Config{API: api.New(svc), Service: svc, Hub: h, Workers: testserver.Workers()}
 		for _, f := range set {
 			f(&cfg)
 		}

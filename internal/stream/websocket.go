@@ -11,7 +11,7 @@ func (c *conn) pong(payload []byte) { c.out.putPong(websocket.AppendPong(nil, pa
 // violate ends the connection because of what a client did against the rules of
 // WebSocket, which have close codes of their own for it.
 func (c *conn) violate(closeCode int, reason string) {
-	c.violated = closeCode
+	c.violated = uint16(closeCode)
 	c.sendAway(protocol.GoodbyeProtocolViolation, reason)
 }
 
@@ -29,13 +29,13 @@ func (c *conn) last(bye *protocol.Goodbye) []byte {
 	case c.ws != nil:
 		code := bye.Code.CloseCode()
 		if c.violated != 0 && bye.Code == protocol.GoodbyeProtocolViolation {
-			code = c.violated
+			code = int(c.violated)
 		}
 		return websocket.AppendClose(websocket.AppendText(nil, encode(bye)), code, string(bye.Code))
 	case bye == nil:
 		return nil
-	case c.peer.Events != nil:
-		return c.peer.Events.last(bye)
+	case c.events != nil:
+		return c.events.last(bye)
 	}
 	return encode(bye)
 }

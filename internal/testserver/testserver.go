@@ -40,6 +40,7 @@ import (
 	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/internal/password"
+	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/internal/store/sqlite"
 	"github.com/grima-chat/grima/internal/store/storetest"
@@ -60,6 +61,9 @@ type Options struct {
 	Publisher    func(*hub.Hub) chat.Publisher // stands before the hub, to make news go astray
 	MayFail      bool                          // errors in the log and at the stop are part of the test
 }
+
+// Workers is how connections get their turns in tests: as GRIMA_WORKERS says.
+func Workers() queue.Design { return queue.Design(os.Getenv("GRIMA_WORKERS")) }
 
 // cheap makes hashing a password cost next to nothing.
 var cheap = password.Params{Memory: 64, Time: 1}
@@ -200,7 +204,7 @@ func (s *Server) start() {
 	} else if s.opts.Limits {
 		s.Limits = limits.New(limits.Config{})
 	}
-	lines := stream.Config{API: s.API, Service: s.Service, Hub: s.Hub, Limits: s.Limits, Software: "grima/test", Log: s.log}
+	lines := stream.Config{API: s.API, Service: s.Service, Hub: s.Hub, Limits: s.Limits, Software: "grima/test", Workers: Workers(), Log: s.log}
 	if s.opts.Stream != nil {
 		s.opts.Stream(&lines)
 	}

@@ -26,6 +26,7 @@ type recent struct {
 	since int64                  // marks above it are all here
 	most  int                    // chats, and marks, that are remembered
 	cost  int64                  // lookupCost, save in tests
+	asked func()                 // tests: called when changed has its answer; nil: nothing
 }
 
 func newRecent(stamp int64, most int) *recent {
@@ -166,7 +167,15 @@ func (r *reader) candidates(user chat.UserID, pos chat.SyncPos) (ids string, ok 
 	if pos.Below == 0 && pos.AfterChat != math.MaxInt64 {
 		after-- // the rest of that stamp, too
 	}
+	// The snapshot begins with its first read. Were that after the list, a commit
+	// between them would be in the snapshot alone.
+	if _, err := r.LastStamp(); err != nil {
+		return "", false, err
+	}
 	list, ok := r.recent.changed(user, after, mostLookups)
+	if r.recent.asked != nil {
+		r.recent.asked()
+	}
 	if !ok {
 		return "", false, nil
 	}

@@ -183,6 +183,40 @@ var syncClauses = []clause{
 			return nil
 		})
 	}},
+	{"Changed chats are of the same snapshot as what is read after them", func(b *box) {
+		users := b.users(2)
+		ids := []chat.ChatID{b.group(users[0], users[1]), b.group(users[0], users[1])}
+		stop, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := <-b.start(text(ids[i%2], users[0], "hi")); err != nil {
+					b.Errorf("update: %v", err)
+				}
+			}
+		}()
+		for range 300 {
+			after := b.lastStamp()
+			b.view(func(r chat.Reader) error {
+				listed := must(r.ChangedChats(users[1], chat.SyncPos{After: after}, 10))
+				var want []chat.ChatID
+				for _, id := range ids {
+					if must(r.Chat(id)).Stamp > after {
+						want = append(want, id)
+					}
+				}
+				b.sameMembers(fmt.Sprint("changed after ", after), want, chatsOf(listed))
+				return nil
+			})
+		}
+		close(stop)
+		<-ended
+	}},
 	{"Syncing beside writers gives each chat at least once, in its last state, and ends", func(b *box) {
 		const chats, writers, each = 12, 3, 60
 		users := b.users(writers + 1)

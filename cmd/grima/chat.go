@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/grima-chat/grima/client"
+	"github.com/grima-chat/grima/client/cache"
+	"github.com/grima-chat/grima/internal/login"
+	"github.com/grima-chat/grima/internal/tui"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// chatCmd is grima chat.
+type chatCmd struct {
+	Server   string `arg:"" optional:"" help:"Where to: HOST, HOST:PORT, grima://, grimas://, ws(s)://, or an invite's link. Default: the server of last time." env:"GRIMA_SERVER"`
+	Insecure bool   `help:"Talk to another machine without TLS: everything said can be read on the way."`
+	Theme    string `help:"How it looks: ${enum}." enum:"auto,dark,light" default:"auto" env:"GRIMA_CHAT_THEME"`
+	Notify   string `help:"What to be told of: ${enum}." enum:"all,mentions,none" default:"mentions" env:"GRIMA_CHAT_NOTIFY"`
+	Desktop  string `help:"Which sequence shows a desktop notification: ${enum}." enum:"auto,9,777,none" default:"auto" env:"GRIMA_CHAT_DESKTOP"`
+	Bell     bool   `help:"Ring the terminal's bell for what you are told of." default:"true" negatable:"" env:"GRIMA_CHAT_BELL"`
+	Bidi     string `help:"Who puts right-to-left text in order: grima (auto) or the terminal." enum:"auto,terminal" default:"auto" env:"GRIMA_CHAT_BIDI"`
+	Mouse    bool   `help:"Take the mouse; without, the terminal selects text with it." default:"true" negatable:"" env:"GRIMA_CHAT_MOUSE"`
+}
+
+func (*chatCmd) Help() string {
+	return `A client for the terminal. The first time it asks for a name and a password, or for an invite. The login is kept, readable for you alone, and so are chats, drafts and what is not sent yet: it can be read and written without a connection. Inside, F1 shows every key and command.
+
+    grima chat                                     # the server of last time
+    grima chat chat.example.org
+    grima chat 'https://chat.example.org/join#gi_…'   # with an invite
+    grima chat localhost --notify all --no-bell`
+}
+
+// Run chats.
+func (c *chatCmd) Run(ctx context.Context, std stdio) error {
+	if !isTerminal(std.in) {
+		return usagef("grima chat needs a terminal")
+	}
+	who, err := c.who(ctx, std)
+	if err != nil {
+		return err
+	}
+	err = c.chat(ctx, std, who)
+	if _, refused := errors.AsType[*client.LoginError](err); refused && os.Getenv("GRIMA_TOKEN") == "" {
+		err = errors.Join(fmt.Errorf("run it again to log in anew: %w", err), login.Forget(who))
+	}
+	return err
+}
+
+// who is whom to chat as: who is logged in there, or who says so now, which is
+// kept.
+func (c *chatCmd) who(ctx context.Context, std stdio) (login.Login, error) {
+	_, _, invited := tui.ParseInvite(c.Server)
+	if !invited {
+		l, err := login.Find(c.Server, os.Getenv("GRIMA_TOKEN"))
+		if !errors.Is(err, login.ErrNone) {
+			return l, err
+		}
+	}
+	answers, cred, err := tui.RunSetup(ctx, c.Server, c.login, std.in, std.out)
+	if err != nil {
+		return login.Login{}, err
+	}
+	server, err := client.Address(answers.Server)
+	if err != nil {
+		return login.Login{}, err
+	}
+	l := login.Login{
+		Server: server, UserID: cred.User.UserID, Username: cred.User.Username,
+		Token: cred.Token, ExpiresAt: cred.ExpiresAt, Insecure: c.Insecure,
+	}
+	_, err = login.Keep(l)
+	return l, err
+}
+
+// login logs in for a token. With an invite it makes the account first; when
+// that is there already from a try before, it goes on.
+func (c *chatCmd) login(ctx context.Context, a tui.Answers) (client.Credentials, error) {
+	cfg := client.Config{Server: a.Server, Insecure: c.Insecure, Device: device(), Agent: agent()}
+	if a.Invite != "" {
+		_, err := client.Register(ctx, cfg, protocol.UsersCreateParams{Username: a.Username, Password: a.Password, Invite: a.Invite})
+		if err != nil {
+			if e, ok := errors.AsType[*protocol.Error](err); !ok || e.Code != protocol.CodeConflict {
+				return client.Credentials{}, err
+			}
+			cred, loginErr := client.Login(ctx, cfg, a.Username, a.Password)
+			if loginErr != nil {
+				return cred, err // the name is somebody else's
+			}
+			return cred, nil
+		}
+	}
+	return client.Login(ctx, cfg, a.Username, a.Password)
+}
+
+// device is what this machine is called in the list of sessions.
+func device() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "terminal"
+	}
+	return name
+}
+
+func agent() string { return "grima-chat/" + version }
+
+// chat runs the client on the terminal.
+func (c *chatCmd) chat(ctx context.Context, std stdio, a login.Login) (err error) {
+	dir, err := stateDir(a)
+	if err != nil {
+		return err
+	}
+	cfg := client.Config{
+		Server: a.Server, Token: a.Token, Insecure: c.Insecure || a.Insecure, Device: device(), Agent: agent(), Lazy: true, MaxCatchUp: 5000,
+	}
+	opts := tui.Options{
+		Server: a.Server, Theme: c.Theme, Notify: c.Notify, Desktop: c.Desktop, Bell: c.Bell, Bidi: c.Bidi,
+		NoMouse: !c.Mouse, Getenv: os.Getenv, StateFile: filepath.Join(dir, "screen.json"), Location: time.Local,
+	}
+	kept, err := cache.Open(filepath.Join(dir, "cache.db"))
+	if err != nil {
+		return fmt.Errorf("opening the cache (is another grima chat of this login running?): %w", err)
+	}
+	defer func() { err = errors.Join(err, kept.Close()) }()
+	cfg.Store = kept
+	opts.Search = func(ctx context.Context, chatID, words string) ([]protocol.Message, error) {
+		return kept.Search(ctx, cache.Query{Text: words, ChatID: chatID, Limit: 200})
+	}
+	cl, err := client.Open(cfg)
+	if err != nil {
+		return err
+	}
+	err = tui.Run(ctx, cl, opts, std.in, std.out)
+	return errors.Join(err, cl.Close())
+}
+
+// stateDir is where what belongs to a login is kept: its cache, its outbox, its
+// drafts. It is made if need be.
+func stateDir(l login.Login) (string, error) {
+	base := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(base) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("finding the place for the cache: %w", err)
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	who := l.UserID
+	if who == "" { // a token of the environment: nobody knows yet whose
+		sum := sha256.Sum256([]byte(l.Token))
+		who = "token-" + hex.EncodeToString(sum[:6])
+	}
+	host := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
+			return r
+		}
+		return '_'
+	}, l.Server)
+	dir := filepath.Join(base, "grima", host+"_"+who)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("making the place for the cache: %w", err)
+	}
+	return dir, nil
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/metrics"
+	"github.com/grima-chat/grima/internal/store/sqlite"
+)
+
+// ofStore is what metrics are told of a store; nil if it keeps no count.
+func ofStore(store chat.Store) func() metrics.Store {
+	counting, ok := store.(interface{ Stats() sqlite.Stats })
+	if !ok {
+		return nil
+	}
+	return func() metrics.Store {
+		s := counting.Stats()
+		return metrics.Store{
+			BatchUpdates: histogram(s.BatchUpdates), CommitSeconds: histogram(s.CommitSeconds),
+			FailedBatches: s.Failed, Queued: s.Queued, WALBytes: s.WALBytes,
+			Checkpoints: histogram(s.Checkpoints), Stalls: histogram(s.Stalls),
+		}
+	}
+}
+
+func histogram(h sqlite.Histogram) metrics.Histogram {
+	out := metrics.Histogram{Count: h.Count, Sum: h.Sum}
+	for _, b := range h.Buckets {
+		out.Buckets = append(out.Buckets, metrics.Bucket(b))
+	}
+	return out
+}

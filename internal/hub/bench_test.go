@@ -1,0 +1,82 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// crowd is a source with one chat that everybody is in, and no rows.
+type crowd struct{}
+
+func (crowd) Memberships(context.Context, chat.UserID) ([]chat.Membership, int64, error) {
+	return []chat.Membership{{Chat: 1, JoinedSeq: 1}}, 0, nil
+}
+func (crowd) LastStamp(context.Context) (int64, error) { return 0, nil }
+func (crowd) LastSeqs(_ context.Context, ids []chat.ChatID) ([]int64, error) {
+	return make([]int64, len(ids)), nil
+}
+
+func (crowd) Changed(_ context.Context, _ chat.ChatID, after, _ int64) (chat.Changed, error) {
+	return chat.Changed{Next: after}, nil
+}
+
+func (crowd) Missed(_ context.Context, _ chat.ChatID, _ chat.UserID, after, _ int64) (chat.Missed, error) {
+	return chat.Missed{Next: after}, nil
+}
+
+// counter is a subscriber that counts bytes.
+type counter struct{ bytes *atomic.Int64 }
+
+func (c counter) Deliver(r *Run) bool {
+	c.bytes.Add(int64(len(r.Bytes(Lines))))
+	return true
+}
+func (counter) Notice(*Run) {}
+func (counter) End(Reason)  {}
+
+// BenchmarkDelivery is the way of a message of 250 bytes from Publish to Deliver
+// of everybody in a room: one at a time, and with a backlog of 32.
+func BenchmarkDelivery(b *testing.B) {
+	line := strings.Repeat("x", 249) + "\n"
+	for _, members := range []int{10, 100, 1000, 10_000} {
+		for _, backlog := range []int{1, 32} {
+			b.Run(fmt.Sprintf("members=%d/backlog=%d", members, backlog), func(b *testing.B) {
+				h := New(Config{
+					Encode: func(dst []byte, _ chat.Event) []byte { return append(dst, line...) },
+					Source: crowd{}, Ablate: Ablate{NoRescan: true},
+				})
+				defer h.Close()
+				var bytes atomic.Int64
+				for i := range members {
+					c := h.Register(1, chat.UserID(i+1), counter{&bytes})
+					if err := c.Subscribe(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+					defer c.Close()
+				}
+				m := &chat.Message{}
+				b.ReportAllocs()
+				b.ResetTimer()
+				seq := int64(0)
+				for b.Loop() {
+					for range backlog {
+						h.Publish(chat.Event{Kind: chat.MessageCreated, Chat: 1, Seq: seq + 1, PrevSeq: seq, Message: m})
+						seq++
+					}
+					h.Settle()
+				}
+				b.StopTimer()
+				deliveries := float64(seq) * float64(members)
+				if want := int64(deliveries) * int64(len(line)); bytes.Load() != want {
+					b.Fatalf("%d bytes of %d", bytes.Load(), want)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/deliveries, "ns/delivery")
+			})
+		}
+	}
+}

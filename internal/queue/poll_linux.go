@@ -1,0 +1,145 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// polls says whether the kernel can be asked who is ready.
+const polls = true
+
+// poller says which clients of a lane have input. It has an epoll instance of
+// its own, in which each is once, edge-triggered. That instance is a file which
+// Go's own poller watches, so that no thread waits in it.
+type poller struct {
+	lane *lane
+	file *os.File
+	raw  syscall.RawConn
+	over sync.WaitGroup
+
+	mu     sync.Mutex
+	byFile []*Handle // index: file descriptor
+}
+
+func newPoller(l *lane) (*poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, errors.Join(fmt.Errorf("epoll: %w", err), unix.Close(fd))
+	}
+	p := &poller{lane: l, file: os.NewFile(uintptr(fd), "epoll")}
+	if p.raw, err = p.file.SyscallConn(); err != nil {
+		return nil, errors.Join(fmt.Errorf("epoll: %w", err), p.file.Close())
+	}
+	p.over.Go(p.run)
+	return p, nil
+}
+
+// add begins to watch h's source.
+func (p *poller) add(h *Handle) error {
+	raw, err := h.src.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("polling: %w", err)
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		h.fd = int32(fd)
+		p.mu.Lock()
+		for len(p.byFile) <= int(fd) {
+			p.byFile = append(p.byFile, make([]*Handle, max(64, len(p.byFile)/4))...)
+		}
+		p.byFile[fd] = h
+		p.mu.Unlock()
+		failed = p.control(func(epoll int) error {
+			return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{
+				Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(fd),
+			})
+		})
+	})
+	if err = errors.Join(err, failed); err != nil {
+		p.forget(h)
+		return fmt.Errorf("polling: %w", err)
+	}
+	return nil
+}
+
+// remove ends the watching of h's source.
+func (p *poller) remove(h *Handle) {
+	// When its file is closed already, the kernel has forgotten it by itself,
+	// and its number may be another's: then nothing is called.
+	if raw, err := h.src.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = p.control(func(epoll int) error {
+				return unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, int(fd), nil)
+			})
+		})
+	}
+	p.forget(h)
+}
+
+func (p *poller) forget(h *Handle) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h.fd >= 0 && int(h.fd) < len(p.byFile) && p.byFile[h.fd] == h {
+		p.byFile[h.fd] = nil
+	}
+}
+
+// control calls do with the epoll instance, unless it is closed.
+func (p *poller) control(do func(epoll int) error) error {
+	var failed error
+	err := p.raw.Control(func(fd uintptr) { failed = do(int(fd)) })
+	return errors.Join(err, failed)
+}
+
+// run queues who has input, until the poller is closed.
+func (p *poller) run() {
+	events := make([]unix.EpollEvent, 256)
+	ready := make([]*Handle, 0, len(events))
+	for {
+		n := 0
+		var failed error
+		err := p.raw.Read(func(epoll uintptr) bool {
+			n, failed = unix.EpollWait(int(epoll), events, 0)
+			if failed == unix.EINTR {
+				n, failed = 0, nil
+			}
+			return n > 0 || failed != nil
+		})
+		if err != nil || failed != nil {
+			return // closed
+		}
+		ready = ready[:0]
+		p.mu.Lock()
+		for _, e := range events[:n] {
+			// It may be one who came to the file of another: then this is a
+			// turn for nothing.
+			h := p.byFile[e.Fd]
+			if h == nil {
+				continue
+			}
+			why := input
+			if e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+				why |= hungUp
+			}
+			if _, push := h.signal(why); push {
+				ready = append(ready, h)
+			}
+		}
+		p.mu.Unlock()
+		p.lane.pushAll(ready)
+		clear(ready)
+	}
+}
+
+func (p *poller) close() {
+	_ = p.file.Close() // of which run hears
+	p.over.Wait()
+}

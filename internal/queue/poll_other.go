@@ -1,0 +1,15 @@
+//go:build !linux
+
+package queue
+
+import "errors"
+
+const polls = false
+
+type poller struct{}
+
+func newPoller(*lane) (*poller, error) { return nil, errors.ErrUnsupported }
+
+func (*poller) add(*Handle) error { return errors.ErrUnsupported }
+func (*poller) remove(*Handle)    {}
+func (*poller) close()            {}

@@ -1,0 +1,234 @@
+package stream
+
+import (
+	"sync"
+	"time"
+)
+
+// Here is how an outbox gets its bytes out. Whoever sets writing is the only
+// one who writes, until they unset it.
+
+// progress is how much, or all the rest, has to be written within the stall
+// time. Less is none: a byte now and then would keep a large answer in memory
+// for days.
+const progress = 16 << 10
+
+// flush writes what there is, unless somebody else does or will.
+func (o *outbox) flush() {
+	o.mu.Lock()
+	o.later = false
+	if o.writing || o.corked || len(o.queue) == 0 && len(o.pong) == 0 {
+		o.mu.Unlock()
+		return
+	}
+	o.writing = true
+	o.mu.Unlock()
+	o.write()
+}
+
+// write writes, as long as nobody has to be waited for. writing is set.
+func (o *outbox) write() {
+	for i := 0; ; i++ {
+		var buf *[]byte
+		o.mu.Lock()
+		if i > 0 && o.corked && !o.broken && len(o.queue) > 0 {
+			// A turn is under way that will end with a flush.
+			o.endLocked()
+			o.mu.Unlock()
+			return
+		}
+		b, sizes := o.takeLocked(&buf)
+		if len(b) == 0 {
+			o.endLocked()
+			o.mu.Unlock()
+			return
+		}
+		o.mu.Unlock()
+		if o.to.sock == nil || i == maxWrites {
+			go o.writeOn(b, sizes, buf)
+			return
+		}
+		if !o.try(b, sizes, buf) {
+			return
+		}
+	}
+}
+
+// try writes b, which is sizes of the queue and in buf, if that can be done
+// without waiting, and reports whether that was so. Else there is a goroutine
+// for it.
+func (o *outbox) try(b []byte, sizes [2]int, buf *[]byte) bool {
+	n, more, err := o.to.tryWrite(b)
+	if more && err == nil {
+		go o.writeOn(b[n:], sizes, buf)
+		return false
+	}
+	o.wrote(sizes, buf, err)
+	return true
+}
+
+// writeOn writes b and then what gathers, until there is nothing left, waiting
+// for the client as long as it makes progress.
+func (o *outbox) writeOn(b []byte, sizes [2]int, buf *[]byte) {
+	for {
+		err := o.to.write(b, o.arm)
+		o.wrote(sizes, buf, err)
+		buf = nil
+		o.mu.Lock()
+		b, sizes = o.takeLocked(&buf)
+		if len(b) == 0 {
+			o.endLocked()
+			o.mu.Unlock()
+			return
+		}
+		o.mu.Unlock()
+	}
+}
+
+// wrote accounts for what was written.
+func (o *outbox) wrote(sizes [2]int, buf *[]byte, err error) {
+	if buf != nil {
+		joinBuffers.Put(buf)
+	}
+	o.mu.Lock()
+	o.queued[ofAnswer] -= sizes[ofAnswer]
+	o.queued[ofEvent] -= sizes[ofEvent]
+	failed := err != nil && !o.broken
+	if failed {
+		o.broken = true
+		o.closeLocked()
+	}
+	room := o.full && !o.closed && o.queued[ofEvent] <= o.bounds.room/2
+	if room {
+		o.full = false
+	}
+	o.changedLocked()
+	o.mu.Unlock()
+	if failed {
+		o.owner.writeFailed(err)
+	}
+	if room {
+		o.owner.roomAgain()
+	}
+}
+
+// endLocked ends the writing.
+func (o *outbox) endLocked() {
+	if len(o.queue) == 0 {
+		o.queue = nil
+	}
+	if o.armed {
+		o.armed = false
+		_ = o.to.nc.SetWriteDeadline(time.Time{}) // fails when it is closed
+	}
+	o.writing = false
+	o.changedLocked()
+}
+
+// takeLocked takes off the queue what is to be written next: one chunk by
+// itself, or as many as fit into a buffer, which the caller gives back.
+func (o *outbox) takeLocked(buf **[]byte) (b []byte, sizes [2]int) {
+	if len(o.queue) == 0 {
+		b, o.pong = o.pong, nil
+		return b, sizes
+	}
+	if len(o.pong) == 0 {
+		c := &o.queue[0]
+		if len(o.queue) == 1 || c.size()+maxWrap > joined {
+			b = o.bytesOf(c)
+			sizes[c.kind] = c.size()
+			o.queue[0] = chunk{}
+			o.queue = o.queue[1:]
+			return b, sizes
+		}
+	}
+	*buf = joinBuffers.Get().(*[]byte)
+	b = append((**buf)[:0], o.pong...)
+	o.pong = nil
+	n := 0
+	for i := range o.queue {
+		c := &o.queue[i]
+		var whole []byte
+		if c.run != nil {
+			whole = c.run.Bytes(o.form.wire)
+		} else {
+			whole = c.bytes
+		}
+		if len(b)+len(whole)+maxWrap > joined {
+			break
+		}
+		if c.run == nil && !c.bare && o.form.wrap != nil {
+			b = o.form.wrap(b, whole)
+		} else {
+			b = append(b, whole...)
+		}
+		sizes[c.kind] += c.size()
+		n++
+	}
+	clear(o.queue[:n])
+	o.queue = o.queue[n:]
+	return b, sizes
+}
+
+// bytesOf is c as it goes over the wire.
+func (o *outbox) bytesOf(c *chunk) []byte {
+	switch {
+	case c.run != nil:
+		return c.run.Bytes(o.form.wire)
+	case c.bare || o.form.wrap == nil:
+		return c.bytes
+	}
+	return o.form.wrap(nil, c.bytes)
+}
+
+// arm gives the next step of writing its time.
+func (o *outbox) arm() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.armed = true
+	return o.armLocked()
+}
+
+func (o *outbox) armLocked() error {
+	t := time.Now().Add(o.bounds.stall)
+	if !o.deadline.IsZero() && o.deadline.Before(t) {
+		t = o.deadline
+	}
+	return o.to.nc.SetWriteDeadline(t)
+}
+
+// flusher writes the answers that come from the store's goroutine, which is not
+// to be held up by writing. What gathers meanwhile is one write for each
+// connection.
+type flusher struct {
+	mu      sync.Mutex
+	list    []*conn
+	running bool
+	over    sync.WaitGroup
+}
+
+func (f *flusher) add(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list = append(f.list, c)
+	if !f.running {
+		f.running = true
+		f.over.Go(f.run)
+	}
+}
+
+func (f *flusher) run() {
+	for {
+		f.mu.Lock()
+		list := f.list
+		f.list = nil
+		f.running = len(list) > 0
+		f.mu.Unlock()
+		if len(list) == 0 {
+			return
+		}
+		for _, c := range list {
+			c.out.flush()
+		}
+	}
+}

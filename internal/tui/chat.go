@@ -1,0 +1,335 @@
+package tui
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/grima-chat/grima/client"
+	"github.com/grima-chat/grima/protocol"
+)
+
+// pageSize is how many messages are asked for at once, ahead is how many that are
+// not seen yet are held above and below.
+const (
+	pageSize = 100
+	ahead    = 150
+)
+
+// maxTimelines is how many chats keep their history in memory when they are not
+// on the screen.
+const maxTimelines = 8
+
+// chat is a conversation as the screen knows it.
+type chat struct {
+	client.Chat
+	there bool // it is a chat the user is in, not only one that something waits for
+
+	// History, once it was opened.
+	tl      *client.Timeline
+	used    time.Time // when it was open last
+	at      int64     // the position that the view is around; 0: the present
+	asking  bool
+	gen     int   // answers to questions of another one are of no use
+	failed  error // why the last question came to nothing
+	scroll  scroll
+	newFrom int64 // the "new" line stands before the first message above it; 0: none
+	marked  int64 // how far MarkRead was told
+	sel     int64 // the message that is selected; 0: none
+
+	waiting []client.Item        // what is not sent yet, or failed
+	typing  map[string]time.Time // who is, until when
+	reads   map[string]int64     // how far others have read, as far as it is told
+
+	draft   string
+	replyTo int64
+	editing int64
+}
+
+// chat is the chat with this id, made if need be.
+func (m *Model) chat(id string) *chat {
+	c := m.chats[id]
+	if c == nil {
+		c = &chat{typing: map[string]time.Time{}, reads: map[string]int64{}}
+		c.ChatID = id
+		m.chats[id] = c
+	}
+	return c
+}
+
+// state takes how the chat stands.
+func (c *chat) state(st *client.Chat) {
+	c.Chat, c.there = *st, true
+}
+
+// item takes what became of something in the outbox.
+func (c *chat) item(it client.Item) {
+	i := slices.IndexFunc(c.waiting, func(w client.Item) bool { return w.ID == it.ID })
+	switch gone := it.Progress == client.Sent || it.Progress == client.Discarded; {
+	case gone && i >= 0:
+		c.waiting = slices.Delete(c.waiting, i, i+1)
+	case gone:
+	case i >= 0:
+		c.waiting[i] = it
+	default:
+		c.waiting = append(c.waiting, it)
+	}
+}
+
+// latest is the newest message that is known.
+func (c *chat) latest() (protocol.Message, bool) {
+	if n := len(c.Messages); n > 0 {
+		return c.Messages[n-1], true
+	}
+	return protocol.Message{}, false
+}
+
+// activity sorts chats: times of the server compare as strings.
+func (c *chat) activity() string {
+	if n := len(c.Messages); n > 0 {
+		return c.Messages[n-1].CreatedAt
+	}
+	return c.CreatedAt
+}
+
+// messages are those that are held around the view.
+func (c *chat) messages() []protocol.Message {
+	if c.tl == nil {
+		return nil
+	}
+	return c.tl.Messages(c.at)
+}
+
+// present reports whether what is held around the view reaches to now.
+func (c *chat) present() bool {
+	if c.tl == nil {
+		return true
+	}
+	_, more := c.tl.After(c.at, 1)
+	return !more
+}
+
+// sort puts the chats in order, if something changed.
+func (m *Model) sort() {
+	if !m.stale {
+		return
+	}
+	m.stale = false
+	m.order = m.order[:0]
+	for _, c := range m.chats {
+		if c.there {
+			m.order = append(m.order, c)
+		}
+	}
+	slices.SortFunc(m.order, func(a, b *chat) int {
+		return cmp.Or(strings.Compare(b.activity(), a.activity()), strings.Compare(a.ChatID, b.ChatID))
+	})
+}
+
+// show opens a chat.
+func (m *Model) show(c *chat) tea.Cmd {
+	m.list = false
+	if c == m.open {
+		return nil
+	}
+	stop := m.leave()
+	m.open = c
+	c.used = m.opts.Now()
+	c.at, c.scroll, c.sel = 0, scroll{}, 0
+	if c.Unread > 0 {
+		c.newFrom = max(c.ReadSeq, 1)
+	}
+	c.marked = 0
+	if c.tl == nil {
+		c.tl = &client.Timeline{}
+	}
+	m.forget()
+	m.ed.set(c.draft)
+	m.pop.close()
+	m.notice = notice{}
+	be, id := m.be, c.ChatID
+	return tea.Batch(stop, m.askMembers(c), func() tea.Msg {
+		be.Focus(id)
+		return nil
+	})
+}
+
+// leave puts the open chat away.
+func (m *Model) leave() tea.Cmd {
+	c := m.open
+	if c == nil {
+		return nil
+	}
+	c.draft = m.ed.String()
+	c.newFrom = 0
+	m.open = nil
+	m.hist.reset()
+	return m.keepSoon()
+}
+
+// forget lets go of the histories that were not looked at for longest.
+func (m *Model) forget() {
+	var held []*chat
+	for _, c := range m.chats {
+		if c.tl != nil && c != m.open {
+			held = append(held, c)
+		}
+	}
+	if len(held) <= maxTimelines {
+		return
+	}
+	slices.SortFunc(held, func(a, b *chat) int { return b.used.Compare(a.used) })
+	for _, c := range held[maxTimelines:] {
+		c.tl = nil
+		c.gen++
+		c.asking = false
+	}
+}
+
+// pageMsg is a page of a chat's history.
+type pageMsg struct {
+	c     *chat
+	gen   int
+	asked protocol.MessagesListParams
+	page  protocol.MessagesListResult
+	err   error
+}
+
+// load asks for the history that the view needs next, one page at a time.
+func (m *Model) load(c *chat) tea.Cmd {
+	if c.asking || c.failed != nil || !c.there || c.tl == nil {
+		return nil
+	}
+	msgs := c.messages()
+	p, want := protocol.MessagesListParams{}, false
+	i := c.scroll.index(c, msgs)
+	switch {
+	case len(msgs) == 0, i < ahead:
+		p, want = c.tl.Before(c.at, pageSize)
+	}
+	if !want && c.at != 0 && len(msgs)-i < ahead {
+		p, want = c.tl.After(c.at, pageSize)
+	}
+	if !want {
+		return nil
+	}
+	p.ChatID = c.ChatID
+	c.asking = true
+	be, ctx, gen := m.be, m.ctx, c.gen
+	return func() tea.Msg {
+		page, err := be.History(ctx, p)
+		return pageMsg{c, gen, p, page, err}
+	}
+}
+
+// page takes a page.
+func (m *Model) page(msg pageMsg) {
+	c := msg.c
+	if msg.gen != c.gen || c.tl == nil {
+		return
+	}
+	c.asking = false
+	if msg.err != nil {
+		c.failed = msg.err
+		return
+	}
+	// A page that is too old is asked for again by load.
+	_ = c.tl.ApplyPage(msg.asked, msg.page)
+	if msg.asked.Around != nil && c.at == *msg.asked.Around && len(c.messages()) == 0 {
+		c.at, c.scroll = 0, scroll{} // it is not there (any more)
+		m.say(true, "that message is not there any more")
+	}
+}
+
+// jump shows a message of a chat, wherever in the history it is.
+func (m *Model) jump(c *chat, seq int64) tea.Cmd {
+	cmd := m.show(c)
+	c.at, c.sel = seq, seq
+	c.failed = nil
+	c.scroll = scroll{seq: seq, middle: true}
+	return cmd
+}
+
+// markRead moves the read mark to what is on the screen.
+func (m *Model) markRead(c *chat) tea.Cmd {
+	if !m.focused || m.listShown() || c.at != 0 || !c.scroll.follows() || c.asking || !c.there {
+		return nil
+	}
+	if c.LastSeq <= c.marked || c.Unread == 0 && c.ReadSeq >= c.LastSeq || c.Pos < c.LastSeq {
+		return nil
+	}
+	if c.Unread == 0 {
+		return nil // nothing by others: nobody needs to know
+	}
+	c.marked = c.LastSeq
+	be, id, seq := m.be, c.ChatID, c.LastSeq
+	return func() tea.Msg {
+		be.MarkRead(id, seq)
+		return nil
+	}
+}
+
+// membersMsg is who is in a chat.
+type membersMsg struct {
+	c      *chat
+	people []protocol.Participant
+	err    error
+	show   bool
+}
+
+// maxMembers is how many people of a chat are looked up for completion.
+const maxMembers = 1000
+
+func (m *Model) askMembers(c *chat) tea.Cmd { return m.askWho(c, false) }
+
+func (m *Model) askWho(c *chat, show bool) tea.Cmd {
+	if !c.there {
+		return nil
+	}
+	be, ctx, id := m.be, m.ctx, c.ChatID
+	return func() tea.Msg {
+		var all []protocol.Participant
+		p := protocol.ParticipantsListParams{ChatID: id, Limit: 200}
+		for len(all) < maxMembers {
+			r, err := be.ParticipantsList(ctx, p)
+			if err != nil {
+				return membersMsg{c, all, err, show}
+			}
+			all = append(all, r.Participants...)
+			if !r.HasMore || r.Cursor == "" {
+				break
+			}
+			p.Cursor = &r.Cursor
+		}
+		return membersMsg{c, all, nil, show}
+	}
+}
+
+// members takes who is in a chat.
+func (m *Model) members(msg membersMsg) {
+	if msg.err != nil {
+		if msg.show {
+			m.say(true, "%s", reason(msg.err))
+		}
+		return // completion does without; it is asked again when the chat is opened
+	}
+	m.people.in[msg.c.ChatID] = nil
+	for _, p := range msg.people {
+		if p.LeftSeq > 0 {
+			continue
+		}
+		if p.Username != "" {
+			m.know(protocol.User{UserID: p.UserID, Username: p.Username, Name: p.Name})
+		}
+		m.people.in[msg.c.ChatID] = append(m.people.in[msg.c.ChatID], p.UserID)
+		if p.UserID != m.self.UserID && p.ReadSeq > 0 {
+			msg.c.reads[p.UserID] = max(msg.c.reads[p.UserID], p.ReadSeq)
+		}
+	}
+	if msg.show {
+		m.showMembers(msg)
+	}
+}
