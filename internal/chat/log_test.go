@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -199,4 +200,22 @@ func TestMissed(t *testing.T) {
 			same(t, []any{len(m.Events), m.Over}, []any{0, true})
 		}
 	})
+}
+
+// What could be read before Settled was called has been answered when it
+// returns.
+func TestSettled(t *testing.T) {
+	w := newWorld(t)
+	l := chat.NewLog(w.store)
+	answered := 0
+	for range 100 {
+		w.store.Update(chat.Op{Run: func(tx chat.Tx) error { return nil }}, func(error) { answered++ })
+	}
+	ok(t, l.Settled(ctx))
+	same(t, answered, 100)
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := l.Settled(over); err != nil { // it may have been quicker
+		refused(t, err, chat.CodeTimeout)
+	}
 }
