@@ -29,6 +29,7 @@ func (oneChat) Missed(_ context.Context, _ chat.ChatID, _ chat.UserID, after, _ 
 	return chat.Missed{Next: after}, nil
 }
 
+func (oneChat) Settled(context.Context) error                       { return nil }
 func (oneChat) Few(context.Context, chat.ChatID, int) (bool, error) { return false, nil }
 func (oneChat) Hidden(context.Context, []chat.UserID) (map[chat.UserID]bool, error) {
 	return nil, nil
