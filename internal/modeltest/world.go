@@ -275,6 +275,13 @@ func (w *World) admit(t *tap) bool {
 	return w.addr != ""
 }
 
+// now is the era: it ends with each server.
+func (w *World) now() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.era
+}
+
 // serving reports whether the server of a connection is one that nobody stops.
 func (w *World) serving(t *tap) bool {
 	w.mu.Lock()
