@@ -227,6 +227,7 @@ type UserPatch struct {
 	CurrentPassword *string
 	Role            *Role
 	Disabled        *bool
+	HidesPresence   *bool
 }
 
 // UpdateUser changes oneself (user 0 or one's own) or, for the server's admins
@@ -280,6 +281,9 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 		if p.Disabled != nil {
 			u.Disabled = *p.Disabled
 		}
+		if p.HidesPresence != nil {
+			u.HidesPresence = *p.HidesPresence
+		}
 		if hash != "" {
 			if u.PasswordHash != before.PasswordHash {
 				return User{}, Errorf(CodeConflict, "the password was changed meanwhile; begin again")
@@ -298,6 +302,9 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 			if err := endSessions(tx, n, u.ID); err != nil {
 				return User{}, err
 			}
+		}
+		if u.HidesPresence != old.HidesPresence {
+			n.seen = u.ID
 		}
 		return u, tx.PutUser(u)
 	})
@@ -325,6 +332,8 @@ func mayUpdate(r Reader, a Actor, user UserID, p UserPatch) (User, error) {
 		err = Errorf(CodePermissionDenied, "only the server's owners give roles")
 	case p.Disabled != nil && !admin:
 		err = Errorf(CodePermissionDenied, "only the server's admins disable and enable people")
+	case p.HidesPresence != nil && !self:
+		err = Errorf(CodePermissionDenied, "whether somebody is seen is theirs to say")
 	case p.Password != nil && !self:
 		err = Errorf(CodePermissionDenied, "only whoever runs the server gives somebody else a new password")
 	}

@@ -38,10 +38,11 @@ import (
 type Config struct {
 	// Encode and its sisters append the line, newline included, that delivers an
 	// event.
-	Encode       func(dst []byte, e chat.Event) []byte
-	EncodeRead   func(dst []byte, id chat.ChatID, user chat.UserID, seq int64) []byte
-	EncodeTyping func(dst []byte, id chat.ChatID, user chat.UserID, stop bool) []byte
-	Source       Source
+	Encode         func(dst []byte, e chat.Event) []byte
+	EncodeRead     func(dst []byte, id chat.ChatID, user chat.UserID, seq int64) []byte
+	EncodeTyping   func(dst []byte, id chat.ChatID, user chat.UserID, stop bool) []byte
+	EncodePresence func(dst []byte, user chat.UserID, status chat.Status) []byte
+	Source         Source
 
 	// Scan is how often the rooms are compared with the store (5 s).
 	Scan time.Duration
@@ -70,6 +71,8 @@ type Source interface {
 	LastSeqs(ctx context.Context, ids []chat.ChatID) ([]int64, error)
 	Changed(ctx context.Context, id chat.ChatID, after, upto int64) (chat.Changed, error)
 	Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after, upto int64) (chat.Missed, error)
+	Few(ctx context.Context, id chat.ChatID, most int) (bool, error)
+	Hidden(ctx context.Context, users []chat.UserID) (map[chat.UserID]bool, error)
 }
 
 // Subscriber is a live connection as the hub sees it. Its methods must not
@@ -113,10 +116,14 @@ type Hub struct {
 	dirty    int     // routes that are not live
 	members  int     // routes in rooms
 
+	presence presence
+	marks    map[chat.ChatID]map[chat.UserID]int64 // read marks to be told to others; nil: none
+
 	scans   scans
 	closed  bool
 	running int       // goroutines of the hub's
 	idle    sync.Cond // running fell to 0
+	told    sync.Cond // a room's flusher looks for more
 }
 
 // New makes a Hub. It has goroutines only while there is something to do, and
@@ -140,9 +147,14 @@ func New(cfg Config) *Hub {
 		users:    make(map[chat.UserID][]*Conn),
 		rooms:    make(map[chat.ChatID]*room),
 		loading:  make(map[*Conn]struct{}),
+		presence: presence{
+			watchers: make(map[chat.UserID]map[*Conn]struct{}),
+			told:     make(map[chat.UserID]chat.Status),
+			changed:  make(map[chat.UserID]struct{}),
+		},
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	h.idle.L = &h.mu
+	h.idle.L, h.told.L = &h.mu, &h.mu
 	return h
 }
 

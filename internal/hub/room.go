@@ -2,6 +2,7 @@ package hub
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -31,10 +32,19 @@ type room struct {
 	size     int          // of their contents
 	wanted   int64        // the log goes on at least up to here, somebody said
 	flushing bool
+	passes   uint64 // how often a flusher has looked for more
 	members  []*route
 	shared   bool // the flusher reads members; they must not be written to
 
 	typing map[chat.UserID]typed
+	few    crowd
+	moves  int // times that somebody may have come or gone
+}
+
+// movedLocked notes that somebody may have come or gone.
+func (r *room) movedLocked() {
+	r.few = uncounted
+	r.moves++
 }
 
 func (h *Hub) newRoomLocked(id chat.ChatID, at int64) *room {
@@ -101,6 +111,8 @@ func (h *Hub) flushLocked(r *room) {
 func (h *Hub) flush(r *room) {
 	for {
 		h.mu.Lock()
+		r.passes++
+		h.told.Broadcast()
 		hints, wanted := r.hints, r.wanted
 		r.hints, r.size, r.wanted = nil, 0, 0
 		if len(hints) == 0 && wanted <= r.emitted || h.closed {
@@ -115,6 +127,27 @@ func (h *Hub) flush(r *room) {
 		if wanted > r.emitted {
 			h.fill(r, wanted, nil)
 		}
+	}
+}
+
+// Settle waits until what had been published when it was called, of the chats
+// that the connection hears of, has been handed to it, if it has room. It must
+// not be called where Publish is.
+func (c *Conn) Settle() {
+	h := c.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	due := make(map[*room]uint64)
+	for id := range c.at {
+		if r := h.rooms[id]; r != nil && r.flushing {
+			// What its flusher took already is told when the next pass begins,
+			// what it will take next with the one after that.
+			due[r] = r.passes + 2
+		}
+	}
+	for len(due) > 0 {
+		h.told.Wait()
+		maps.DeleteFunc(due, func(r *room, pass uint64) bool { return !r.flushing || r.passes >= pass })
 	}
 }
 
@@ -213,6 +246,7 @@ func (h *Hub) fill(r *room, upto int64, hints []chat.Event) (told int) {
 func (h *Hub) rejoin(r *room, ch chat.Changed) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	r.movedLocked() // in the pages to come, or in what is not told
 	for _, p := range ch.Joined {
 		for _, c := range h.users[p.User] {
 			rt := c.at[r.id]
@@ -258,6 +292,7 @@ func (h *Hub) enterLocked(r *room, e chat.Event) {
 	if e.Kind != chat.ChatCreated && e.Kind != chat.ParticipantAdded {
 		return
 	}
+	r.movedLocked()
 	for _, c := range h.users[e.Participant.User] {
 		rt := c.at[r.id]
 		switch {
@@ -277,6 +312,7 @@ func (h *Hub) leave(r *room, e chat.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leftLocked(e)
+	r.movedLocked()
 	switch e.Kind {
 	case chat.ParticipantRemoved:
 		for _, c := range h.users[e.Participant.User] {
