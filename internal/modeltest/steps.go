@@ -294,14 +294,14 @@ func (d *device) garble() {
 
 // leaf pages through a chat while others write: I14.
 func (d *device) leaf() {
-	id := d.someChat()
+	id, era := d.someChat(), d.w.now()
 	var got []int64
 	var first int64
 	p := protocol.MessagesListParams{ChatID: id, Limit: int64(1 + d.rng.IntN(6))}
 	for {
 		var page protocol.MessagesListResult
-		if d.call(protocol.OpMessagesList, p, &page) != nil {
-			return
+		if d.call(protocol.OpMessagesList, p, &page) != nil || d.w.now() != era {
+			return // or history may have gone back meanwhile
 		}
 		if first == 0 {
 			first = page.LastSeq

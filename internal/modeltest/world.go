@@ -28,6 +28,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -43,6 +44,7 @@ type Options struct {
 	Hints     bool          // news from the store goes astray on its way to the hub
 	Comings   bool          // half of what people do is to come, to go, and to hang up
 	Crashes   bool          // the server dies now and then
+	Workers   queue.Design  // how connections get their turns, unless GRIMA_WORKERS says (the server\'s default)
 	Lines     []line        // what carries connections (all)
 	Outbox    int           // bytes of events that wait for a reader (24 KiB)
 	GapBeyond int64         // numbers that a gap may leave out although they could be told (1000)
@@ -273,6 +275,13 @@ func (w *World) admit(t *tap) bool {
 	defer w.mu.Unlock()
 	w.eras[t] = w.era
 	return w.addr != ""
+}
+
+// now is the era: it ends with each server.
+func (w *World) now() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.era
 }
 
 // serving reports whether the server of a connection is one that nobody stops.
