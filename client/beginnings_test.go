@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/grima-chat/grima/protocol"
 )
@@ -204,5 +205,41 @@ func TestTimeline(t *testing.T) {
 	page.LastSeq = 199
 	if err := tl.ApplyPage(protocol.MessagesListParams{Around: &around}, page); !errors.Is(err, ErrStalePage) {
 		t.Errorf("a page from before a skip: %v", err)
+	}
+}
+
+// A login that is refused is the end, one that is put off is not, and neither is
+// a state of somebody else's overwritten.
+func TestRefusedLogin(t *testing.T) {
+	answer := func(e string) string {
+		return `{"type":"SessionResponse","id":1,"op":"session.start","error":` + e + `}`
+	}
+	for _, c := range []struct {
+		name, line string
+		user       string
+		stops      bool
+		wait       time.Duration
+	}{
+		{name: "a token that is none", line: answer(`{"code":"unauthenticated","message":"","retryable":false}`), stops: true},
+		{name: "a token that is over", line: answer(`{"code":"token_expired","message":"","retryable":false}`), stops: true},
+		{name: "too often", line: answer(`{"code":"rate_limited","message":"","retryable":true,"retry_after_ms":5000}`), wait: 6 * time.Second},
+		{name: "not now", line: answer(`{"code":"of a later version","message":"","retryable":true}`), wait: time.Second},
+		{name: "somebody else", line: started, user: "u_2", stops: true},
+		{name: "nobody", line: strings.Replace(started, `"user_id":"u_1"`, `"user_id":""`, 1), wait: time.Second},
+	} {
+		k := startTalk(t, Config{})
+		k.s.user.UserID = c.user
+		k.s.Connected(k.now)
+		k.says(hello)
+		err := k.try(c.line)
+		if err == nil {
+			t.Errorf("%s: it goes on", c.name)
+			continue
+		}
+		k.s.Lost(k.now, err)
+		link := k.s.Connection()
+		if (link.Link == Stopped) != c.stops || !c.stops && link.Retry.Sub(k.now) != c.wait {
+			t.Errorf("%s: %v leads to %+v", c.name, err, link)
+		}
 	}
 }

@@ -180,6 +180,12 @@ func update[T any](ctx context.Context, s *Service, doing string, op Op, run fun
 	}
 }
 
+// Settle waits until all that was committed before is published.
+func (s *Service) Settle(ctx context.Context) error {
+	_, err := update(ctx, s, "waiting for what was committed", Op{}, func(Tx, *news) (none, error) { return none{}, nil })
+	return err
+}
+
 // none is the result of an update that has none.
 type none struct{}
 

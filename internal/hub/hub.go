@@ -124,6 +124,7 @@ type Hub struct {
 	closed  bool
 	running int       // goroutines of the hub's
 	idle    sync.Cond // running fell to 0
+	told    sync.Cond // a room's flusher looks for more
 }
 
 // New makes a Hub. It has goroutines only while there is something to do, and
@@ -154,7 +155,7 @@ func New(cfg Config) *Hub {
 		},
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	h.idle.L = &h.mu
+	h.idle.L, h.told.L = &h.mu, &h.mu
 	return h
 }
 

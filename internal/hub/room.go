@@ -2,6 +2,7 @@ package hub
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -31,6 +32,7 @@ type room struct {
 	size     int          // of their contents
 	wanted   int64        // the log goes on at least up to here, somebody said
 	flushing bool
+	passes   uint64 // how often a flusher has looked for more
 	members  []*route
 	shared   bool // the flusher reads members; they must not be written to
 
@@ -109,6 +111,8 @@ func (h *Hub) flushLocked(r *room) {
 func (h *Hub) flush(r *room) {
 	for {
 		h.mu.Lock()
+		r.passes++
+		h.told.Broadcast()
 		hints, wanted := r.hints, r.wanted
 		r.hints, r.size, r.wanted = nil, 0, 0
 		if len(hints) == 0 && wanted <= r.emitted || h.closed {
@@ -123,6 +127,27 @@ func (h *Hub) flush(r *room) {
 		if wanted > r.emitted {
 			h.fill(r, wanted, nil)
 		}
+	}
+}
+
+// Settle waits until what had been published when it was called, of the chats
+// that the connection hears of, has been handed to it, if it has room. It must
+// not be called where Publish is.
+func (c *Conn) Settle() {
+	h := c.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	due := make(map[*room]uint64)
+	for id := range c.at {
+		if r := h.rooms[id]; r != nil && r.flushing {
+			// What its flusher took already is told when the next pass begins,
+			// what it will take next with the one after that.
+			due[r] = r.passes + 2
+		}
+	}
+	for len(due) > 0 {
+		h.told.Wait()
+		maps.DeleteFunc(due, func(r *room, pass uint64) bool { return !r.flushing || r.passes >= pass })
 	}
 }
 

@@ -58,6 +58,7 @@ type conn struct {
 	events   *Events     // not nil: a client that only listens
 	loggedIn atomic.Bool // what was read before, is bounded
 	busy     atomic.Bool // a request is being carried out
+	spoke    bool        // it sent, edited or deleted a message
 	heard    atomic.Bool // of a client that only listens: an event since the last cursor
 	waited   bool        // the last turn ended before it had read everything
 	violated uint16      // what to close a WebSocket with, if it is not the Goodbye's code
@@ -280,6 +281,7 @@ func (c *conn) attend(req protocol.Request, bad *protocol.Error, line []byte, no
 		c.answer(c.out.begin(), &protocol.Response{Type: protocol.TypePong, ID: req.ID, Ignored: req.Ignored})
 	case req.Type == protocol.TypeBroadcastRequest && api.Async(req.Op):
 		n := c.out.begin()
+		c.spoke = true
 		c.srv.cfg.API.Do(c.srv.ctx, c.caller(), req, func(r protocol.Response) { c.answer(n, &r) })
 		if !c.loggedIn.Load() {
 			c.countError() // nobody may send before login
@@ -433,6 +435,9 @@ func (c *conn) finish(err error) {
 	}
 	c.out.waitAnswered()
 	if place := c.place.Load(); place != nil {
+		if errors.Is(err, io.EOF) {
+			c.hearItself(place)
+		}
 		place.Close()
 	}
 	bye, _ := c.ending()
@@ -449,6 +454,20 @@ func (c *conn) finish(err error) {
 	if bye != nil && !errors.Is(err, io.EOF) {
 		linger(c.to.nc, lingering)
 	}
+}
+
+// hearItself lets a client that has said all it wanted, as a pasted script,
+// hear the events of that. What it sent last is published after its answer.
+func (c *conn) hearItself(place *hub.Conn) {
+	if c.spoke {
+		ctx, done := c.patient()
+		defer done()
+		if err := c.srv.cfg.Service.Settle(ctx); err != nil {
+			c.log().Debug("its own events may be missing", "error", err)
+			return
+		}
+	}
+	place.Settle()
 }
 
 // close releases everything.
