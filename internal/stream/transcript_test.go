@@ -39,6 +39,7 @@ func TestPastedScript(t *testing.T) {
 	ana := srv.User("ana").Connect()
 	port := ana.Group("Port")
 
+	srv.Hub.Settle() // the group's making has been told
 	c := srv.Dial()
 	c.Raw(strings.Join([]string{
 		`{"type":"SessionRequest","op":"session.start","params":{"mechanism":"TOKEN","token":"` + ana.Token + `"}}`,
