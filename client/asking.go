@@ -75,7 +75,7 @@ func (c *Client) askOnce(ctx context.Context, op string, params jsontext.Value) 
 var repeated = []string{
 	protocol.OpSync, protocol.OpChangesList, protocol.OpChatsList, protocol.OpChatsGet, protocol.OpParticipantsList,
 	protocol.OpMessagesList, protocol.OpMessagesGet, protocol.OpUsersMe, protocol.OpUsersGet, protocol.OpUsersList,
-	protocol.OpSessionsList, protocol.OpInvitesList,
+	protocol.OpSessionsList, protocol.OpInvitesList, protocol.OpPresenceGet,
 	protocol.OpChatsUpdate, protocol.OpParticipantsAdd, protocol.OpParticipantsUpdate, protocol.OpReadSet,
 	protocol.OpMessageEdit, protocol.OpMessageDelete,
 }

@@ -72,6 +72,17 @@ func (c *Client) InvitesList(ctx context.Context) (protocol.InvitesListResult, e
 	return call[protocol.Empty, protocol.InvitesListResult](ctx, c, protocol.OpInvitesList, protocol.Empty{})
 }
 
+// PresenceGet is presence.get.
+func (c *Client) PresenceGet(ctx context.Context, p protocol.PresenceParams) (protocol.PresenceGetResult, error) {
+	return call[protocol.PresenceParams, protocol.PresenceGetResult](ctx, c, protocol.OpPresenceGet, p)
+}
+
+// PresenceWatch is presence.watch. It is over with the connection, or after
+// ExpiresMS: ask again when [Synced] comes, and in time.
+func (c *Client) PresenceWatch(ctx context.Context, p protocol.PresenceParams) (protocol.PresenceWatchResult, error) {
+	return call[protocol.PresenceParams, protocol.PresenceWatchResult](ctx, c, protocol.OpPresenceWatch, p)
+}
+
 // UsersCreate is users.create.
 func (c *Client) UsersCreate(ctx context.Context, p protocol.UsersCreateParams) (protocol.UserResult, error) {
 	return call[protocol.UsersCreateParams, protocol.UserResult](ctx, c, protocol.OpUsersCreate, p)

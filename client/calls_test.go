@@ -53,7 +53,7 @@ func TestRepeatable(t *testing.T) {
 		protocol.OpSessionStart, protocol.OpTokensCreate, protocol.OpInvitesCreate, protocol.OpUsersCreate, protocol.OpParticipantsRemove,
 		protocol.OpChatsDelete, protocol.OpSessionsRevoke, protocol.OpInvitesRevoke, protocol.OpSessionEnd, protocol.OpUsersUpdate,
 		protocol.OpChatsCreate, protocol.OpMessageSend,
-		protocol.OpSessionUpdate, protocol.OpTyping, // of a connection
+		protocol.OpSessionUpdate, protocol.OpTyping, protocol.OpPresenceWatch, // of a connection
 	}
 	var got []string
 	for _, op := range api.Operations() {

@@ -252,6 +252,12 @@ func (s *Session) recount(e *entry) {
 
 // ephemeral takes an event without a position (docs/protocol.md#ephemera).
 func (s *Session) ephemeral(now time.Time, f *protocol.Event) {
+	if f.Event == protocol.EventPresence {
+		if s.room() > s.cfg.Buffer/2 {
+			s.queue.put(Event{Kind: Presence, UserID: f.UserID, Status: f.Status})
+		}
+		return
+	}
 	e := s.chats[f.ChatID]
 	if e == nil || !e.known {
 		return

@@ -41,6 +41,9 @@ const (
 
 	ReadMoved Kind = "read"   // a read mark moved: UserID, ReadSeq
 	Typing    Kind = "typing" // UserID until Until, or Stopped. May be lost.
+	// Presence: UserID, who is watched (Client.PresenceWatch), is Status now. It
+	// is of no chat. May be lost.
+	Presence Kind = "presence"
 )
 
 // What happens to the client itself.
@@ -80,6 +83,7 @@ type Event struct {
 	ReadSeq int64     `json:"read_seq,omitzero"` // ReadMoved
 	Until   time.Time `json:"until,omitzero"`    // Typing
 	Stopped bool      `json:"stopped,omitzero"`  // Typing
+	Status  string    `json:"status,omitzero"`   // Presence
 
 	Connection *Connection `json:"connection,omitzero"`
 	Outbox     *Item       `json:"outbox,omitzero"`

@@ -130,9 +130,10 @@ const (
 	EventMessageCreated     = "message.created"
 	EventMessageUpdated     = "message.updated"
 	EventMessageDeleted     = "message.deleted"
-	EventGap                = "gap"    // a backlog was left out: (prev_seq, seq]
-	EventRead               = "read"   // ephemeral: a read mark moved
-	EventTyping             = "typing" // ephemeral
+	EventGap                = "gap"      // a backlog was left out: (prev_seq, seq]
+	EventRead               = "read"     // ephemeral: a read mark moved
+	EventPresence           = "presence" // ephemeral: somebody whom one watches came or went
+	EventTyping             = "typing"   // ephemeral
 )
 
 // Event is a BroadcastResponse without an id: what happened in a chat. It
@@ -152,8 +153,9 @@ type Event struct {
 	Chat        *Chat        `json:"chat,omitzero"`
 	ActorID     string       `json:"actor_id,omitzero"` // who did it, when that is not the row's own user or sender
 
-	UserID    string `json:"user_id,omitzero"`    // typing, read
+	UserID    string `json:"user_id,omitzero"`    // typing, read, presence
 	ExpiresMS int64  `json:"expires_ms,omitzero"` // typing
 	Stopped   bool   `json:"stopped,omitzero"`    // typing
 	ReadSeq   int64  `json:"read_seq,omitzero"`   // read
+	Status    string `json:"status,omitzero"`     // presence
 }

@@ -19,6 +19,8 @@ const (
 	OpUsersList        = "users.list"
 	OpSessionsList     = "sessions.list"
 	OpInvitesList      = "invites.list"
+	OpPresenceGet      = "presence.get"
+	OpPresenceWatch    = "presence.watch"
 
 	OpUsersCreate        = "users.create"
 	OpUsersUpdate        = "users.update"
@@ -58,6 +60,14 @@ type User struct {
 	Bot       bool   `json:"bot,omitzero"`
 	Disabled  bool   `json:"disabled,omitzero"`
 	CreatedAt string `json:"created_at,omitzero"`
+
+	HidesPresence bool `json:"hides_presence,omitzero"` // told to themselves only
+}
+
+// Presence is whether somebody is there (docs/protocol.md#presence).
+type Presence struct {
+	UserID string `json:"user_id"`
+	Status string `json:"status"` // online, away, offline
 }
 
 // Session is one login of one device.
@@ -356,6 +366,18 @@ type (
 		CurrentPassword *string `json:"current_password,omitzero"` // needed with password, save for the operator
 		Role            *string `json:"role,omitzero"`
 		Disabled        *bool   `json:"disabled,omitzero"`
+		HidesPresence   *bool   `json:"hides_presence,omitzero"` // one's own
+	}
+
+	PresenceParams struct {
+		UserIDs []string `json:"user_ids"`
+	}
+	PresenceGetResult struct {
+		Presence []Presence `json:"presence"`
+	}
+	PresenceWatchResult struct {
+		Presence  []Presence `json:"presence"`
+		ExpiresMS int64      `json:"expires_ms"` // then the watch is over
 	}
 
 	SessionsListResult struct {

@@ -38,6 +38,8 @@ var paramsOf = map[string]func() any{
 	OpUsersList:          func() any { return new(UsersListParams) },
 	OpSessionsList:       func() any { return new(Empty) },
 	OpInvitesList:        func() any { return new(Empty) },
+	OpPresenceGet:        func() any { return new(PresenceParams) },
+	OpPresenceWatch:      func() any { return new(PresenceParams) },
 	OpUsersCreate:        func() any { return new(UsersCreateParams) },
 	OpUsersUpdate:        func() any { return new(UsersUpdateParams) },
 	OpChatsCreate:        func() any { return new(ChatsCreateParams) },

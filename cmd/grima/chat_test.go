@@ -89,6 +89,9 @@ type tmux struct {
 func newTmux(t *testing.T) *tmux {
 	t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("needs tmux, which make tools gets")
+		}
 		t.Skip("needs tmux, which make tools gets")
 	}
 	x := &tmux{t, fmt.Sprintf("grima-test-%d", os.Getpid())}

@@ -134,19 +134,25 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 		return nil, nil, nil, err
 	}
 	live := hub.New(hub.Config{
-		Encode:       api.AppendEvent,
-		EncodeRead:   api.AppendRead,
-		EncodeTyping: api.AppendTyping,
-		Source:       chat.NewLog(store),
-		Log:          log,
+		Encode:         api.AppendEvent,
+		EncodeRead:     api.AppendRead,
+		EncodeTyping:   api.AppendTyping,
+		EncodePresence: api.AppendPresence,
+		Source:         chat.NewLog(store),
+		Log:            log,
 	})
 	hasher := password.New(password.Params{})
+	statuses := live.Statuses
+	if c.NoPresence {
+		statuses = nil
+	}
 	svc := chat.NewService(chat.Config{
 		Store:        store,
 		Publisher:    live,
 		Passwords:    hasher,
 		Registration: c.registration(),
 		NoLimits:     c.Dev,
+		Statuses:     statuses,
 		Log:          log,
 	})
 	asked := metrics.NewRequests()

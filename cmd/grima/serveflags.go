@@ -37,6 +37,7 @@ type serveFlags struct {
 	AllowOrigin     string        `help:"Pages of these origins, between commas, may open a WebSocket here beside the server's own." placeholder:"https://HOST" env:"GRIMA_ALLOW_ORIGIN"`
 	Insecure        bool          `help:"Serve a public address without TLS: passwords and messages cross the net in the clear." env:"GRIMA_INSECURE"`
 	Registration    string        `help:"Who may make an account: whoever has an invite, anybody (open), or nobody (closed)." enum:"invite,open,closed" default:"invite" env:"GRIMA_REGISTRATION"`
+	NoPresence      bool          `help:"Tell nobody who is there." env:"GRIMA_NO_PRESENCE"`
 	RateFactor      float64       `help:"Multiply the limits on how often people may ask for something by this; 0: no limits." default:"1" placeholder:"N" env:"GRIMA_RATE_FACTOR"`
 	UserConns       int           `name:"connections-per-user" help:"Live connections of one account; 0: any number." default:"50" placeholder:"N" env:"GRIMA_CONNECTIONS_PER_USER"`
 	AddressConns    int           `name:"connections-per-address" help:"Connections from one address, not with --behind-proxy; 0: any number." default:"1000" placeholder:"N" env:"GRIMA_CONNECTIONS_PER_ADDRESS"`

@@ -35,6 +35,9 @@ type Caller struct {
 	// OnUpdate carries out session.update. Nil over HTTP, which has nothing to
 	// update.
 	OnUpdate func(protocol.SessionUpdateParams) (protocol.SessionUpdateResult, error)
+	// OnWatch has a live connection hear when the presence of these users
+	// changes, for as long as it says. Nil over HTTP.
+	OnWatch func([]chat.UserID) time.Duration
 }
 
 // API answers requests. Its methods may be called from any goroutine.

@@ -22,6 +22,13 @@ func toUser(u chat.User) protocol.User {
 	}
 }
 
+// toSelf is toUser, with what people are told of themselves only.
+func toSelf(u chat.User, c Caller) protocol.User {
+	out := toUser(u)
+	out.HidesPresence = u.HidesPresence && u.ID == c.Actor.User
+	return out
+}
+
 // toSession marks the session that asks.
 func toSession(s chat.Session, current chat.SessionID) protocol.Session {
 	return protocol.Session{

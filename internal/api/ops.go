@@ -110,6 +110,8 @@ var table = []*Operation{
 	op(protocol.OpUsersList, data, AccountOrOperator, Heavy, "List users, all or by the beginning of their username", (*API).usersList, false, "GET /v1/users"),
 	op(protocol.OpSessionsList, data, Account, Light, "List one's own sessions", (*API).sessionsList, false, "GET /v1/sessions"),
 	op(protocol.OpInvitesList, data, AdminOrOperator, Light, "List the invites", (*API).invitesList, false, "GET /v1/invites"),
+	op(protocol.OpPresenceGet, data, Account, Heavy, "Ask who of people is there", (*API).presenceGet, false, "GET /v1/presence"),
+	op(protocol.OpPresenceWatch, data, Account, Heavy, "Hear who of people comes and goes, on this connection", (*API).presenceWatch, false),
 
 	op(protocol.OpUsersCreate, data, Anyone, Write, "Register, or add somebody", (*API).usersCreate, true, "POST /v1/users"),
 	op(protocol.OpUsersUpdate, data, AccountOrOperator, Write, "Change oneself or, as an admin, somebody else", (*API).usersUpdate, false, "PATCH /v1/users/me", "PATCH /v1/users/{user_id}"),

@@ -23,15 +23,15 @@ func (a *API) usersUpdate(ctx context.Context, c Caller, p *protocol.UsersUpdate
 	}
 	u, err := a.svc.UpdateUser(ctx, c.Actor, user, chat.UserPatch{
 		Name: p.Name, Password: p.Password, CurrentPassword: p.CurrentPassword,
-		Role: (*chat.Role)(p.Role), Disabled: p.Disabled,
+		Role: (*chat.Role)(p.Role), Disabled: p.Disabled, HidesPresence: p.HidesPresence,
 	})
-	return protocol.UserResult{User: toUser(u)}, err
+	return protocol.UserResult{User: toSelf(u, c)}, err
 }
 
 // docs/protocol.md#users.me
 func (a *API) usersMe(ctx context.Context, c Caller, _ *protocol.Empty) (protocol.UserResult, error) {
 	u, err := a.svc.User(ctx, c.Actor, c.Actor.User)
-	return protocol.UserResult{User: toUser(u)}, err
+	return protocol.UserResult{User: toSelf(u, c)}, err
 }
 
 // docs/protocol.md#users.get

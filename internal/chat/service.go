@@ -25,6 +25,9 @@ type Config struct {
 	// NoLimits lifts the limits on rates (never those on sizes), for
 	// `grima serve --dev`.
 	NoLimits bool
+	// Statuses says who is there, for those who may know. Nil: the operator does
+	// not want anybody to know.
+	Statuses func([]UserID) []Status
 	Log      *slog.Logger     // nil: slog.Default()
 	Now      func() time.Time // nil: time.Now; only for what is outside transactions: expiry and rates
 }
@@ -106,6 +109,7 @@ type news struct {
 	events []Event
 	ended  []SessionID
 	read   *Participant
+	seen   UserID // who may look different now; 0: nobody
 }
 
 func (n *news) event(e Event) {
@@ -119,6 +123,9 @@ func (s *Service) publish(n news) {
 	}
 	if n.read != nil {
 		s.cfg.Publisher.PublishRead(n.read.Chat, n.read.User, n.read.ReadSeq)
+	}
+	if n.seen != 0 {
+		s.cfg.Publisher.PublishPresence(n.seen)
 	}
 	if len(n.ended) > 0 {
 		s.cfg.Publisher.EndSessions(n.ended)

@@ -195,10 +195,12 @@ type Tx interface {
 // called from the store's done goroutine: it must not block.
 type Publisher interface {
 	Publish(Event)
-	// PublishRead tells that user read chat up to seq; only their own devices
-	// hear of it for now (docs/protocol.md#ephemera).
+	// PublishRead tells that user read chat up to seq
+	// (docs/protocol.md#ephemera).
 	PublishRead(chat ChatID, user UserID, seq int64)
 	PublishTyping(chat ChatID, user UserID, stop bool)
+	// PublishPresence says that user may look different to others now.
+	PublishPresence(user UserID)
 	// EndSessions closes the live connections of these sessions.
 	EndSessions(ids []SessionID)
 }

@@ -54,6 +54,8 @@ type User struct {
 	Disabled     bool   // cannot log in, has no sessions
 	PasswordHash string // with its parameters; empty: no password login
 	CreatedAt    time.Time
+
+	HidesPresence bool // nobody sees whether they are there
 }
 
 // Session is one login of one device. Its token is known only to the device.

@@ -227,6 +227,7 @@ type UserPatch struct {
 	CurrentPassword *string
 	Role            *Role
 	Disabled        *bool
+	HidesPresence   *bool
 }
 
 // UpdateUser changes oneself (user 0 or one's own) or, for the server's admins
@@ -280,6 +281,9 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 		if p.Disabled != nil {
 			u.Disabled = *p.Disabled
 		}
+		if p.HidesPresence != nil {
+			u.HidesPresence = *p.HidesPresence
+		}
 		if hash != "" {
 			if u.PasswordHash != before.PasswordHash {
 				return User{}, Errorf(CodeConflict, "the password was changed meanwhile; begin again")
@@ -299,9 +303,14 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 				return User{}, err
 			}
 		}
+		if u.HidesPresence != old.HidesPresence {
+			n.seen = u.ID
+		}
 		return u, tx.PutUser(u)
 	})
 }
+
+var errOwnPresence = Errorf(CodePermissionDenied, "whether somebody is seen is theirs to say")
 
 // mayUpdate decides who may change what of whom, and reads whom.
 func mayUpdate(r Reader, a Actor, user UserID, p UserPatch) (User, error) {
@@ -314,7 +323,10 @@ func mayUpdate(r Reader, a Actor, user UserID, p UserPatch) (User, error) {
 		return User{}, missing(err, errNoUser)
 	}
 	if a.Operator {
-		return u, nil
+		if p.HidesPresence != nil {
+			err = errOwnPresence
+		}
+		return u, err
 	}
 	self := me.ID == u.ID
 	admin := rank(me.Role) >= rank(RoleAdmin) && (u.Role != RoleOwner || me.Role == RoleOwner)
@@ -325,6 +337,8 @@ func mayUpdate(r Reader, a Actor, user UserID, p UserPatch) (User, error) {
 		err = Errorf(CodePermissionDenied, "only the server's owners give roles")
 	case p.Disabled != nil && !admin:
 		err = Errorf(CodePermissionDenied, "only the server's admins disable and enable people")
+	case p.HidesPresence != nil && !self:
+		err = errOwnPresence
 	case p.Password != nil && !self:
 		err = Errorf(CodePermissionDenied, "only whoever runs the server gives somebody else a new password")
 	}

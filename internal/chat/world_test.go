@@ -98,6 +98,7 @@ type news struct {
 	last   map[chat.ChatID]int64
 	reads  []chat.Participant
 	typing []chat.UserID
+	seen   []chat.UserID
 	ended  []chat.SessionID
 }
 
@@ -121,6 +122,12 @@ func (n *news) PublishTyping(_ chat.ChatID, user chat.UserID, _ bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.typing = append(n.typing, user)
+}
+
+func (n *news) PublishPresence(user chat.UserID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.seen = append(n.seen, user)
 }
 
 func (n *news) EndSessions(ids []chat.SessionID) {

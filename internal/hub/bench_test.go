@@ -10,23 +10,29 @@ import (
 	"github.com/grima-chat/grima/internal/chat"
 )
 
-// crowd is a source with one chat that everybody is in, and no rows.
-type crowd struct{}
+// oneChat is a source with one chat that everybody is in, and no rows.
+type oneChat struct{}
 
-func (crowd) Memberships(context.Context, chat.UserID) ([]chat.Membership, int64, error) {
+func (oneChat) Memberships(context.Context, chat.UserID) ([]chat.Membership, int64, error) {
 	return []chat.Membership{{Chat: 1, JoinedSeq: 1}}, 0, nil
 }
-func (crowd) LastStamp(context.Context) (int64, error) { return 0, nil }
-func (crowd) LastSeqs(_ context.Context, ids []chat.ChatID) ([]int64, error) {
+func (oneChat) LastStamp(context.Context) (int64, error) { return 0, nil }
+func (oneChat) LastSeqs(_ context.Context, ids []chat.ChatID) ([]int64, error) {
 	return make([]int64, len(ids)), nil
 }
 
-func (crowd) Changed(_ context.Context, _ chat.ChatID, after, _ int64) (chat.Changed, error) {
+func (oneChat) Changed(_ context.Context, _ chat.ChatID, after, _ int64) (chat.Changed, error) {
 	return chat.Changed{Next: after}, nil
 }
 
-func (crowd) Missed(_ context.Context, _ chat.ChatID, _ chat.UserID, after, _ int64) (chat.Missed, error) {
+func (oneChat) Missed(_ context.Context, _ chat.ChatID, _ chat.UserID, after, _ int64) (chat.Missed, error) {
 	return chat.Missed{Next: after}, nil
+}
+
+func (oneChat) Settled(context.Context) error                       { return nil }
+func (oneChat) Few(context.Context, chat.ChatID, int) (bool, error) { return false, nil }
+func (oneChat) Hidden(context.Context, []chat.UserID) (map[chat.UserID]bool, error) {
+	return nil, nil
 }
 
 // counter is a subscriber that counts bytes.
@@ -48,7 +54,7 @@ func BenchmarkDelivery(b *testing.B) {
 			b.Run(fmt.Sprintf("members=%d/backlog=%d", members, backlog), func(b *testing.B) {
 				h := New(Config{
 					Encode: func(dst []byte, _ chat.Event) []byte { return append(dst, line...) },
-					Source: crowd{}, Ablate: Ablate{NoRescan: true},
+					Source: oneChat{}, Ablate: Ablate{NoRescan: true},
 				})
 				defer h.Close()
 				var bytes atomic.Int64

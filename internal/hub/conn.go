@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -25,6 +26,9 @@ type Conn struct {
 	gone       map[chat.ChatID]int64    // while loading: chats that were left meanwhile, and at which seq
 	told       map[chat.ChatID]int64    // up to where it was told of chats that it left
 	focus      map[chat.ChatID]struct{} // nil: none set
+	away       bool                     // nobody looks at it
+	watches    []chat.UserID            // whose presence it hears of
+	watched    time.Time                // until when
 
 	dirty   []*route // that have to catch up, in turn
 	queued  bool     // it is, or will be, its turn
@@ -68,6 +72,7 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 	c.gone = make(map[chat.ChatID]int64)
 	h.users[c.user] = append(h.users[c.user], c)
 	h.loading[c] = struct{}{}
+	h.changedLocked(c.user)
 	h.scans.start(h)
 	h.mu.Unlock()
 
@@ -166,6 +171,8 @@ func (h *Hub) unsubscribeLocked(c *Conn) {
 	c.gone, c.told, c.dirty = nil, nil, nil
 	delete(h.loading, c)
 	remove(h.users, c.user, c)
+	h.unwatchLocked(c)
+	h.changedLocked(c.user)
 }
 
 // remove takes c out of the list m[key], and the list with its last one.

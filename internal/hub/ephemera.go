@@ -14,6 +14,21 @@ const (
 	typingLasts  = 10 * time.Second // a client forgets the notice by itself then
 )
 
+// The bounds of other people's read marks.
+const (
+	readPeople = 50
+	readEvery  = 250 * time.Millisecond
+)
+
+// crowd says whether a room's chat has few enough people for read marks.
+type crowd int8
+
+const (
+	uncounted crowd = iota
+	few
+	many
+)
+
 // typed is the last notice of somebody's that was passed on.
 type typed struct {
 	at   time.Time
@@ -91,17 +106,87 @@ func (r *room) crowded() bool {
 	return false
 }
 
-// PublishRead tells user's own connections how far they have read.
+// PublishRead tells user's own connections at once how far they have read, and
+// the others in the chat a little later, the last mark only, unless they are
+// many.
 func (h *Hub) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
-	var targets []Subscriber
+	var own []Subscriber
 	h.mu.Lock()
 	for _, c := range h.users[user] {
-		targets = append(targets, c.sub)
+		own = append(own, c.sub)
+	}
+	if r := h.rooms[id]; r != nil && r.few != many && !h.closed {
+		if h.marks == nil {
+			h.marks = make(map[chat.ChatID]map[chat.UserID]int64)
+			time.AfterFunc(readEvery, h.begin(h.tellMarks))
+		}
+		if h.marks[id] == nil {
+			h.marks[id] = make(map[chat.UserID]int64)
+		}
+		h.marks[id][user] = max(h.marks[id][user], seq)
 	}
 	h.mu.Unlock()
-	if len(targets) > 0 {
-		h.notify(h.cfg.EncodeRead(nil, id, user, seq), targets)
+	if len(own) > 0 {
+		h.notify(h.cfg.EncodeRead(nil, id, user, seq), own)
 	}
+}
+
+// tellMarks tells the read marks that gathered.
+func (h *Hub) tellMarks() {
+	h.mu.Lock()
+	marks := h.marks
+	h.marks = nil
+	h.mu.Unlock()
+	for id, of := range marks {
+		if !h.few(id) {
+			continue
+		}
+		for user, seq := range of {
+			var others []Subscriber
+			h.mu.Lock()
+			if r := h.rooms[id]; r != nil {
+				for _, rt := range r.members {
+					if rt.conn.user != user {
+						others = append(others, rt.conn.sub)
+					}
+				}
+			}
+			h.mu.Unlock()
+			if len(others) > 0 {
+				h.notify(h.cfg.EncodeRead(nil, id, user, seq), others)
+			}
+		}
+	}
+}
+
+// few reports whether few enough are in a chat for their read marks to be told.
+// It is counted when somebody came or went since the last time.
+func (h *Hub) few(id chat.ChatID) bool {
+	h.mu.Lock()
+	r := h.rooms[id]
+	if r == nil || r.few != uncounted {
+		defer h.mu.Unlock()
+		return r != nil && r.few == few
+	}
+	moves := r.moves
+	h.mu.Unlock()
+
+	ctx, cancel := h.reading()
+	defer cancel()
+	is, err := h.cfg.Source.Few(ctx, id, readPeople)
+	if err != nil {
+		h.failed("counting participants", err)
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r.moves == moves {
+		r.few = many
+		if is {
+			r.few = few
+		}
+	}
+	return is
 }
 
 func (h *Hub) notify(line []byte, targets []Subscriber) {

@@ -38,10 +38,11 @@ import (
 type Config struct {
 	// Encode and its sisters append the line, newline included, that delivers an
 	// event.
-	Encode       func(dst []byte, e chat.Event) []byte
-	EncodeRead   func(dst []byte, id chat.ChatID, user chat.UserID, seq int64) []byte
-	EncodeTyping func(dst []byte, id chat.ChatID, user chat.UserID, stop bool) []byte
-	Source       Source
+	Encode         func(dst []byte, e chat.Event) []byte
+	EncodeRead     func(dst []byte, id chat.ChatID, user chat.UserID, seq int64) []byte
+	EncodeTyping   func(dst []byte, id chat.ChatID, user chat.UserID, stop bool) []byte
+	EncodePresence func(dst []byte, user chat.UserID, status chat.Status) []byte
+	Source         Source
 
 	// Scan is how often the rooms are compared with the store (5 s).
 	Scan time.Duration
@@ -68,8 +69,11 @@ type Source interface {
 	Memberships(ctx context.Context, user chat.UserID) ([]chat.Membership, int64, error)
 	LastStamp(ctx context.Context) (int64, error)
 	LastSeqs(ctx context.Context, ids []chat.ChatID) ([]int64, error)
+	Settled(ctx context.Context) error
 	Changed(ctx context.Context, id chat.ChatID, after, upto int64) (chat.Changed, error)
 	Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after, upto int64) (chat.Missed, error)
+	Few(ctx context.Context, id chat.ChatID, most int) (bool, error)
+	Hidden(ctx context.Context, users []chat.UserID) (map[chat.UserID]bool, error)
 }
 
 // Subscriber is a live connection as the hub sees it. Its methods must not
@@ -113,6 +117,9 @@ type Hub struct {
 	dirty    int     // routes that are not live
 	members  int     // routes in rooms
 
+	presence presence
+	marks    map[chat.ChatID]map[chat.UserID]int64 // read marks to be told to others; nil: none
+
 	scans   scans
 	closed  bool
 	running int       // goroutines of the hub's
@@ -141,6 +148,11 @@ func New(cfg Config) *Hub {
 		users:    make(map[chat.UserID][]*Conn),
 		rooms:    make(map[chat.ChatID]*room),
 		loading:  make(map[*Conn]struct{}),
+		presence: presence{
+			watchers: make(map[chat.UserID]map[*Conn]struct{}),
+			told:     make(map[chat.UserID]chat.Status),
+			changed:  make(map[chat.UserID]struct{}),
+		},
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.idle.L, h.told.L = &h.mu, &h.mu
@@ -198,7 +210,7 @@ func (h *Hub) reading() (context.Context, context.CancelFunc) {
 // failed logs why a read failed, and has the next scan look at everything.
 func (h *Hub) failed(doing string, err error) {
 	h.mu.Lock()
-	h.scans.again, h.scans.failed = true, true
+	h.scans.again = true
 	over := h.closed
 	h.mu.Unlock()
 	if !over {
@@ -259,5 +271,5 @@ func (h *Hub) Stats() Stats {
 // spread is among how many goroutines a large room is split.
 func spread(members int) int {
 	const alone = 1000 // handed to by one
-	return max(1, min(runtime.GOMAXPROCS(0), members/alone))
+	return min(runtime.GOMAXPROCS(0), max(0, members-1)/alone+1)
 }

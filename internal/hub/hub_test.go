@@ -92,6 +92,9 @@ func newWorld(t *testing.T, set ...func(*Config)) *world {
 			}
 			return fmt.Appendf(dst, "%d types\n", user)
 		},
+		EncodePresence: func(dst []byte, user chat.UserID, status chat.Status) []byte {
+			return fmt.Appendf(dst, "%d is %s\n", user, status)
+		},
 		Source: &w.source,
 	}
 	for _, f := range set {
@@ -135,6 +138,7 @@ func (w *world) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
 func (w *world) PublishTyping(id chat.ChatID, user chat.UserID, stop bool) {
 	w.hub.PublishTyping(id, user, stop)
 }
+func (w *world) PublishPresence(user chat.UserID) { w.hub.PublishPresence(user) }
 func (w *world) EndSessions(ids []chat.SessionID) { w.hub.EndSessions(ids) }
 
 // tell lets what was kept through, and waits until it has been told.
@@ -804,71 +808,6 @@ func TestEventsThatGatherAreJoined(t *testing.T) {
 	if s := w.hub.Stats(); s.Events != 500 || s.Runs > 250 {
 		t.Errorf("%d events in %d runs", s.Events, s.Runs)
 	}
-}
-
-func TestTyping(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.adds(w.bob, w.cem)
-		w.forget()
-		phone, laptop, b, c := w.connect(w.ana), w.connect(w.ana), w.connect(w.bob), w.connect(w.cem)
-		c.SetFocus([]chat.ChatID{w.port + 1})
-		types, stopped := fmt.Sprintf("%d types", w.ana), fmt.Sprintf("%d stopped", w.ana)
-
-		w.hub.PublishTyping(w.port, w.ana, false)
-		w.hub.PublishTyping(w.port, w.ana, false) // too soon
-		b.hears(types)
-		c.hears() // looks elsewhere
-		phone.hears()
-		laptop.hears()
-
-		c.SetFocus([]chat.ChatID{w.port})
-		w.hub.PublishTyping(w.port, w.ana, true)
-		w.hub.PublishTyping(w.port, w.ana, true)
-		w.hub.PublishTyping(w.port, w.ana, false) // still too soon
-		b.hears(stopped)
-		c.hears(stopped)
-
-		time.Sleep(typingEvery)
-		w.hub.PublishTyping(w.port, w.ana, false)
-		w.hub.PublishTyping(w.port, w.bob, true) // did not type
-		b.hears(types)
-		phone.hears()
-
-		time.Sleep(typingLasts)
-		w.hub.PublishTyping(w.port, w.ana, true) // forgotten by then
-		b.hears()
-	})
-}
-
-func TestTypingIsLostInACrowd(t *testing.T) {
-	w := newWorld(t)
-	a := w.connect(w.ana)
-	var crowd []chat.UserID
-	for range typingPeople {
-		crowd = append(crowd, w.person())
-	}
-	w.adds(crowd...)
-	w.forget()
-	for _, u := range crowd[1:] {
-		w.connect(u)
-		w.connect(u)
-	}
-	w.hub.PublishTyping(w.port, crowd[1], false)
-	a.hears(fmt.Sprintf("%d types", crowd[1]))
-	w.connect(crowd[0])
-	w.hub.PublishTyping(w.port, crowd[2], false)
-	a.hears()
-}
-
-func TestReadMarksReachOnesOwnDevices(t *testing.T) {
-	w := newWorld(t)
-	w.adds(w.bob)
-	w.forget()
-	a, b := w.connect(w.ana), w.connect(w.bob)
-	w.hub.PublishRead(w.port, w.ana, 2)
-	a.hears(fmt.Sprintf("read by %d to 2", w.ana))
-	b.hears()
 }
 
 func TestEndSessionsReachesEveryConnection(t *testing.T) {

@@ -234,6 +234,7 @@ func (s *stage) Publish(e chat.Event) {
 
 func (s *stage) PublishRead(chat.ChatID, chat.UserID, int64)  {}
 func (s *stage) PublishTyping(chat.ChatID, chat.UserID, bool) {}
+func (s *stage) PublishPresence(chat.UserID)                  {}
 func (s *stage) EndSessions([]chat.SessionID)                 {}
 
 // arrive lets a late hint through.

@@ -37,6 +37,14 @@ type room struct {
 	shared   bool // the flusher reads members; they must not be written to
 
 	typing map[chat.UserID]typed
+	few    crowd
+	moves  int // times that somebody may have come or gone
+}
+
+// movedLocked notes that somebody may have come or gone.
+func (r *room) movedLocked() {
+	r.few = uncounted
+	r.moves++
 }
 
 func (h *Hub) newRoomLocked(id chat.ChatID, at int64) *room {
@@ -238,6 +246,7 @@ func (h *Hub) fill(r *room, upto int64, hints []chat.Event) (told int) {
 func (h *Hub) rejoin(r *room, ch chat.Changed) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	r.movedLocked() // in the pages to come, or in what is not told
 	for _, p := range ch.Joined {
 		for _, c := range h.users[p.User] {
 			rt := c.at[r.id]
@@ -283,6 +292,7 @@ func (h *Hub) enterLocked(r *room, e chat.Event) {
 	if e.Kind != chat.ChatCreated && e.Kind != chat.ParticipantAdded {
 		return
 	}
+	r.movedLocked()
 	for _, c := range h.users[e.Participant.User] {
 		rt := c.at[r.id]
 		switch {
@@ -302,6 +312,7 @@ func (h *Hub) leave(r *room, e chat.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leftLocked(e)
+	r.movedLocked()
 	switch e.Kind {
 	case chat.ParticipantRemoved:
 		for _, c := range h.users[e.Participant.User] {

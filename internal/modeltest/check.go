@@ -220,7 +220,7 @@ func (w *World) settled(live bool, deadline <-chan time.Time) *wrong {
 		}
 		// Read marks are told by events that may be lost; a sync tells them all.
 		if what := differ(d.State().Chats, full[d.person], ignoring{roles: d.old, read: live}); what != "" {
-			return &wrong{promise: "I7 no loss over reconnect", what: fmt.Sprintf("%s does not hold what a full read gives: %s", d.name, what), transcript: d.transcript(), late: late}
+			return &wrong{promise: "I7 no loss over reconnect", what: fmt.Sprintf("%s does not hold what a full read gives: %s", d.name, what), transcript: d.transcript(what), late: late}
 		}
 	}
 	if what := w.kept(full); what != "" {

@@ -31,7 +31,12 @@ func newLocal(t testing.TB, w *World) Host {
 	l := &local{w: w}
 	w.inProcess = true
 	l.srv = testserver.Start(t, testserver.Options{
-		Stream:    func(c *stream.Config) { c.Outbox = w.opts.Outbox },
+		Stream: func(c *stream.Config) {
+			c.Outbox = w.opts.Outbox
+			if c.Workers == "" {
+				c.Workers = w.opts.Workers
+			}
+		},
 		Hub:       l.hub,
 		Store:     l.store,
 		Publisher: l.publisher,

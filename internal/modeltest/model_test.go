@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/grima-chat/grima/internal/queue"
 )
 
 var (
@@ -20,6 +22,7 @@ var (
 // another one.
 func scenario(seed uint64) Options {
 	o := Options{Seed: seed, Crashes: true, Hints: true, Comings: seed%4 == 0}
+	o.Workers = []queue.Design{queue.Sharded, queue.Shared, queue.PerClient}[seed%3]
 	if underRace {
 		o.Rounds, o.Steps, o.Devices = 3, 10, 6
 	}

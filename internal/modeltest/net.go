@@ -143,6 +143,7 @@ type outlet struct {
 	w      *World
 	device string
 	user   string // its id
+	past   past
 
 	mu      sync.Mutex
 	rng     *rand.Rand
@@ -235,6 +236,7 @@ func (o *outlet) connect(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, err
 	}
 	t := newTap(o.w, fmt.Sprintf("%s#%d (%s)", o.device, number, over), o.user, over, lines, wire)
+	t.past = &o.past
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	// Cut off meanwhile? Then nobody else knows of this connection.

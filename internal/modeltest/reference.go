@@ -458,9 +458,15 @@ func (ch *replica) page(user string, page protocol.ChangesListResult) {
 	ch.apply(page.Messages, page.Participants, page.Chat)
 }
 
-// knows reports whether the client knows an event.
-func (r *Reference) knows(e *protocol.Event) bool {
-	return !r.cfg.Old || e.Event != protocol.EventParticipantUpdated
+// knows reports whether the client knows an event. An old one does not know that
+// of a changed role; where several changes are told as one, though, it may bring
+// somebody who was not there before, as rows do under any name.
+func (r *Reference) knows(ch *replica, e *protocol.Event) bool {
+	if !r.cfg.Old || e.Event != protocol.EventParticipantUpdated {
+		return true
+	}
+	_, there := ch.people[e.Participant.UserID]
+	return !there || ch.people[e.Participant.UserID].JoinedSeq != e.Participant.JoinedSeq
 }
 
 // newer makes a line one of a later version of the protocol.
@@ -501,7 +507,7 @@ func (r *Reference) event(c *refConn, e *protocol.Event) {
 	case prev <= ch.pos && e.Event != protocol.EventGap || r.cfg.Without == HoleCheck:
 		turned := ch.turned
 		for range r.times() {
-			if r.knows(e) {
+			if r.knows(ch, e) {
 				ch.event(e)
 			}
 		}

@@ -120,7 +120,7 @@ func (d *device) call(op string, params, result any) error {
 	case errors.Is(err, ErrLost) && ctx.Err() == nil:
 		d.w.count("lost " + op)
 	case errors.Is(err, ErrLost) && !d.w.broken():
-		d.w.fail("I11 answer", fmt.Sprintf("%s: %s is never answered", d.name, op), d.transcript())
+		d.w.fail("I11 answer", fmt.Sprintf("%s: %s is never answered", d.name, op), d.transcript(""))
 	}
 	return err
 }
@@ -148,9 +148,6 @@ func (d *device) flood() {
 func (d *device) send(p protocol.MessageSendParams, size int) {
 	w := d.w
 	w.said.mu.Lock()
-	if w.said.messages == nil {
-		w.said.messages, w.said.marks = map[string]*saying{}, map[[2]string]int64{}
-	}
 	p.ClientMsgID = fmt.Sprintf("%s %d", strings.ReplaceAll(d.name, " ", "-"), len(w.said.messages))
 	p.Content = p.ClientMsgID + " " + strings.Repeat("x", size)
 	m := &saying{user: d.person.id, params: p}
@@ -211,9 +208,6 @@ func (d *device) mark() {
 	}
 	d.w.said.mu.Lock()
 	defer d.w.said.mu.Unlock()
-	if d.w.said.marks == nil {
-		d.w.said.messages, d.w.said.marks = map[string]*saying{}, map[[2]string]int64{}
-	}
 	at := [2]string{d.person.id, id}
 	d.w.said.marks[at] = max(d.w.said.marks[at], res.ReadSeq)
 }
@@ -279,12 +273,12 @@ func (d *device) conflict() {
 	case errors.As(err, &refused):
 		// Who is not in the chat any more is told nothing.
 		if refused.Code != protocol.CodeNotFound && (refused.Code != protocol.CodeIdempotencyConflict || other.Content == p.Content) {
-			w.fail("I4 conflict", fmt.Sprintf("%s: a key once more, for %.30q: %v", d.name, other.Content, refused), d.transcript())
+			w.fail("I4 conflict", fmt.Sprintf("%s: a key once more, for %.30q: %v", d.name, other.Content, refused), d.transcript(p.ChatID))
 		}
 	case other.Content != p.Content:
-		w.fail("I4 conflict", fmt.Sprintf("%s: a key that was used, for something else, gives %+v", d.name, res), d.transcript())
+		w.fail("I4 conflict", fmt.Sprintf("%s: a key that was used, for something else, gives %+v", d.name, res), d.transcript(p.ChatID))
 	case !res.Duplicate || res.Seq != seq:
-		w.fail("I3 exactly once", fmt.Sprintf("%s: a retry of what got %d gives %+v", d.name, seq, res), d.transcript())
+		w.fail("I3 exactly once", fmt.Sprintf("%s: a retry of what got %d gives %+v", d.name, seq, res), d.transcript(p.ChatID))
 	}
 }
 
@@ -300,14 +294,14 @@ func (d *device) garble() {
 
 // leaf pages through a chat while others write: I14.
 func (d *device) leaf() {
-	id := d.someChat()
+	id, era := d.someChat(), d.w.now()
 	var got []int64
 	var first int64
 	p := protocol.MessagesListParams{ChatID: id, Limit: int64(1 + d.rng.IntN(6))}
 	for {
 		var page protocol.MessagesListResult
-		if d.call(protocol.OpMessagesList, p, &page) != nil {
-			return
+		if d.call(protocol.OpMessagesList, p, &page) != nil || d.w.now() != era {
+			return // or history may have gone back meanwhile
 		}
 		if first == 0 {
 			first = page.LastSeq
@@ -321,7 +315,7 @@ func (d *device) leaf() {
 			break
 		}
 		if len(seqs) == 0 {
-			d.w.fail("I14 paging", fmt.Sprintf("%s: an empty page of chat %s says that there is more", d.name, id), d.transcript())
+			d.w.fail("I14 paging", fmt.Sprintf("%s: an empty page of chat %s says that there is more", d.name, id), d.transcript(id))
 			return
 		}
 		p.Before = &seqs[0]
@@ -338,7 +332,7 @@ func (d *device) leaf() {
 			}
 		}
 		if l.last() >= first && !slices.Equal(got, want) && !slices.ContainsFunc(l.changes, func(c change) bool { return c.row != nil && c.history != l.changes[0].history }) {
-			d.w.fail("I14 paging", fmt.Sprintf("%s: the pages of chat %s up to %d give %v, not %v", d.name, id, first, got, want), d.transcript())
+			d.w.fail("I14 paging", fmt.Sprintf("%s: the pages of chat %s up to %d give %v, not %v", d.name, id, first, got, want), d.transcript(id))
 		}
 	})
 	d.w.count("paged")

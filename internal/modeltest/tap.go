@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -25,6 +27,7 @@ type tap struct {
 	user string // its id
 	wire *faultyConn
 	over line
+	past *past // of the device; nil: there is none
 
 	once   sync.Once
 	closed chan struct{} // the client has closed it
@@ -143,6 +146,44 @@ func (t *tap) note(mark string, line []byte) {
 		t.log = slices.Delete(t.log, 0, most/2)
 	}
 	t.log = append(t.log, mark+s)
+	if t.past != nil {
+		t.past.add(t.name, mark, line)
+	}
+}
+
+// past is what was said to and by a device on all its connections.
+type past struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (p *past) add(name, mark string, line []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	const most = 2000
+	if len(p.lines) >= most {
+		p.lines = slices.Delete(p.lines, 0, most/2)
+	}
+	p.lines = append(p.lines, name+" "+mark+string(long.ReplaceAll(line, []byte("..."))))
+}
+
+// long is what only fills lines.
+var long = regexp.MustCompile(`x{8,}`)
+
+// of gives the last lines that name a chat; all, if there is none to name.
+func (p *past) of(chat string) (lines []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	const most, width = 60, 600
+	for _, l := range p.lines {
+		if chat == "" || strings.Contains(l, `"`+chat+`"`) {
+			if i := strings.Index(l, `"`+chat+`"`); i > width/2 {
+				l = l[:width/4] + "..." + l[i-width/4:]
+			}
+			lines = append(lines, l[:min(len(l), width)])
+		}
+	}
+	return lines[max(0, len(lines)-most):]
 }
 
 // fail reports that a promise was broken on this connection.
@@ -197,6 +238,9 @@ func (t *tap) heard(line []byte) {
 		t.w.truth.tick()
 	}
 	_, hello := frame.(*protocol.Hello)
+	if _, refused := frame.(*protocol.Goodbye); refused {
+		t.hello = true // with or without it
+	}
 	switch {
 	case hello == t.hello:
 		t.fail("Hello", "it is the first line and comes once")

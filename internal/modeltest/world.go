@@ -21,12 +21,14 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -42,6 +44,7 @@ type Options struct {
 	Hints     bool          // news from the store goes astray on its way to the hub
 	Comings   bool          // half of what people do is to come, to go, and to hang up
 	Crashes   bool          // the server dies now and then
+	Workers   queue.Design  // how connections get their turns, unless GRIMA_WORKERS says (the server\'s default)
 	Lines     []line        // what carries connections (all)
 	Outbox    int           // bytes of events that wait for a reader (24 KiB)
 	GapBeyond int64         // numbers that a gap may leave out although they could be told (1000)
@@ -198,6 +201,7 @@ func (o Options) withDefaults() Options {
 func Run(t testing.TB, opts Options) (*Violation, map[string]int) {
 	t.Helper()
 	w := &World{t: t, opts: opts.withDefaults(), moved: make(chan struct{}), eras: map[*tap]int{}, counts: map[string]int{}, seen: map[string]seen{}, truth: newTruth()}
+	w.said.messages, w.said.marks = map[string]*saying{}, map[[2]string]int64{}
 	w.ctx, w.cancel = context.WithCancel(t.Context())
 	defer w.cancel()
 	w.host = w.opts.Host(t, w)
@@ -273,6 +277,13 @@ func (w *World) admit(t *tap) bool {
 	return w.addr != ""
 }
 
+// now is the era: it ends with each server.
+func (w *World) now() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.era
+}
+
 // serving reports whether the server of a connection is one that nobody stops.
 func (w *World) serving(t *tap) bool {
 	w.mu.Lock()
@@ -301,7 +312,7 @@ func (w *World) begin() {
 		d.Device = w.opts.Device(d.outlet, ReferenceConfig{
 			Connector: d.outlet, Token: p.token, UserID: p.id, Page: 1 + d.rng.IntN(30), Old: d.old, Twice: i%2 == 0,
 			Without: w.opts.Without,
-			Unheard: func(promise, what string) { w.fail(promise, d.name+": "+what, d.transcript()) },
+			Unheard: func(promise, what string) { w.fail(promise, d.name+": "+what, d.transcript(what)) },
 		})
 		w.devices = append(w.devices, d)
 	}
@@ -456,7 +467,7 @@ func (w *World) await(d *device, missing func() string, deadline <-chan time.Tim
 		select {
 		case <-changed:
 		case <-deadline:
-			w.fail("I7 no loss over reconnect", fmt.Sprintf("%s never gets everything: %s", d.name, what), d.transcript())
+			w.fail("I7 no loss over reconnect", fmt.Sprintf("%s never gets everything: %s", d.name, what), d.transcript(what))
 			return false
 		case <-w.ctx.Done():
 			return false
@@ -493,17 +504,13 @@ func (d *device) missing(want map[string]View) string {
 	return ""
 }
 
-func (d *device) transcript() []string {
-	d.outlet.mu.Lock()
-	t := d.outlet.tap
-	d.outlet.mu.Unlock()
-	if t == nil {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return append([]string{t.name}, t.log...)
+// transcript gives the last lines of all the device's connections, of those that
+// name the chat that what speaks of.
+func (d *device) transcript(what string) []string {
+	return d.outlet.past.of(chatID.FindString(what))
 }
+
+var chatID = regexp.MustCompile(`\bc_\d+`)
 
 // back ends what holds the device up.
 func (d *device) back() {

@@ -26,7 +26,7 @@ func (c *conn) hello() *protocol.Hello {
 		ServerID:     c.srv.cfg.ServerID,
 		Epoch:        c.srv.cfg.Service.Epoch(),
 		Auth:         []string{protocol.MechanismPlain, protocol.MechanismToken},
-		Capabilities: []string{"edit", "delete", "typing"},
+		Capabilities: c.capabilities(),
 		Limits: protocol.Limits{
 			MaxFrame:      protocol.MaxFrame,
 			MaxContent:    protocol.MaxContent,
@@ -35,6 +35,14 @@ func (c *conn) hello() *protocol.Hello {
 		},
 		Time: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
 	}
+}
+
+func (c *conn) capabilities() []string {
+	list := []string{"edit", "delete", "typing"}
+	if c.srv.cfg.Service.HasPresence() {
+		list = append(list, "presence")
+	}
+	return list
 }
 
 // login makes the connection its session's: the API calls it while it carries
@@ -136,9 +144,21 @@ func (c *conn) update(p protocol.SessionUpdateParams) (protocol.SessionUpdateRes
 		}
 		place.SetFocus(focus)
 	}
+	if place := c.place.Load(); p.Active != nil && place != nil {
+		place.SetActive(*p.Active)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return protocol.SessionUpdateResult{HeartbeatMS: c.heartbeat.Milliseconds()}, nil
+}
+
+// watch carries out presence.watch. On a connection without events there is
+// nothing to hear.
+func (c *conn) watch(users []chat.UserID) time.Duration {
+	if place := c.place.Load(); place != nil {
+		place.Watch(users)
+	}
+	return hub.WatchLasts
 }
 
 // grantHeartbeat is the heartbeat given to who asks for one: the nearest

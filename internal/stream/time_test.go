@@ -40,12 +40,12 @@ func onStore(t *testing.T, wrap func(chat.Store) chat.Store, test func(clockwork
 	synctest.Test(t, func(t *testing.T) {
 		store := wrap(storetest.NewMemory())
 		h := hub.New(hub.Config{
-			Encode: api.AppendEvent, EncodeRead: api.AppendRead, EncodeTyping: api.AppendTyping,
+			Encode: api.AppendEvent, EncodeRead: api.AppendRead, EncodeTyping: api.AppendTyping, EncodePresence: api.AppendPresence,
 			Source: chat.NewLog(store),
 		})
 		svc := chat.NewService(chat.Config{
 			Store: store, Publisher: h, Passwords: password.New(password.Params{Memory: 64, Time: 1}),
-			Registration: chat.RegistrationOpen, NoLimits: true,
+			Registration: chat.RegistrationOpen, NoLimits: true, Statuses: h.Statuses,
 		})
 		cfg := stream.Config{API: api.New(svc), Service: svc, Hub: h, Workers: testserver.Workers()}
 		for _, f := range set {

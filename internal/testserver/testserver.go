@@ -174,11 +174,12 @@ func (s *Server) start() {
 		s.Store = s.opts.Store(s.Store)
 	}
 	hubConfig := hub.Config{
-		Encode:       api.AppendEvent,
-		EncodeRead:   api.AppendRead,
-		EncodeTyping: api.AppendTyping,
-		Source:       chat.NewLog(s.Store),
-		Log:          s.log,
+		Encode:         api.AppendEvent,
+		EncodeRead:     api.AppendRead,
+		EncodeTyping:   api.AppendTyping,
+		EncodePresence: api.AppendPresence,
+		Source:         chat.NewLog(s.Store),
+		Log:            s.log,
 	}
 	if s.opts.Hub != nil {
 		s.opts.Hub(&hubConfig)
@@ -194,7 +195,7 @@ func (s *Server) start() {
 	}
 	s.Service = chat.NewService(chat.Config{
 		Store: s.Store, Publisher: publisher, Passwords: password.New(cheap),
-		Registration: registration, NoLimits: !s.opts.Limits, Log: s.log,
+		Registration: registration, NoLimits: !s.opts.Limits, Statuses: s.Hub.Statuses, Log: s.log,
 	})
 	s.API = api.New(s.Service)
 	s.API.Log = s.log

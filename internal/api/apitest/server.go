@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -24,7 +25,7 @@ func NewService(t testing.TB) (svc *chat.Service, ownerInvite string) {
 		}
 	})
 	svc = chat.NewService(chat.Config{
-		Store: store, Publisher: deaf{}, Passwords: password.New(CheapPasswords), NoLimits: true,
+		Store: store, Publisher: deaf{}, Passwords: password.New(CheapPasswords), NoLimits: true, Statuses: nobodyThere,
 	})
 	code, ok, err := svc.OwnerInvite(context.Background())
 	if err != nil || !ok {
@@ -33,10 +34,16 @@ func NewService(t testing.TB) (svc *chat.Service, ownerInvite string) {
 	return svc, code
 }
 
+// nobodyThere are the statuses of a server without live connections.
+func nobodyThere(users []chat.UserID) []chat.Status {
+	return slices.Repeat([]chat.Status{chat.Offline}, len(users))
+}
+
 // deaf is a Publisher for servers without live connections.
 type deaf struct{}
 
 func (deaf) Publish(chat.Event)                           {}
 func (deaf) PublishRead(chat.ChatID, chat.UserID, int64)  {}
 func (deaf) PublishTyping(chat.ChatID, chat.UserID, bool) {}
+func (deaf) PublishPresence(chat.UserID)                  {}
 func (deaf) EndSessions([]chat.SessionID)                 {}

@@ -290,6 +290,15 @@ var people = []Step{
 	{As: "bob", Op: "users.list", Params: `{"user_ids":["$dan","u_999999","$ana"]}`, Want: `{"users":[` + row("dan", "member") + `,` + row("ana", "owner") + `],"has_more":false}`},
 	{As: "bob", Op: "users.list", Params: `{"cursor":"u1.x"}`, Error: protocol.CodeCursorInvalid},
 
+	// Of those one shares no chat with one is told nothing. Nobody listens here.
+	{As: "bob", Op: "presence.get", Params: `{"user_ids":["$cyd","$dan","$bob","u_999999","cyd"]}`, Want: `{"presence":[{"user_id":"$cyd","status":"offline"},{"user_id":"$bob","status":"offline"}]}`},
+	{As: "bob", Op: "presence.get", Params: `{"user_ids":[]}`, Want: `{"presence":[]}`},
+	{As: "bob", Op: "presence.get", Error: protocol.CodeInvalidRequest},
+	{As: "bob", Op: "users.update", Params: `{"hides_presence":true}`, Want: `{"user":{"user_id":"$bob","username":"bob","name":"bob","role":"member","created_at":"$*","hides_presence":true}}`},
+	{As: "cyd", Op: "users.get", Params: `{"user_id":"$bob"}`, Want: `{"user":` + row("bob", "member") + `}`},
+	{As: "bob", Op: "users.update", Params: `{"hides_presence":false}`, Want: `{"user":` + row("bob", "member") + `}`},
+	{As: "ana", Op: "users.update", Params: `{"user_id":"$bob","hides_presence":true}`, Error: protocol.CodePermissionDenied},
+
 	// A 0 or "" that is written is a value, and not the same as nothing: these
 	// once changed oneself, made what was not asked for, and began again.
 	{As: "dan", Op: "users.update", Params: `{"user_id":"","name":"Nobody"}`, Error: protocol.CodeNotFound, FramesOnly: true},

@@ -15,7 +15,7 @@ import (
 // of columns, of binding and of scanning are the same.
 
 const (
-	userColumns        = `user_id, username, name, role, bot, disabled, password_hash, created_at`
+	userColumns        = `user_id, username, name, role, bot, disabled, password_hash, created_at, hides_presence`
 	sessionColumns     = `session_id, user_id, token_hash, device, client, api, created_at, used_at, expires_at`
 	inviteColumns      = `invite_id, code_hash, role, max_uses, uses, created_by, created_at, expires_at`
 	chatColumns        = `c.chat_id, c.kind, c.title, c.topic, c.history, c.pair_low, c.pair_high, c.created_by, c.client_chat_id, c.body_hash, c.created_at, c.deleted_at, c.last_seq, c.updated_seq, c.stamp`
@@ -23,19 +23,21 @@ const (
 	messageColumns     = `chat_id, seq, updated_seq, sender_id, content, reply_to, mentions, mention_all, created_at, edited_at, deleted_at`
 )
 
-const putUser = `INSERT INTO users (` + userColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+const putUser = `INSERT INTO users (` + userColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (user_id) DO UPDATE SET username = excluded.username, name = excluded.name, role = excluded.role,
-bot = excluded.bot, disabled = excluded.disabled, password_hash = excluded.password_hash, created_at = excluded.created_at`
+bot = excluded.bot, disabled = excluded.disabled, password_hash = excluded.password_hash, created_at = excluded.created_at,
+hides_presence = excluded.hides_presence`
 
 func writeUser(c *conn, u *chat.User) error {
 	return c.prep(putUser).int(int64(u.ID)).text(u.Username).text(u.Name).text(string(u.Role)).
-		bool(u.Bot).bool(u.Disabled).text(u.PasswordHash).time(u.CreatedAt).run()
+		bool(u.Bot).bool(u.Disabled).text(u.PasswordHash).time(u.CreatedAt).bool(u.HidesPresence).run()
 }
 
 func scanUser(s *stmt) chat.User {
 	return chat.User{
 		ID: chat.UserID(s.getInt()), Username: s.getText(), Name: s.getText(), Role: chat.Role(s.getText()),
 		Bot: s.getBool(), Disabled: s.getBool(), PasswordHash: s.getText(), CreatedAt: s.getTime(),
+		HidesPresence: s.getBool(),
 	}
 }
 

@@ -32,7 +32,8 @@ CREATE TABLE users (
   bot           INTEGER NOT NULL CHECK (bot IN (0, 1)),
   disabled      INTEGER NOT NULL CHECK (disabled IN (0, 1)),
   password_hash TEXT NOT NULL,        -- empty: no password login
-  created_at    INTEGER NOT NULL
+  created_at    INTEGER NOT NULL,
+  hides_presence INTEGER NOT NULL DEFAULT 0 CHECK (hides_presence IN (0, 1))
 ) STRICT;
 
 CREATE TABLE sessions (

@@ -194,6 +194,7 @@ func sampleRows(n int64, name string) rows {
 		user: chat.User{
 			ID: user, Username: name, Name: "Ana Mendes", Role: chat.RoleAdmin, Bot: true, Disabled: true,
 			PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA", CreatedAt: someTime(1),
+			HidesPresence: true,
 		},
 		session: chat.Session{
 			ID: chat.SessionID(n), User: user, TokenHash: hash("token " + name), Device: "laptop", Client: "nc/1", API: true,
