@@ -29,7 +29,6 @@ func (notNow) Temporary() bool { return true }
 type Socket struct {
 	net.Conn
 
-	src    queue.Source
 	raw    syscall.RawConn
 	parked atomic.Bool   // writes do not wait
 	waits  atomic.Bool   // reads wait all the same
@@ -51,7 +50,7 @@ func NewSocket(nc net.Conn) *Socket {
 	if err != nil {
 		return nil
 	}
-	return &Socket{Conn: nc, src: src, raw: raw}
+	return &Socket{Conn: nc, raw: raw}
 }
 
 // NetConn is the connection below.
