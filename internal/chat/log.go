@@ -54,6 +54,21 @@ func (l *Log) LastSeqs(ctx context.Context, ids []ChatID) (seqs []int64, err err
 	return seqs, err
 }
 
+// Answered waits until everybody was told whose writes could be read when it was
+// called, and what they wrote was published: a row can be read a moment before
+// its update is done. Dones come in order, so it is enough to wait for one more.
+func (l *Log) Answered(ctx context.Context) error {
+	done := make(chan struct{})
+	// A store that cannot write any more still calls done, after all others.
+	l.store.Update(Op{Run: func(Tx) error { return nil }}, func(error) { close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return failed("waiting for those who wrote", ctx.Err())
+	}
+}
+
 // Changed is what happened in a chat after a position, for everybody who is or
 // was in it.
 type Changed struct {

@@ -17,6 +17,7 @@ func (oneChat) Memberships(context.Context, chat.UserID) ([]chat.Membership, int
 	return []chat.Membership{{Chat: 1, JoinedSeq: 1}}, 0, nil
 }
 func (oneChat) LastStamp(context.Context) (int64, error) { return 0, nil }
+func (oneChat) Answered(context.Context) error           { return nil }
 func (oneChat) LastSeqs(_ context.Context, ids []chat.ChatID) ([]int64, error) {
 	return make([]int64, len(ids)), nil
 }

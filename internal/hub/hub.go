@@ -68,6 +68,7 @@ type Ablate struct {
 type Source interface {
 	Memberships(ctx context.Context, user chat.UserID) ([]chat.Membership, int64, error)
 	LastStamp(ctx context.Context) (int64, error)
+	Answered(ctx context.Context) error
 	LastSeqs(ctx context.Context, ids []chat.ChatID) ([]int64, error)
 	Changed(ctx context.Context, id chat.ChatID, after, upto int64) (chat.Changed, error)
 	Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after, upto int64) (chat.Missed, error)

@@ -114,6 +114,10 @@ func (h *Hub) scan() {
 	h.stats.scans.Add(1)
 	ctx, cancel := h.reading()
 	stamp, err := h.cfg.Source.LastStamp(ctx)
+	if err == nil && len(s.behind)+len(s.missing) > 0 {
+		// What the scan before saw may be told only after its sender was answered.
+		err = h.cfg.Source.Answered(ctx)
+	}
 	cancel()
 	if err == nil && (stamp != s.stamp || again || len(s.behind) > 0) {
 		err = h.scanRooms(ids)
