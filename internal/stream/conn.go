@@ -140,8 +140,8 @@ const maxTurn = 16
 
 // Turn implements queue.Client.
 func (c *conn) Turn() queue.Verdict {
-	if c.out.to.sock != nil {
-		c.out.to.sock.empty = false
+	if sock := c.out.to.sock; sock != nil {
+		sock.empty, sock.fed = false, 0
 	}
 	c.out.cork()
 	verdict, why := c.turn()
@@ -214,6 +214,9 @@ func (c *conn) turn() (queue.Verdict, error) {
 			}
 			if c.late() {
 				return queue.Done, os.ErrDeadlineExceeded
+			}
+			if c.out.to.full() {
+				return queue.Again, nil
 			}
 			return queue.Park, nil
 		}

@@ -190,7 +190,7 @@ func (o *outbox) changedLocked() {
 }
 
 func (o *outbox) mayReadLocked() bool {
-	return o.closed || o.hurried || len(o.answers) < o.bounds.inFlight && o.queued[ofAnswer] < o.bounds.room
+	return o.closed || o.hurried || len(o.answers) < o.bounds.inFlight && o.queued[ofAnswer] < o.bounds.room && o.to.rest() < o.bounds.room
 }
 
 func (o *outbox) answeredLocked() bool { return o.closed || len(o.answers) == 0 }
@@ -204,6 +204,10 @@ func (o *outbox) mayRead() bool {
 		return true
 	}
 	o.owed = forRoom
+	if !o.writing && o.to.rest() > 0 {
+		o.writing = true
+		go o.writeOn(nil, batch{})
+	}
 	return false
 }
 
