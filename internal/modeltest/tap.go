@@ -91,6 +91,7 @@ func (t *tap) Read(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.got.feed(b[:n], t.heard)
+	t.w.hear()
 	if err != nil {
 		t.ended()
 	}
