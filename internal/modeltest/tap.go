@@ -161,7 +161,7 @@ type past struct {
 func (p *past) add(name, mark string, line []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	const most = 2000
+	const most = 20_000
 	if len(p.lines) >= most {
 		p.lines = slices.Delete(p.lines, 0, most/2)
 	}
