@@ -164,13 +164,13 @@ type wrong struct {
 func (w *World) settled(live bool, deadline <-chan time.Time) *wrong {
 	for _, d := range w.devices {
 		if !live {
-			d.renewed = d.outlet.dropped(w)
+			d.renewed = d.outlet.drop(w)
 		}
 	}
 	for _, d := range w.devices {
 		d.back()
 		if !w.await(d, func() string {
-			if !d.State().Settled || d.outlet.dialed() <= d.renewed {
+			if !d.State().Settled || d.outlet.connected() <= d.renewed {
 				return "it has something to ask or to say"
 			}
 			return ""

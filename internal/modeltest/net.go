@@ -152,6 +152,7 @@ type outlet struct {
 	wire    *faultyConn   // the latest connection
 	tap     *tap          // and what was said on it
 	dials   int
+	conns   int // those that came to something
 }
 
 func (o *outlet) poke() {
@@ -245,6 +246,7 @@ func (o *outlet) connect(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, errCut
 	}
 	o.wire, o.tap = wire, t
+	o.conns++
 	return t, nil
 }
 

@@ -104,6 +104,7 @@ func (t *tap) CloseWrite() error {
 	defer t.writing.Unlock()
 	t.mu.Lock()
 	t.half = true
+	t.note("> ", []byte("(nothing more)"))
 	t.mu.Unlock()
 	return t.Conn.(interface{ CloseWrite() error }).CloseWrite()
 }
@@ -273,6 +274,7 @@ func (t *tap) ended() {
 		return
 	}
 	t.finished = true
+	t.note("< ", []byte("(the end)"))
 	// Whoever is sent away, or cut off, is not owed an answer.
 	if t.half && !t.bye && len(t.asked) > 0 && !t.cut() {
 		t.fail("I11 answer", "it ended after the client's half-close, and %d lines were not answered", len(t.asked))

@@ -168,7 +168,7 @@ type device struct {
 	person  *person
 	outlet  *outlet
 	old     bool
-	renewed int        // it has to have dialed more often than this
+	renewed int        // it has to have had more connections than this
 	rng     *rand.Rand // of its steps
 }
 
@@ -417,26 +417,21 @@ func (w *World) outage(rng *rand.Rand) {
 	w.setPlace(w.host.Addr())
 }
 
-// dialed is how many connections the device has made.
-func (o *outlet) dialed() int {
+// connected is how many connections the device has had.
+func (o *outlet) connected() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.dials
+	return o.conns
 }
 
-// dropped is drop, and gives how many connections there were before the next.
-func (o *outlet) dropped(w *World) int {
-	o.drop(w)
-	return o.dialed()
-}
-
-// drop cuts the device's connection and waits until the device knows.
-func (o *outlet) drop(w *World) {
+// drop cuts the device's connection and waits until the device knows. It gives
+// how many connections the device has had so far.
+func (o *outlet) drop(w *World) int {
 	o.mu.Lock()
-	wire, tap := o.wire, o.tap
+	wire, tap, conns := o.wire, o.tap, o.conns
 	o.mu.Unlock()
 	if wire == nil {
-		return
+		return conns
 	}
 	wire.cut()
 	late := time.NewTimer(w.opts.Patience)
@@ -446,6 +441,7 @@ func (o *outlet) drop(w *World) {
 	case <-late.C:
 		w.fail("the device", o.device+" does not close a connection that is gone", nil)
 	}
+	return conns
 }
 
 // stall makes the device stop reading, unless the server is to stop cleanly.
