@@ -116,6 +116,14 @@ func (c *Client) Queue(ctx context.Context, d Draft) (string, error) {
 	return it.ID, err
 }
 
+// outcome is what Send returns of a settled item.
+func (it Item) outcome() error {
+	if it.Progress == Discarded && it.Err == nil {
+		return ErrDiscarded
+	}
+	return it.Err
+}
+
 // Send queues a message and waits until it is on the server's disk. When ctx
 // ends it stops waiting, and the message stays in the outbox.
 func (c *Client) Send(ctx context.Context, d Draft) (Item, error) {
@@ -125,14 +133,14 @@ func (c *Client) Send(ctx context.Context, d Draft) (Item, error) {
 	}
 	select {
 	case it = <-settled:
-		return it, it.Err
+		return it, it.outcome()
 	case <-ctx.Done():
 		return it, ctx.Err()
 	case <-c.done:
 		// It may have been settled last.
 		select {
 		case it = <-settled:
-			return it, it.Err
+			return it, it.outcome()
 		default:
 		}
 		c.mu.Lock()

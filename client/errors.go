@@ -12,6 +12,8 @@ import (
 var (
 	// ErrClosed: the client was closed, or stopped for good (see Client.Err).
 	ErrClosed = errors.New("the client is closed")
+	// ErrDiscarded: somebody took the message out of the outbox.
+	ErrDiscarded = errors.New("the message was taken out of the outbox")
 	// ErrUnknownOutcome: the connection was lost after a write was sent and
 	// before its answer came, and asking again might do it twice.
 	ErrUnknownOutcome = errors.New("the connection was lost before the answer came; it may have happened")

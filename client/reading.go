@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 )
@@ -18,6 +19,8 @@ func (c *Client) Events(ctx context.Context) iter.Seq[Event] {
 		}
 	}
 }
+
+var errStore = errors.New("keeping the client's state")
 
 // takeAtOnce is how many events Next takes from the session at a time.
 const takeAtOnce = 64
@@ -80,7 +83,10 @@ func (c *Client) take(ctx context.Context, n int) ([]Event, error) {
 			return nil, err
 		}
 		c.mu.Lock()
-		evs := c.s.Take(n)
+		var evs []Event
+		if c.err == nil || !errors.Is(c.err, errStore) {
+			evs = c.s.Take(n)
+		}
 		more, stopped := c.events.wait(), c.stoppedErr()
 		c.mu.Unlock()
 		switch {
@@ -90,7 +96,10 @@ func (c *Client) take(ctx context.Context, n int) ([]Event, error) {
 				c.handed = evs
 				return evs, nil
 			}
-			return evs, c.apply(ctx, evs)
+			if err := c.apply(ctx, evs); err != nil {
+				return nil, err
+			}
+			return evs, nil
 		case stopped != nil:
 			return nil, stopped
 		}
@@ -111,7 +120,7 @@ func (c *Client) apply(ctx context.Context, evs []Event) error {
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("keeping the client's state: %w", err)
+	err = fmt.Errorf("%w: %w", errStore, err)
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = err

@@ -37,8 +37,8 @@ const (
 // pump asks for, and tells, whatever there is room for. It is called at the end
 // of everything that could make a difference.
 func (s *Session) pump(now time.Time) error {
-	if !s.ready {
-		return nil
+	if !s.ready || s.unasked != nil {
+		return s.unasked
 	}
 	s.pumpOutbox(now)
 	if s.cfg.Calls {
@@ -52,7 +52,7 @@ func (s *Session) pump(now time.Time) error {
 	}
 	s.pumpSync(now)
 	s.pumpChats(now)
-	return nil
+	return s.unasked
 }
 
 // pumpSync asks for the next page of what changed.

@@ -69,6 +69,7 @@ type Session struct {
 	waits    waits
 	sync     syncing
 	left     map[string]int64 // chats that were left on this connection, and at which seq
+	unasked  error            // what the session itself could not ask
 	wentBack bool             // a chat's last_seq was seen to go back
 }
 
@@ -141,7 +142,7 @@ func (s *Session) Dialing() { s.setLink(Connection{Link: Connecting}) }
 func (s *Session) Connected(now time.Time) {
 	s.Dialing()
 	s.up, s.began, s.heard, s.spoke = true, now, now, now
-	s.hello, s.beat, s.waits, s.wentBack = protocol.Hello{}, s.cfg.Heartbeat, waits{}, false
+	s.hello, s.beat, s.waits, s.wentBack, s.unasked = protocol.Hello{}, s.cfg.Heartbeat, waits{}, false, nil
 	s.left = map[string]int64{}
 	s.work = nil
 	for _, e := range s.chats {
@@ -395,7 +396,7 @@ func (s *Session) Answers() []Answer {
 func (s *Session) ask(now time.Time, op string, params any, answer func(time.Time, jsontext.Value, *protocol.Error) error) *ask {
 	a := &ask{op: op, answer: answer}
 	if _, err := s.request(now, a, params); err != nil {
-		panic(fmt.Sprintf("asking %s: %v", op, err))
+		s.unasked = broke("%s cannot be asked: %v", op, err)
 	}
 	return a
 }

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -155,7 +159,7 @@ func privateChat(ctx context.Context, c *client.Client, username string, create 
 		return protocol.ChatState{}, err
 	}
 	for _, chat := range chats {
-		if chat.Kind == "private" && (chat.UserIDs[0] == user.UserID || chat.UserIDs[1] == user.UserID) {
+		if chat.Kind == "private" && slices.Contains(chat.UserIDs, user.UserID) {
 			return chat, nil
 		}
 	}
@@ -219,6 +223,27 @@ func visible(text string, lines bool) string {
 		}
 	}
 	return b.String()
+}
+
+// visibleJSON is JSON with what visible spells out escaped: it means the same,
+// and a terminal obeys none of it.
+func visibleJSON(raw []byte) []byte {
+	if !bytes.ContainsFunc(raw, hidden) {
+		return raw
+	}
+	var b []byte
+	for _, r := range string(raw) {
+		switch {
+		case !hidden(r) || r < 0x20: // outside of strings; inside, JSON has none of those
+			b = utf8.AppendRune(b, r)
+		case r < 0x10000:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+		}
+	}
+	return b
 }
 
 // hidden reports whether r is nothing that shows: controls, what changes the

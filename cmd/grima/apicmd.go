@@ -59,7 +59,7 @@ func (c *apiCmd) Run(ctx context.Context, std stdio) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(std.out, "%s\n", result)
+	_, err = fmt.Fprintf(std.out, "%s\n", visibleJSON(result))
 	return err
 }
 

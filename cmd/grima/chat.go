@@ -158,13 +158,14 @@ func stateDir(l login.Login) (string, error) {
 		sum := sha256.Sum256([]byte(l.Token))
 		who = "token-" + hex.EncodeToString(sum[:6])
 	}
-	host := strings.Map(func(r rune) rune {
+	// Both are others' words, and neither may lead out of the directory.
+	name := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
 			return r
 		}
 		return '_'
-	}, l.Server)
-	dir := filepath.Join(base, "grima", host+"_"+who)
+	}, l.Server+"_"+who)
+	dir := filepath.Join(base, "grima", name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("making the place for the cache: %w", err)
 	}

@@ -91,7 +91,7 @@ func (c *loginCmd) Run(ctx context.Context, std stdio) error {
 			fmt.Fprintf(std.err, "grima: the login that this one replaces could not be ended: %v\n", err)
 		}
 	}
-	_, err = fmt.Fprintf(std.out, "logged in to %s as %s (%s)\n", server, made.User.Username, made.User.UserID)
+	_, err = fmt.Fprintf(std.out, "logged in to %s as %s (%s)\n", server, visible(made.User.Username, false), visible(made.User.UserID, false))
 	return err
 }
 
@@ -238,7 +238,7 @@ func (c *whoamiCmd) Run(ctx context.Context, std stdio) error {
 			return err
 		}
 		return printResult(std.out, c.JSON, raw, func() string {
-			return fmt.Sprintf("%s (%s, %s) on %s\n", visible(r.User.Username, false), r.User.UserID, r.User.Role, cfg.Server)
+			return fmt.Sprintf("%s (%s, %s) on %s\n", visible(r.User.Username, false), visible(r.User.UserID, false), visible(r.User.Role, false), cfg.Server)
 		})
 	})
 }

@@ -128,7 +128,8 @@ func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "grima: %v\n", err)
+	// Much of it may be a server's words.
+	fmt.Fprintf(stderr, "grima: %s\n", visible(err.Error(), true))
 	if parse, ok := errors.AsType[*kong.ParseError](err); ok {
 		help := "grima"
 		if parse.Context != nil {

@@ -162,12 +162,16 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 	software := "grima/" + build().Version
 	bounds := c.limits()
 
+	lines := stream.New(stream.Config{
+		API: requests, Service: svc, Hub: live, Limits: bounds, Software: software, Workers: queue.Design(c.Workers), Log: log,
+	})
 	var srv *server.Server
 	shown := metrics.NewRegistry(metrics.Config{
 		Version: build().Version, Commit: build().Commit,
 		Requests: asked, Limits: bounds.Stats, Passwords: hasher.Stats, Failure: store.Err,
 		Server: func() server.Stats { return srv.Stats() },
-		Store:  ofStore(store), Hub: live.Stats,
+		Store:  ofStore(store), Hub: live.Stats, Stream: ofStream(lines),
+		Queue: lines.Queue,
 	})
 	srv, err = server.New(server.Config{
 		Listen:      c.Listen,
@@ -176,9 +180,7 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 		KeyFile:     c.TLSKey,
 		BehindProxy: c.BehindProxy,
 		Insecure:    c.Insecure,
-		Lines: stream.New(stream.Config{
-			API: requests, Service: svc, Hub: live, Limits: bounds, Software: software, Workers: queue.Design(c.Workers), Log: log,
-		}),
+		Lines:       lines,
 		HTTP: httpapi.New(httpapi.Config{
 			API: requests, Service: svc, Limits: bounds, Software: software, BehindProxy: c.BehindProxy, ClientHeader: c.TrustedHeader, Log: log,
 			Ready:    func() error { return srv.Ready() },

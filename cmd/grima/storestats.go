@@ -4,6 +4,7 @@ import (
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/metrics"
 	"github.com/grima-chat/grima/internal/store/sqlite"
+	"github.com/grima-chat/grima/internal/stream"
 )
 
 // ofStore is what metrics are told of a store; nil if it keeps no count.
@@ -28,4 +29,19 @@ func histogram(h sqlite.Histogram) metrics.Histogram {
 		out.Buckets = append(out.Buckets, metrics.Bucket(b))
 	}
 	return out
+}
+
+// ofStream is what metrics are told of the connections.
+func ofStream(lines *stream.Server) func() metrics.Stream {
+	return func() metrics.Stream {
+		s := lines.Stats()
+		goodbyes := make(map[string]uint64, len(s.Goodbyes))
+		for code, n := range s.Goodbyes {
+			goodbyes[string(code)] = n
+		}
+		return metrics.Stream{
+			FramesIn: s.FramesIn, FramesOut: s.FramesOut, BytesIn: s.BytesIn, BytesOut: s.BytesOut,
+			Writes: s.Writes, OutboxBytes: s.OutboxBytes, Goodbyes: goodbyes,
+		}
+	}
 }

@@ -172,7 +172,7 @@ func (t *tailing) history(ctx context.Context, chat client.Chat) error {
 		return nil
 	}
 	after := t.since.seq
-	for before := chat.LastSeq + 1; after == 0; {
+	for before, found := chat.LastSeq+1, after > 0; !found; {
 		page, err := t.c.MessagesList(ctx, protocol.MessagesListParams{ChatID: chat.ChatID, Before: &before, Limit: protocol.MaxPage})
 		if err != nil {
 			return err
@@ -180,17 +180,14 @@ func (t *tailing) history(ctx context.Context, chat client.Chat) error {
 		i := slices.IndexFunc(page.Messages, t.wanted)
 		switch n := len(page.Messages); {
 		case i < 0:
-			after = before - 1 // all of them are older
+			after, found = before-1, true // all of them are older
 		case i > 0 || !page.HasMoreBefore || n == 0:
-			after = page.Messages[i].Seq - 1
+			after, found = page.Messages[i].Seq-1, true
 		default:
 			before = page.Messages[0].Seq
 		}
-		if after <= 0 {
-			break
-		}
 	}
-	for after = max(after, 0); ; {
+	for {
 		page, err := t.c.MessagesList(ctx, protocol.MessagesListParams{ChatID: chat.ChatID, After: &after, Limit: protocol.MaxPage})
 		if err != nil {
 			return err
@@ -239,7 +236,7 @@ func (t *tailing) show(ctx context.Context, ev client.Event) error {
 		if err != nil {
 			return err
 		}
-		_, err = t.out.Write(append(line, '\n'))
+		_, err = t.out.Write(append(visibleJSON(line), '\n'))
 		return err
 	}
 	what, at, err := t.describe(ctx, ev)
@@ -254,6 +251,8 @@ func (t *tailing) show(ctx context.Context, ev client.Event) error {
 		at = time.Now().Format("2006-01-02 15:04:05")
 	} else if when, err := time.Parse(time.RFC3339, at); err == nil {
 		at = when.Local().Format("2006-01-02 15:04:05")
+	} else {
+		at = visible(at, false)
 	}
 	// Lines after the first stand under it, so that none can pose as another's.
 	what = strings.ReplaceAll(what, "\n", "\n    ")
@@ -281,7 +280,7 @@ func (t *tailing) describe(ctx context.Context, ev client.Event) (what, at strin
 		case client.ParticipantAdded:
 			return "* " + who + " came in", "", err
 		case client.ParticipantUpdated:
-			return "* " + who + " is " + p.Role + " now", "", err
+			return "* " + who + " is " + visible(p.Role, false) + " now", "", err
 		default:
 			return "* " + who + " left", "", err
 		}

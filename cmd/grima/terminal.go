@@ -56,7 +56,7 @@ func askPassword(in *os.File, out io.Writer, prompt string) (string, error) {
 
 // printResult prints raw for a script or what human makes of it for a person.
 func printResult(w io.Writer, asJSON bool, raw jsontext.Value, human func() string) error {
-	text := string(raw) + "\n"
+	text := string(visibleJSON(raw)) + "\n"
 	if !asJSON {
 		text = human()
 	}

@@ -10,7 +10,7 @@ import (
 // Log reads what those need who deliver events: where chats stand, and which
 // events somebody has missed, made again from the rows
 // (docs/protocol.md#delivery). Its methods may be called from any goroutine and
-// read committed state only.
+// read committed state only, some of which may be not yet answered.
 type Log struct{ store Store }
 
 // NewLog makes a Log of what is in store.
@@ -52,21 +52,6 @@ func (l *Log) LastSeqs(ctx context.Context, ids []ChatID) (seqs []int64, err err
 		return err
 	})
 	return seqs, err
-}
-
-// Answered waits until everybody was told whose writes could be read when it was
-// called, and what they wrote was published: a row can be read a moment before
-// its update is done. Dones come in order, so it is enough to wait for one more.
-func (l *Log) Answered(ctx context.Context) error {
-	done := make(chan struct{})
-	// A store that cannot write any more still calls done, after all others.
-	l.store.Update(Op{Run: func(Tx) error { return nil }}, func(error) { close(done) })
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return failed("waiting for those who wrote", ctx.Err())
-	}
 }
 
 // Changed is what happened in a chat after a position, for everybody who is or
@@ -294,6 +279,19 @@ func (page *ChangePage) events(after int64) []Event {
 		list[i].PrevSeq, after = after, list[i].Seq
 	}
 	return list
+}
+
+// Settled waits until everything that can be read now has been answered and
+// published: an update that changes nothing comes after it.
+func (l *Log) Settled(ctx context.Context) error {
+	done := make(chan error, 1)
+	l.store.Update(Op{Run: func(Tx) error { return nil }}, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return failed("waiting for updates under way", err)
+	case <-ctx.Done():
+		return failed("waiting for updates under way", ctx.Err())
+	}
 }
 
 func (l *Log) view(ctx context.Context, doing string, fn func(Reader) error) error {

@@ -310,6 +310,8 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 	})
 }
 
+var errOwnPresence = Errorf(CodePermissionDenied, "whether somebody is seen is theirs to say")
+
 // mayUpdate decides who may change what of whom, and reads whom.
 func mayUpdate(r Reader, a Actor, user UserID, p UserPatch) (User, error) {
 	me, err := standing(r, a)
@@ -321,7 +323,10 @@ func mayUpdate(r Reader, a Actor, user UserID, p UserPatch) (User, error) {
 		return User{}, missing(err, errNoUser)
 	}
 	if a.Operator {
-		return u, nil
+		if p.HidesPresence != nil {
+			err = errOwnPresence
+		}
+		return u, err
 	}
 	self := me.ID == u.ID
 	admin := rank(me.Role) >= rank(RoleAdmin) && (u.Role != RoleOwner || me.Role == RoleOwner)
@@ -333,7 +338,7 @@ func mayUpdate(r Reader, a Actor, user UserID, p UserPatch) (User, error) {
 	case p.Disabled != nil && !admin:
 		err = Errorf(CodePermissionDenied, "only the server's admins disable and enable people")
 	case p.HidesPresence != nil && !self:
-		err = Errorf(CodePermissionDenied, "whether somebody is seen is theirs to say")
+		err = errOwnPresence
 	case p.Password != nil && !self:
 		err = Errorf(CodePermissionDenied, "only whoever runs the server gives somebody else a new password")
 	}

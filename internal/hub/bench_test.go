@@ -17,7 +17,6 @@ func (oneChat) Memberships(context.Context, chat.UserID) ([]chat.Membership, int
 	return []chat.Membership{{Chat: 1, JoinedSeq: 1}}, 0, nil
 }
 func (oneChat) LastStamp(context.Context) (int64, error) { return 0, nil }
-func (oneChat) Answered(context.Context) error           { return nil }
 func (oneChat) LastSeqs(_ context.Context, ids []chat.ChatID) ([]int64, error) {
 	return make([]int64, len(ids)), nil
 }
@@ -30,6 +29,7 @@ func (oneChat) Missed(_ context.Context, _ chat.ChatID, _ chat.UserID, after, _ 
 	return chat.Missed{Next: after}, nil
 }
 
+func (oneChat) Settled(context.Context) error                       { return nil }
 func (oneChat) Few(context.Context, chat.ChatID, int) (bool, error) { return false, nil }
 func (oneChat) Hidden(context.Context, []chat.UserID) (map[chat.UserID]bool, error) {
 	return nil, nil

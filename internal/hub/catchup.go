@@ -84,8 +84,7 @@ func (h *Hub) turn(rt *route, upto int64) {
 	case m.More:
 		c.dirty = append(c.dirty, rt)
 	case m.Over && rt.from <= m.Next:
-		c.told[rt.chat] = max(c.told[rt.chat], m.Next)
-		h.endLocked(rt)
+		c.leftLocked(rt, m.Next)
 	case m.Over: // and another membership has begun meanwhile
 		c.dirty = append(c.dirty, rt)
 	case m.Next < upto: // the room was told what the store has not: a false hint

@@ -24,7 +24,7 @@ type Conn struct {
 	since      int64 // the change stamp at which the memberships were read
 	at         map[chat.ChatID]*route
 	gone       map[chat.ChatID]int64    // while loading: chats that were left meanwhile, and at which seq
-	told       map[chat.ChatID]int64    // up to where it was told of chats that it left
+	told       map[chat.ChatID]int64    // up to where it was told of chats that it left; nil: of none
 	focus      map[chat.ChatID]struct{} // nil: none set
 	away       bool                     // nobody looks at it
 	watches    []chat.UserID            // whose presence it hears of
@@ -68,7 +68,6 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 	}
 	c.subscribed = true
 	c.at = make(map[chat.ChatID]*route)
-	c.told = make(map[chat.ChatID]int64)
 	c.gone = make(map[chat.ChatID]int64)
 	h.users[c.user] = append(h.users[c.user], c)
 	h.loading[c] = struct{}{}
@@ -247,6 +246,16 @@ func (h *Hub) detachLocked(rt *route) {
 	r.members[last] = nil
 	r.members = r.members[:last]
 	h.dropRoomLocked(r)
+}
+
+// leftLocked ends the route of a membership of which c was told to its end, at
+// seq.
+func (c *Conn) leftLocked(rt *route, seq int64) {
+	if c.told == nil {
+		c.told = make(map[chat.ChatID]int64)
+	}
+	c.told[rt.chat] = max(c.told[rt.chat], seq)
+	c.hub.endLocked(rt)
 }
 
 // endLocked ends a route for good.

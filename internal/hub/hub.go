@@ -68,8 +68,8 @@ type Ablate struct {
 type Source interface {
 	Memberships(ctx context.Context, user chat.UserID) ([]chat.Membership, int64, error)
 	LastStamp(ctx context.Context) (int64, error)
-	Answered(ctx context.Context) error
 	LastSeqs(ctx context.Context, ids []chat.ChatID) ([]int64, error)
+	Settled(ctx context.Context) error
 	Changed(ctx context.Context, id chat.ChatID, after, upto int64) (chat.Changed, error)
 	Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after, upto int64) (chat.Missed, error)
 	Few(ctx context.Context, id chat.ChatID, most int) (bool, error)
@@ -210,7 +210,7 @@ func (h *Hub) reading() (context.Context, context.CancelFunc) {
 // failed logs why a read failed, and has the next scan look at everything.
 func (h *Hub) failed(doing string, err error) {
 	h.mu.Lock()
-	h.scans.again, h.scans.failed = true, true
+	h.scans.again = true
 	over := h.closed
 	h.mu.Unlock()
 	if !over {
@@ -271,5 +271,5 @@ func (h *Hub) Stats() Stats {
 // spread is among how many goroutines a large room is split.
 func spread(members int) int {
 	const alone = 1000 // handed to by one
-	return max(1, min(runtime.GOMAXPROCS(0), members/alone))
+	return min(runtime.GOMAXPROCS(0), max(0, members-1)/alone+1)
 }

@@ -333,8 +333,7 @@ func (h *Hub) leaveLocked(rt *route, seq int64) {
 	switch {
 	case rt.room == nil || rt.from > seq:
 	case rt.state.Load() == live:
-		rt.conn.told[rt.chat] = seq
-		h.endLocked(rt)
+		rt.conn.leftLocked(rt, seq)
 	default:
 		rt.end = seq
 		h.detachLocked(rt)

@@ -13,11 +13,11 @@ import (
 // in. So now and then the rooms' positions are compared with the store's, and
 // the memberships of those who are connected with their routes. If no chat has
 // changed at all, that is one read of a number.
+//
+// What is committed may be not yet answered, and so not told: before it acts on
+// what it saw, a scan waits until that has been answered.
 
 const (
-	// grace is how long what is committed may take to be told, before a scan
-	// takes the hint of it for lost.
-	grace = 50 * time.Millisecond
 	// scanRooms is how many positions are read in one snapshot.
 	scanRooms = 500
 	// Memberships are read for so many people per scan, in turn, and for all
@@ -31,7 +31,6 @@ type scans struct {
 	timer   *time.Timer // nil: nobody is connected
 	running bool
 	again   bool    // look although nothing changed
-	failed  bool    // the store could not be read: take time
 	now     bool    // and at all memberships, at once
 	stalled []*Conn // whose reads failed
 
@@ -40,20 +39,12 @@ type scans struct {
 	after chat.UserID // whose memberships were read last
 	began int64       // the stamp when the present round of memberships began
 	done  int64       // and when the last complete one did
-	// behind are the rooms that the last scan found behind these positions, and
-	// missing the memberships that it found without a route.
-	behind  map[chat.ChatID]int64
-	missing map[chat.UserID]map[chat.ChatID]chat.Membership
 }
 
 // start makes scans come, from one connection on.
 func (s *scans) start(h *Hub) {
 	if s.timer == nil && !s.running && !h.closed {
-		wait := h.cfg.Scan
-		if len(s.behind)+len(s.missing) > 0 && !s.failed {
-			wait = min(wait, grace)
-		}
-		s.timer = time.AfterFunc(wait, h.beginScan)
+		s.timer = time.AfterFunc(h.cfg.Scan, h.beginScan)
 	}
 }
 
@@ -101,7 +92,7 @@ func (h *Hub) scan() {
 	s := &h.scans
 	h.mu.Lock()
 	again, all := s.again, s.now
-	s.again, s.now, s.failed = false, false, false
+	s.again, s.now = false, false
 	for _, c := range s.stalled {
 		h.queueLocked(c)
 	}
@@ -114,12 +105,8 @@ func (h *Hub) scan() {
 	h.stats.scans.Add(1)
 	ctx, cancel := h.reading()
 	stamp, err := h.cfg.Source.LastStamp(ctx)
-	if err == nil && len(s.behind)+len(s.missing) > 0 {
-		// What the scan before saw may be told only after its sender was answered.
-		err = h.cfg.Source.Answered(ctx)
-	}
 	cancel()
-	if err == nil && (stamp != s.stamp || again || len(s.behind) > 0) {
+	if err == nil && (stamp != s.stamp || again) {
 		err = h.scanRooms(ids)
 	}
 	if err == nil {
@@ -131,10 +118,15 @@ func (h *Hub) scan() {
 	}
 }
 
-// scanRooms has those rooms read what is missing that are behind where the scan
-// before saw the store.
+// settled waits until what was read has been answered.
+func (h *Hub) settled() error {
+	ctx, cancel := h.reading()
+	defer cancel()
+	return h.cfg.Source.Settled(ctx)
+}
+
+// scanRooms has those rooms read what is missing that are behind the store.
 func (h *Hub) scanRooms(ids []chat.ChatID) error {
-	s := &h.scans
 	behind := make(map[chat.ChatID]int64)
 	for some := range slices.Chunk(ids, scanRooms) {
 		ctx, cancel := h.reading()
@@ -145,20 +137,32 @@ func (h *Hub) scanRooms(ids []chat.ChatID) error {
 		}
 		h.mu.Lock()
 		for i, id := range some {
-			r := h.rooms[id]
-			if r == nil || r.emitted >= seqs[i] {
-				continue
-			}
-			behind[id] = seqs[i]
-			if seq := s.behind[id]; r.emitted < seq && !r.flushing {
-				r.wanted = max(r.wanted, seq)
-				h.stats.foundBehind.Add(1)
-				h.flushLocked(r)
+			if r := h.rooms[id]; r != nil && r.emitted < seqs[i] {
+				behind[id] = seqs[i]
 			}
 		}
 		h.mu.Unlock()
 	}
-	s.behind = behind
+	if len(behind) == 0 {
+		return nil
+	}
+	if err := h.settled(); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, seq := range behind {
+		r := h.rooms[id]
+		switch {
+		case r == nil || r.emitted >= seq:
+		case r.flushing:
+			h.scans.again = true // a hint came, perhaps that of this
+		default:
+			r.wanted = max(r.wanted, seq)
+			h.stats.foundBehind.Add(1)
+			h.flushLocked(r)
+		}
+	}
 	return nil
 }
 
@@ -166,14 +170,6 @@ func (h *Hub) scanRooms(ids []chat.ChatID) error {
 // are connected, until all were looked at since the store last changed.
 func (h *Hub) scanMembers(stamp int64, all bool) error {
 	s := &h.scans
-	seen := s.missing
-	s.missing = make(map[chat.UserID]map[chat.ChatID]chat.Membership)
-	for user, chats := range seen {
-		if err := h.recheck(user, chats); err != nil {
-			s.missing = seen
-			return err
-		}
-	}
 	if s.done >= stamp && !all {
 		return nil
 	}
@@ -190,7 +186,7 @@ func (h *Hub) scanMembers(stamp int64, all bool) error {
 	first, _ := slices.BinarySearch(users, s.after+1)
 	users = users[first:]
 	for _, user := range users[:min(n, len(users))] {
-		if err := h.recheck(user, nil); err != nil {
+		if err := h.recheck(user); err != nil {
 			return err
 		}
 		s.after = user
@@ -201,10 +197,9 @@ func (h *Hub) scanMembers(stamp int64, all bool) error {
 	return nil
 }
 
-// recheck looks for chats of user's that are not routed. Those that were seen
-// before are routed now, and begin with what was missed.
-func (h *Hub) recheck(user chat.UserID, seen map[chat.ChatID]chat.Membership) error {
-	s := &h.scans
+// recheck looks for chats of user's that are not routed. They begin with what
+// was missed.
+func (h *Hub) recheck(user chat.UserID) error {
 	h.mu.Lock()
 	conns := slices.DeleteFunc(slices.Clone(h.users[user]), func(c *Conn) bool { return c.gone != nil })
 	h.mu.Unlock()
@@ -217,23 +212,27 @@ func (h *Hub) recheck(user chat.UserID, seen map[chat.ChatID]chat.Membership) er
 	if err != nil {
 		return err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, c := range conns {
-		for _, m := range memberships {
-			// What was told of, and ended, is over, whatever was read.
-			if !c.subscribed || c.at[m.Chat] != nil || m.JoinedSeq <= c.told[m.Chat] {
-				continue
+	for _, act := range []bool{false, true} {
+		found := false
+		h.mu.Lock()
+		for _, c := range conns {
+			for _, m := range memberships {
+				// What was told of, and ended, is over, whatever was read.
+				if !c.subscribed || c.at[m.Chat] != nil || m.JoinedSeq <= c.told[m.Chat] {
+					continue
+				}
+				if found = true; act {
+					h.stats.foundMissing.Add(1)
+					h.missedLocked(c, m)
+				}
 			}
-			if was := seen[m.Chat]; was.JoinedSeq == m.JoinedSeq {
-				h.stats.foundMissing.Add(1)
-				h.missedLocked(c, was)
-				continue
-			}
-			if s.missing[user] == nil {
-				s.missing[user] = make(map[chat.ChatID]chat.Membership)
-			}
-			s.missing[user][m.Chat] = m
+		}
+		h.mu.Unlock()
+		if !found || act {
+			return nil
+		}
+		if err := h.settled(); err != nil {
+			return err
 		}
 	}
 	return nil

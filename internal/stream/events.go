@@ -140,6 +140,9 @@ func (c *conn) listening() (queue.Verdict, error) {
 		c.apart(c.listen)
 		return queue.Wait, nil
 	}
+	if !c.out.mayRead() {
+		return queue.Wait, nil
+	}
 	var ignored [512]byte
 	for range maxTurn {
 		_, err := (input{c}).Read(ignored[:]) // nothing is due, but its end
@@ -150,6 +153,9 @@ func (c *conn) listening() (queue.Verdict, error) {
 			}
 			if c.busy.Load() {
 				return queue.Wait, nil
+			}
+			if c.out.to.full() {
+				return queue.Again, nil
 			}
 			return queue.Park, nil
 		case err != nil:

@@ -27,9 +27,9 @@ type outbox struct {
 	owner  owner
 
 	mu       sync.Mutex
-	changed  sync.Cond // answers, queue, writing or closed changed
-	answers  []answer  // outstanding, in the order of their requests
-	first    uint64    // the number of answers[0]
+	changed  chan struct{} // closed when answers, queue, writing or closed change; nil: nobody waits
+	answers  []answer      // outstanding, in the order of their requests
+	first    uint64        // the number of answers[0]
 	held     []chunk
 	queue    []chunk
 	pong     []byte    // goes out ahead of queue, as it is; a newer one replaces it
@@ -48,8 +48,9 @@ type outbox struct {
 	broken   bool // cannot write any more
 }
 
-// bounds are those of all outboxes of a server.
+// bounds are those of many outboxes of a server.
 type bounds struct {
+	tally
 	room     int           // bytes of events, and as many of answers
 	inFlight int           // answers outstanding
 	stall    time.Duration // longest time without progress, see there
@@ -126,8 +127,6 @@ var joinBuffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-func (o *outbox) init() { o.changed.L = &o.mu }
-
 // begin takes the next place among the answers.
 func (o *outbox) begin() uint64 {
 	o.mu.Lock()
@@ -180,7 +179,10 @@ func (o *outbox) fill(n uint64, a answer) (flush bool) {
 
 // changedLocked tells who waits for a change.
 func (o *outbox) changedLocked() {
-	o.changed.Broadcast()
+	if o.changed != nil {
+		close(o.changed)
+		o.changed = nil
+	}
 	if o.owed == forRoom && o.mayReadLocked() || o.owed == forAnswered && o.answeredLocked() {
 		o.owed = nothing
 		o.owner.wake()
@@ -188,7 +190,7 @@ func (o *outbox) changedLocked() {
 }
 
 func (o *outbox) mayReadLocked() bool {
-	return o.closed || o.hurried || len(o.answers) < o.bounds.inFlight && o.queued[ofAnswer] < o.bounds.room
+	return o.closed || o.hurried || len(o.answers) < o.bounds.inFlight && o.queued[ofAnswer] < o.bounds.room && o.to.rest() < o.bounds.room
 }
 
 func (o *outbox) answeredLocked() bool { return o.closed || len(o.answers) == 0 }
@@ -202,6 +204,10 @@ func (o *outbox) mayRead() bool {
 		return true
 	}
 	o.owed = forRoom
+	if !o.writing && o.to.rest() > 0 {
+		o.writing = true
+		go o.writeOn(nil, batch{})
+	}
 	return false
 }
 
@@ -276,7 +282,7 @@ func (o *outbox) eventLocked(r run, size int) {
 	o.queued[ofEvent] += size
 	o.lastPut = now()
 	o.mu.Unlock()
-	if o.try(r.Bytes(o.form.wire), [2]int{ofEvent: size}, nil) {
+	if o.try(r.Bytes(o.form.wire), batch{sizes: [2]int{ofEvent: size}, frames: 1}) {
 		o.write()
 	}
 }
@@ -376,13 +382,24 @@ func (o *outbox) putLocked(c chunk) {
 	o.lastPut = now()
 }
 
+// waitLocked waits for a change.
+func (o *outbox) waitLocked() {
+	if o.changed == nil {
+		o.changed = make(chan struct{})
+	}
+	changed := o.changed
+	o.mu.Unlock()
+	<-changed
+	o.mu.Lock()
+}
+
 // waitRoom waits until another request may be read. It returns at once when
 // the connection is ending.
 func (o *outbox) waitRoom() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for !o.mayReadLocked() {
-		o.changed.Wait()
+		o.waitLocked()
 	}
 }
 
@@ -391,7 +408,7 @@ func (o *outbox) waitAnswered() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for !o.answeredLocked() {
-		o.changed.Wait()
+		o.waitLocked()
 	}
 }
 
@@ -400,8 +417,15 @@ func (o *outbox) waitWritten() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.writing || !o.broken && (len(o.queue) > 0 || len(o.pong) > 0) {
-		o.changed.Wait()
+		o.waitLocked()
 	}
+}
+
+// backlog is how many bytes wait to be written, or are being written.
+func (o *outbox) backlog() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.queued[ofAnswer] + o.queued[ofEvent]
 }
 
 // idleSince is when the last line was queued.

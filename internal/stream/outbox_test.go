@@ -47,7 +47,6 @@ func newPost(t *testing.T, room int) *post {
 		to: carrierOf(counting{near, &p.writes}), form: bareLines, owner: p,
 		bounds: &bounds{room: room, inFlight: 4, stall: 15 * time.Second},
 	}
-	p.init()
 	t.Cleanup(func() {
 		p.abort()
 		_, _ = near.Close(), far.Close()

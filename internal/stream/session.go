@@ -67,6 +67,7 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 	if err != nil {
 		c.place.Store(former)
 		place.Close()
+		c.asked.Close() // it may log in again, as somebody else
 		return 0, err
 	}
 	if c.lines != nil {

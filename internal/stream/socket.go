@@ -29,12 +29,12 @@ func (notNow) Temporary() bool { return true }
 type Socket struct {
 	net.Conn
 
-	src    queue.Source
 	raw    syscall.RawConn
 	parked atomic.Bool   // writes do not wait
 	waits  atomic.Bool   // reads wait all the same
 	turns  *queue.Handle // once parked
 	empty  bool          // nothing to read before another turn
+	fed    int           // bytes read in this turn
 
 	mu       sync.Mutex // for the writes of TLS, which come from its reader too
 	rest     []byte     // written, and not yet taken by the kernel
@@ -51,7 +51,7 @@ func NewSocket(nc net.Conn) *Socket {
 	if err != nil {
 		return nil
 	}
-	return &Socket{Conn: nc, src: src, raw: raw}
+	return &Socket{Conn: nc, raw: raw}
 }
 
 // NetConn is the connection below.
@@ -75,10 +75,11 @@ func (s *Socket) Read(b []byte) (int, error) {
 	if !s.parked.Load() || s.waits.Load() {
 		return s.Conn.Read(b)
 	}
-	if s.empty {
+	if s.empty || s.fed >= turnBytes {
 		return 0, errNotNow
 	}
 	n, err := s.TryRead(b)
+	s.fed += n
 	if n > 0 && n < len(b) && s.turns.Polled() && !s.turns.HungUp() {
 		s.empty = true // and when something comes, there will be another turn
 	}
@@ -126,6 +127,20 @@ func (s *Socket) Write(b []byte) (int, error) {
 	}
 	s.rest = append(s.rest, b[n:]...)
 	return len(b), nil
+}
+
+// turnBytes is how much is read in one turn.
+const turnBytes = 64 << 10
+
+func (c *carrier) full() bool { return c.sock != nil && c.sock.fed >= turnBytes }
+
+func (c *carrier) rest() int {
+	if !c.secure {
+		return 0
+	}
+	c.sock.mu.Lock()
+	defer c.sock.mu.Unlock()
+	return len(c.sock.rest)
 }
 
 // behind reports whether there is something to drain.

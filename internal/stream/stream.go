@@ -25,7 +25,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/grima-chat/grima/internal/api"
@@ -101,17 +100,17 @@ type Server struct {
 	ctx    context.Context // of requests; over when Shutdown runs out of patience
 	cancel context.CancelFunc
 
-	bounds  bounds
+	bounds  [tallies]bounds
 	queue   queue.Queue
 	alarms  alarms
 	flusher flusher
-	slow    atomic.Int64 // connections that were sent away for not reading
 
-	mu      sync.Mutex
-	conns   map[*conn]struct{}
-	serial  uint64            // numbers connections, for the log
-	bye     *protocol.Goodbye // set: shutting down
-	running sync.WaitGroup
+	mu       sync.Mutex
+	goodbyes map[protocol.GoodbyeCode]uint64 // given, by code
+	conns    map[*conn]struct{}
+	serial   uint64            // numbers connections, for the log
+	bye      *protocol.Goodbye // set: shutting down
+	running  sync.WaitGroup
 }
 
 // New makes a Server. It panics at a design of Workers that there is not.
@@ -122,10 +121,14 @@ func New(cfg Config) *Server {
 		panic("stream: " + err.Error())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Server{
-		cfg: cfg, ctx: ctx, cancel: cancel, conns: make(map[*conn]struct{}), queue: turns,
-		bounds: bounds{room: cfg.Outbox, inFlight: cfg.InFlight, stall: cfg.WriteTimeout},
+	s := &Server{
+		cfg: cfg, ctx: ctx, cancel: cancel, queue: turns,
+		conns: make(map[*conn]struct{}), goodbyes: make(map[protocol.GoodbyeCode]uint64),
 	}
+	for i := range s.bounds {
+		s.bounds[i].room, s.bounds[i].inFlight, s.bounds[i].stall = cfg.Outbox, cfg.InFlight, cfg.WriteTimeout
+	}
+	return s
 }
 
 // Peer is who is at the other end of a connection.
@@ -174,6 +177,7 @@ func (s *Server) Take(nc net.Conn, p Peer) {
 	}
 	s.serial++
 	c.serial = s.serial
+	c.out.bounds = &s.bounds[c.serial%tallies]
 	s.conns[c] = struct{}{}
 	s.running.Add(1)
 	s.mu.Unlock()

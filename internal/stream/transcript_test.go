@@ -39,6 +39,7 @@ func TestPastedScript(t *testing.T) {
 	ana := srv.User("ana").Connect()
 	port := ana.Group("Port")
 
+	srv.Hub.Settle() // the group's making has been told
 	c := srv.Dial()
 	c.Raw(strings.Join([]string{
 		`{"type":"SessionRequest","op":"session.start","params":{"mechanism":"TOKEN","token":"` + ana.Token + `"}}`,
@@ -435,8 +436,54 @@ func TestTypingAndReadMarks(t *testing.T) {
 	bob.ExpectNothing()
 
 	ana.Do(protocol.OpReadSet, protocol.ReadSetParams{ChatID: port, Seq: 3}, nil)
-	if got := laptop.ExpectEvent("read"); testserver.Differs(fmt.Sprintf(`{"chat_id":%q,"read_seq":3}`, port), got) != "" {
-		t.Error(got)
+	for _, c := range []*testserver.Client{laptop, bob, cem} {
+		if got := c.ExpectEvent("read"); testserver.Differs(fmt.Sprintf(`{"chat_id":%q,"user_id":%q,"read_seq":3}`, port, ana.ID), got) != "" {
+			t.Error(got)
+		}
 	}
-	bob.ExpectNothing()
+}
+
+func TestPresence(t *testing.T) {
+	srv := testserver.Start(t)
+	ana, bob, cem := srv.User("ana"), srv.User("bob"), srv.User("cem")
+	phone := ana.Connect()
+	laptop := bob.Connect()
+	phone.Group("Port", laptop)
+	stranger := cem.Connect()
+	all := protocol.PresenceParams{UserIDs: []string{bob.ID, cem.ID, ana.ID}}
+
+	watch := func(d *testserver.Client, want ...protocol.Presence) {
+		t.Helper()
+		var got protocol.PresenceWatchResult
+		d.Do(protocol.OpPresenceWatch, all, &got)
+		if !slices.Equal(got.Presence, want) || got.ExpiresMS != 300_000 {
+			t.Errorf("%s watches %+v", d.User.Name, got)
+		}
+	}
+	watch(phone, protocol.Presence{UserID: bob.ID, Status: "online"}, protocol.Presence{UserID: ana.ID, Status: "online"})
+	watch(stranger, protocol.Presence{UserID: cem.ID, Status: "online"})
+
+	away := false
+	laptop.Do(protocol.OpSessionUpdate, protocol.SessionUpdateParams{Active: &away}, nil)
+	wants := func(status string) {
+		t.Helper()
+		want := fmt.Sprintf(`{"type":"BroadcastResponse","event":"presence","user_id":%q,"status":%q}`, bob.ID, status)
+		if got := phone.ExpectEvent("presence"); testserver.Differs(want, got) != "" {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	wants("away")
+	must(t, laptop.Close())
+	wants("offline")
+	laptop = bob.Connect()
+	wants("online")
+	hide := true
+	laptop.Do(protocol.OpUsersUpdate, protocol.UsersUpdateParams{HidesPresence: &hide}, nil)
+	wants("offline")
+	var got protocol.PresenceGetResult
+	phone.Do(protocol.OpPresenceGet, all, &got)
+	if want := []protocol.Presence{{UserID: bob.ID, Status: "offline"}, {UserID: ana.ID, Status: "online"}}; !slices.Equal(got.Presence, want) {
+		t.Errorf("presence: %+v", got)
+	}
+	stranger.ExpectNothing()
 }

@@ -13,6 +13,18 @@ import (
 // for days.
 const progress = 16 << 10
 
+// batch is what is written at once.
+type batch struct {
+	sizes  [2]int // bytes, as queued counts them
+	frames int
+	buf    *[]byte // in which it was joined, to be given back; nil: it was not
+}
+
+func (b *batch) add(c *chunk) {
+	b.sizes[c.kind] += c.size()
+	b.frames++
+}
+
 // flush writes what there is, unless somebody else does or will.
 func (o *outbox) flush() {
 	o.mu.Lock()
@@ -29,7 +41,6 @@ func (o *outbox) flush() {
 // write writes, as long as nobody has to be waited for. writing is set.
 func (o *outbox) write() {
 	for i := 0; ; i++ {
-		var buf *[]byte
 		o.mu.Lock()
 		if i > 0 && o.corked && !o.broken && len(o.queue) > 0 {
 			// A turn is under way that will end with a flush.
@@ -37,7 +48,7 @@ func (o *outbox) write() {
 			o.mu.Unlock()
 			return
 		}
-		b, sizes := o.takeLocked(&buf)
+		b, of := o.takeLocked()
 		if len(b) == 0 {
 			o.endLocked()
 			o.mu.Unlock()
@@ -45,37 +56,39 @@ func (o *outbox) write() {
 		}
 		o.mu.Unlock()
 		if o.to.sock == nil || i == maxWrites {
-			go o.writeOn(b, sizes, buf)
+			go o.writeOn(b, of)
 			return
 		}
-		if !o.try(b, sizes, buf) {
+		if !o.try(b, of) {
 			return
 		}
 	}
 }
 
-// try writes b, which is sizes of the queue and in buf, if that can be done
-// without waiting, and reports whether that was so. Else there is a goroutine
+// try writes b, if that can be done without waiting, and reports whether that was so. Else there is a goroutine
 // for it.
-func (o *outbox) try(b []byte, sizes [2]int, buf *[]byte) bool {
+func (o *outbox) try(b []byte, of batch) bool {
 	n, more, err := o.to.tryWrite(b)
+	o.bounds.tally.wrote(n)
 	if more && err == nil {
-		go o.writeOn(b[n:], sizes, buf)
+		go o.writeOn(b[n:], of)
 		return false
 	}
-	o.wrote(sizes, buf, err)
+	o.wrote(of, err)
 	return true
 }
 
 // writeOn writes b and then what gathers, until there is nothing left, waiting
 // for the client as long as it makes progress.
-func (o *outbox) writeOn(b []byte, sizes [2]int, buf *[]byte) {
+func (o *outbox) writeOn(b []byte, of batch) {
 	for {
 		err := o.to.write(b, o.arm)
-		o.wrote(sizes, buf, err)
-		buf = nil
+		if err == nil {
+			o.bounds.tally.wrote(len(b))
+		}
+		o.wrote(of, err)
 		o.mu.Lock()
-		b, sizes = o.takeLocked(&buf)
+		b, of = o.takeLocked()
 		if len(b) == 0 {
 			o.endLocked()
 			o.mu.Unlock()
@@ -86,13 +99,16 @@ func (o *outbox) writeOn(b []byte, sizes [2]int, buf *[]byte) {
 }
 
 // wrote accounts for what was written.
-func (o *outbox) wrote(sizes [2]int, buf *[]byte, err error) {
-	if buf != nil {
-		joinBuffers.Put(buf)
+func (o *outbox) wrote(of batch, err error) {
+	if of.buf != nil {
+		joinBuffers.Put(of.buf)
+	}
+	if err == nil {
+		o.bounds.tally.framesOut.Add(uint64(of.frames))
 	}
 	o.mu.Lock()
-	o.queued[ofAnswer] -= sizes[ofAnswer]
-	o.queued[ofEvent] -= sizes[ofEvent]
+	o.queued[ofAnswer] -= of.sizes[ofAnswer]
+	o.queued[ofEvent] -= of.sizes[ofEvent]
 	failed := err != nil && !o.broken
 	if failed {
 		o.broken = true
@@ -126,25 +142,29 @@ func (o *outbox) endLocked() {
 }
 
 // takeLocked takes off the queue what is to be written next: one chunk by
-// itself, or as many as fit into a buffer, which the caller gives back.
-func (o *outbox) takeLocked(buf **[]byte) (b []byte, sizes [2]int) {
+// itself, or as many as fit into a buffer.
+func (o *outbox) takeLocked() (b []byte, of batch) {
 	if len(o.queue) == 0 {
-		b, o.pong = o.pong, nil
-		return b, sizes
+		if b, o.pong = o.pong, nil; len(b) > 0 {
+			of.frames = 1
+		}
+		return b, of
 	}
 	if len(o.pong) == 0 {
 		c := &o.queue[0]
 		if len(o.queue) == 1 || c.size()+maxWrap > joined {
 			b = o.bytesOf(c)
-			sizes[c.kind] = c.size()
+			of.add(c)
 			o.queue[0] = chunk{}
 			o.queue = o.queue[1:]
-			return b, sizes
+			return b, of
 		}
 	}
-	*buf = joinBuffers.Get().(*[]byte)
-	b = append((**buf)[:0], o.pong...)
-	o.pong = nil
+	of.buf = joinBuffers.Get().(*[]byte)
+	b = append((*of.buf)[:0], o.pong...)
+	if o.pong != nil {
+		of.frames, o.pong = 1, nil
+	}
 	n := 0
 	for i := range o.queue {
 		c := &o.queue[i]
@@ -162,12 +182,12 @@ func (o *outbox) takeLocked(buf **[]byte) (b []byte, sizes [2]int) {
 		} else {
 			b = append(b, whole...)
 		}
-		sizes[c.kind] += c.size()
+		of.add(c)
 		n++
 	}
 	clear(o.queue[:n])
 	o.queue = o.queue[n:]
-	return b, sizes
+	return b, of
 }
 
 // bytesOf is c as it goes over the wire.

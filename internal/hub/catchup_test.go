@@ -1,0 +1,285 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+func TestHintsLostDoubledReordered(t *testing.T) {
+	tests := map[string]struct {
+		order []int // of the hints, by index
+		want  []string
+	}{
+		"doubled":              {[]int{0, 0, 1, 0, 1, 2, 2}, []string{"message.created 2", "message.created 3", "message.created 4"}},
+		"in the wrong order":   {[]int{2, 1, 0}, []string{"message.created 2", "message.created 3", "message.created 4"}},
+		"the first ones lost":  {[]int{2}, []string{"message.created 2", "message.created 3", "message.created 4"}},
+		"one in between lost":  {[]int{0, 2}, []string{"message.created 2", "message.created 3", "message.created 4"}},
+		"the last one lost":    {[]int{0, 1}, []string{"message.created 2", "message.created 3"}},
+		"all of them are lost": {nil, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				a := w.connect(w.ana)
+				w.says(3)
+				hints := w.take()
+				for _, i := range tt.order {
+					w.hub.Publish(hints[i])
+					w.hub.Settle()
+				}
+				a.hears(tt.want...)
+				time.Sleep(6 * time.Second) // a scan comes
+				all := []string{"message.created 2", "message.created 3", "message.created 4"}
+				a.hears(all[len(tt.want):]...)
+			})
+		})
+	}
+}
+
+func TestFalseHints(t *testing.T) {
+	w := newWorld(t)
+	a := w.connect(w.ana)
+	for _, seq := range []int64{1 << 40, 0, -5, 17} {
+		w.hub.Publish(chat.Event{Kind: chat.MessageCreated, Chat: w.port, Seq: seq, PrevSeq: seq - 1, Message: &chat.Message{}})
+		w.hub.Publish(chat.Event{Kind: chat.MessageCreated, Chat: 999, Seq: seq, PrevSeq: seq - 1, Message: &chat.Message{}})
+		w.hub.Publish(chat.Event{Kind: chat.ParticipantAdded, Chat: 999, Seq: seq, PrevSeq: seq - 1, Participant: &chat.Participant{Chat: 999, User: w.ana}})
+	}
+	w.hub.Settle()
+	a.hears()
+	w.says(2)
+	w.tell()
+	a.hears("message.created 2", "message.created 3")
+	if s := w.hub.Stats(); s.Rooms != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Somebody comes back while no hint says so: what was said while they were out
+// is not theirs.
+func TestRemovedAndBackInAHole(t *testing.T) {
+	w := newWorld(t)
+	w.adds(w.bob)
+	w.forget()
+	a, b := w.connect(w.ana), w.connect(w.bob)
+	w.says(1)        // 3
+	w.removes(w.bob) // 4
+	w.says(2)        // 5, 6
+	w.adds(w.bob)    // 7
+	w.forget()
+	w.says(1) // 8
+	w.tell()
+	a.hears("message.created 3", "message.created 4-5", "message.created 6", "participant.added 7", "message.created 8")
+	b.hears("gap 3-6", "participant.added 7", "message.created 8")
+}
+
+func TestScanFindsMembershipsThatNoHintToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b, c := w.connect(w.bob), w.connect(w.cem)
+		w.says(2)
+		w.adds(w.bob) // 4
+		w.says(1)     // 5
+		w.forget()
+		time.Sleep(6 * time.Second)
+		b.hears("participant.added 4", "message.created 5")
+		w.says(1)
+		w.tell()
+		b.hears("message.created 6")
+		w.removes(w.bob)
+		w.forget()
+		time.Sleep(6 * time.Second)
+		b.hears("participant.removed 7")
+		w.says(1)
+		w.tell()
+		time.Sleep(6 * time.Second)
+		b.hears()
+		c.hears()
+		if s := w.hub.Stats(); s.FoundMissing != 1 || s.FoundBehind != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestCatchingUp(t *testing.T) {
+	t.Run("as the rows are now", func(t *testing.T) {
+		w := newWorld(t)
+		a := w.connect(w.ana)
+		seq := w.says(1)
+		w.tell()
+		a.hears("message.created 2")
+		a.setFull(true)
+		w.edits(seq) // 3
+		w.says(1)    // 4
+		w.edits(seq) // 5
+		w.tell()
+		w.says(1) // 6
+		w.tell()
+		a.setFull(false)
+		a.hears("message.created 3-4", "message.updated 5", "message.created 6")
+		w.says(1)
+		w.tell()
+		a.hears("message.created 7")
+	})
+	t.Run("a chat at a time, up to where there is no room", func(t *testing.T) {
+		w := newWorld(t)
+		other := w.group(w.ana, chat.HistoryAll)
+		w.forget()
+		a := w.connect(w.ana)
+		a.setFull(true)
+		w.says(1)
+		w.tell()
+		w.port = other
+		w.says(1)
+		w.tell()
+		if s := w.hub.Stats(); s.Dirty != 2 {
+			t.Errorf("%+v", s)
+		}
+		a.Ready() // and there is still no room
+		w.hub.Settle()
+		a.hears()
+		a.setFull(false)
+		a.hears("message.created 2", "message.created 2")
+		if s := w.hub.Stats(); s.Dirty != 0 || s.CaughtUp != 2 {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("too much is a gap", func(t *testing.T) {
+		w := newWorld(t)
+		a := w.connect(w.ana)
+		a.setFull(true)
+		w.says(chat.MaxBacklog)
+		w.tell()
+		w.says(1)
+		w.tell()
+		a.setFull(false)
+		a.hears(fmt.Sprintf("gap 2-%d", chat.MaxBacklog+2))
+		w.says(1)
+		w.tell()
+		a.hears(fmt.Sprintf("message.created %d", chat.MaxBacklog+3))
+	})
+	t.Run("in pages", func(t *testing.T) {
+		w := newWorld(t)
+		a := w.connect(w.ana)
+		a.setFull(true)
+		w.says(chat.MaxBacklog)
+		w.tell()
+		a.setFull(false)
+		var want []string
+		for i := range chat.MaxBacklog {
+			want = append(want, fmt.Sprintf("message.created %d", i+2))
+		}
+		a.hears(want...)
+	})
+	t.Run("to the end of a membership", func(t *testing.T) {
+		w := newWorld(t)
+		w.adds(w.bob)
+		w.forget()
+		b := w.connect(w.bob)
+		b.setFull(true)
+		w.says(1)
+		w.removes(w.bob)
+		w.says(1)
+		w.tell()
+		b.setFull(false)
+		b.hears("message.created 3", "participant.removed 4")
+		w.says(1)
+		w.tell()
+		b.hears()
+	})
+	t.Run("over the end of a membership into another", func(t *testing.T) {
+		w := newWorld(t)
+		w.adds(w.bob)
+		w.forget()
+		b := w.connect(w.bob)
+		b.setFull(true)
+		w.says(1)
+		w.removes(w.bob)
+		w.says(1)
+		w.tell()
+		w.adds(w.bob)
+		w.says(1)
+		w.tell()
+		b.setFull(false)
+		b.hears("gap 3-5", "participant.added 6", "message.created 7")
+		w.says(1)
+		w.tell()
+		b.hears("message.created 8")
+	})
+	t.Run("what is said meanwhile", func(t *testing.T) {
+		w := newWorld(t)
+		a := w.connect(w.ana)
+		a.setFull(true)
+		w.says(1)
+		w.tell()
+		w.says(1) // the store is ahead of the room
+		last := int64(3)
+		w.reading = func(what string) {
+			if what == "missed" && last < 10 {
+				last = w.says(1)
+				for _, e := range w.take() {
+					w.hub.Publish(e)
+				}
+			}
+		}
+		a.setFull(false)
+		var want []string
+		for seq := int64(2); seq <= last; seq++ {
+			want = append(want, fmt.Sprint("message.created ", seq))
+		}
+		a.hears(want...)
+	})
+	t.Run("no further than the room", func(t *testing.T) {
+		// What is committed and not published may be not yet answered.
+		w := newWorld(t)
+		a := w.connect(w.ana)
+		seq := w.says(1)
+		w.tell()
+		a.setFull(true)
+		w.says(1)    // 3
+		w.edits(seq) // 4
+		w.tell()
+		w.says(1)    // 5
+		w.edits(seq) // 6: now nothing of 4 is left to tell
+		a.setFull(false)
+		a.hears("message.created 2", "message.created 3")
+		w.tell()
+		a.hears("message.created 4-5", "message.updated 6")
+	})
+	t.Run("again after the store could not be read", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			a := w.connect(w.ana)
+			a.setFull(true)
+			w.says(1)
+			w.tell()
+			broken := errors.New("disk on fire")
+			w.broken.Store(&broken)
+			a.setFull(false)
+			a.hears()
+			w.broken.Store(nil)
+			time.Sleep(6 * time.Second)
+			a.hears("message.created 2")
+		})
+	})
+}
+
+// An addition whose row has changed since is no event of its own any more.
+func TestAddedAndChangedInAHole(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.connect(w.ana), w.connect(w.bob)
+	w.says(1)         // 2
+	w.adds(w.bob)     // 3
+	w.says(1)         // 4
+	w.promotes(w.bob) // 5
+	w.forget()
+	w.says(1) // 6
+	w.tell()
+	a.hears("message.created 2", "message.created 3-4", "participant.updated 5", "message.created 6")
+	b.hears("message.created 3-4", "participant.updated 5", "message.created 6")
+}
