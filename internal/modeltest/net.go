@@ -201,7 +201,7 @@ func (o *outlet) Dial(ctx context.Context) (net.Conn, error) {
 func (o *outlet) connect(ctx context.Context, addr string) (net.Conn, error) {
 	o.mu.Lock()
 	o.dials++
-	in, out, small, over := int64(-1), int64(-1), false, plain
+	in, out, small, over := int64(-1), int64(-1), o.w.opts.Script != nil, plain
 	if o.w.stormy() {
 		if o.rng.IntN(3) == 0 {
 			in = int64(o.rng.IntN(1 << (6 + o.rng.IntN(9))))

@@ -482,6 +482,7 @@ func (t *tap) hold(e *protocol.Event, prev int64) {
 		from := prev
 		ch := l.changes[e.Seq-1]
 		if e.Event == protocol.EventGap {
+			t.w.count("gap")
 			from = e.Seq
 			if row := l.skipped(s, prev, e.Seq); row != "" && e.Seq-prev <= t.w.opts.GapBeyond {
 				t.fail("I6 wire order", "a gap (%d, %d] in chat %s leaves out %s", prev, e.Seq, e.ChatID, row)

@@ -51,6 +51,9 @@ type Options struct {
 	Patience  time.Duration // for what must come (20 s)
 	Without   Guard         // what is taken out
 
+	// Script is what happens in a round instead of chance.
+	Script func(*World)
+
 	// Device makes the client under test (a Reference).
 	Device func(ReferenceConfig) Device
 	// Host starts the server (a whole one, in this process).
@@ -340,6 +343,10 @@ func (w *World) play() {
 	rng := rand.New(rand.NewPCG(w.opts.Seed, uint64(w.round)+1<<32))
 	w.host.Keep()
 	w.said.keep()
+	if w.opts.Script != nil {
+		w.opts.Script(w)
+		return
+	}
 	w.setStorm(true)
 	var acting sync.WaitGroup
 	for _, d := range w.devices {
@@ -451,7 +458,7 @@ func (d *device) stall() {
 	defer w.mu.Unlock()
 	d.outlet.mu.Lock()
 	defer d.outlet.mu.Unlock()
-	if w.addr != "" && w.storm && d.outlet.wire != nil {
+	if w.addr != "" && (w.storm || w.opts.Script != nil) && d.outlet.wire != nil {
 		d.outlet.wire.stall(true)
 	}
 }
