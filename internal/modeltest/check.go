@@ -164,13 +164,13 @@ type wrong struct {
 func (w *World) settled(live bool, deadline <-chan time.Time) *wrong {
 	for _, d := range w.devices {
 		if !live {
-			d.outlet.drop(w)
+			d.renewed = d.outlet.drop(w)
 		}
 	}
 	for _, d := range w.devices {
 		d.back()
 		if !w.await(d, func() string {
-			if !d.State().Settled {
+			if !d.State().Settled || d.outlet.connected() <= d.renewed {
 				return "it has something to ask or to say"
 			}
 			return ""
@@ -267,8 +267,19 @@ func (v View) differs(want View, i ignoring) string {
 	if d := rowDiffers("row", &want.Chat, &v.Chat); d != "" {
 		why = append(why, d)
 	}
-	why = append(why, rowsDiffer("message", v.Messages, want.Messages)...)
-	have, people := v.People, want.People
+	messages, have, people := want.Messages, v.People, want.People
+	if v.From > 0 {
+		messages, people = maps.Clone(messages), maps.Clone(people)
+		maps.DeleteFunc(messages, func(seq int64, m protocol.Message) bool {
+			_, has := v.Messages[seq]
+			return m.UpdatedSeq <= v.From && !has
+		})
+		maps.DeleteFunc(people, func(id string, p protocol.Participant) bool {
+			_, has := have[id]
+			return p.UpdatedSeq <= v.From && !has
+		})
+	}
+	why = append(why, rowsDiffer("message", v.Messages, messages)...)
 	if i.roles {
 		have, people = withoutRoles(have), withoutRoles(people)
 	}

@@ -49,6 +49,7 @@ type State struct {
 // View is what somebody sees of a chat: all of it that they may read.
 type View struct {
 	LastSeq  int64
+	From     int64 // what has not changed since need not be there
 	ReadSeq  int64 // their own mark; not in the truth's views
 	Chat     protocol.Chat
 	Messages map[int64]protocol.Message

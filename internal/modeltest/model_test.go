@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/grima-chat/grima/internal/queue"
+	"github.com/grima-chat/grima/protocol"
 )
 
 var (
@@ -67,6 +68,46 @@ func TestModel(t *testing.T) {
 		}
 	}
 	t.Log(tally(total))
+}
+
+// A reader who is more than 1,000 numbers behind is told a gap, reads what is
+// behind it, and has everything like the others.
+func TestLongBacklog(t *testing.T) {
+	script := func(w *World) {
+		reader, sender := w.devices[0], w.devices[1]
+		p := protocol.ChatsCreateParams{Kind: "group", Title: "Port", UserIDs: []string{reader.person.id}}
+		var made protocol.ChatsCreateResult
+		if err := sender.call(protocol.OpChatsCreate, p, &made); err != nil {
+			t.Fatal(err)
+		}
+		id := made.Chat.ChatID
+		until(w, reader, id, 1)
+		reader.stall()
+		const many = 1500
+		for range many {
+			sender.send(protocol.MessageSendParams{ChatID: id}, 300)
+		}
+		until(w, sender, id, many)
+	}
+	v, counts := Run(t, Options{Seed: 1, People: 2, Devices: 2, Rounds: 1, Lines: []line{plain}, Script: script})
+	if v != nil {
+		t.Fatal(v)
+	}
+	if counts["gap"] == 0 {
+		t.Error("nobody was told a gap")
+	}
+}
+
+// until waits until a device has a chat up to seq.
+func until(w *World, d *device, chat string, seq int64) {
+	late := time.NewTimer(w.opts.Patience)
+	defer late.Stop()
+	w.await(d, func() string {
+		if at := d.State().Chats[chat].LastSeq; at < seq {
+			return fmt.Sprintf("it has chat %s up to %d of %d", chat, at, seq)
+		}
+		return ""
+	}, late.C)
 }
 
 func tally(counts map[string]int) string {

@@ -152,6 +152,7 @@ type outlet struct {
 	wire    *faultyConn   // the latest connection
 	tap     *tap          // and what was said on it
 	dials   int
+	conns   int // those that came to something
 }
 
 func (o *outlet) poke() {
@@ -200,7 +201,7 @@ func (o *outlet) Dial(ctx context.Context) (net.Conn, error) {
 func (o *outlet) connect(ctx context.Context, addr string) (net.Conn, error) {
 	o.mu.Lock()
 	o.dials++
-	in, out, small, over := int64(-1), int64(-1), false, plain
+	in, out, small, over := int64(-1), int64(-1), o.w.opts.Script != nil, plain
 	if o.w.stormy() {
 		if o.rng.IntN(3) == 0 {
 			in = int64(o.rng.IntN(1 << (6 + o.rng.IntN(9))))
@@ -245,6 +246,7 @@ func (o *outlet) connect(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, errCut
 	}
 	o.wire, o.tap = wire, t
+	o.conns++
 	return t, nil
 }
 

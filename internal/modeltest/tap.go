@@ -91,6 +91,7 @@ func (t *tap) Read(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.got.feed(b[:n], t.heard)
+	t.w.hear()
 	if err != nil {
 		t.ended()
 	}
@@ -103,6 +104,7 @@ func (t *tap) CloseWrite() error {
 	defer t.writing.Unlock()
 	t.mu.Lock()
 	t.half = true
+	t.note("> ", []byte("(nothing more)"))
 	t.mu.Unlock()
 	return t.Conn.(interface{ CloseWrite() error }).CloseWrite()
 }
@@ -160,7 +162,7 @@ type past struct {
 func (p *past) add(name, mark string, line []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	const most = 2000
+	const most = 20_000
 	if len(p.lines) >= most {
 		p.lines = slices.Delete(p.lines, 0, most/2)
 	}
@@ -272,6 +274,7 @@ func (t *tap) ended() {
 		return
 	}
 	t.finished = true
+	t.note("< ", []byte("(the end)"))
 	// Whoever is sent away, or cut off, is not owed an answer.
 	if t.half && !t.bye && len(t.asked) > 0 && !t.cut() {
 		t.fail("I11 answer", "it ended after the client's half-close, and %d lines were not answered", len(t.asked))
@@ -479,6 +482,7 @@ func (t *tap) hold(e *protocol.Event, prev int64) {
 		from := prev
 		ch := l.changes[e.Seq-1]
 		if e.Event == protocol.EventGap {
+			t.w.count("gap")
 			from = e.Seq
 			if row := l.skipped(s, prev, e.Seq); row != "" && e.Seq-prev <= t.w.opts.GapBeyond {
 				t.fail("I6 wire order", "a gap (%d, %d] in chat %s leaves out %s", prev, e.Seq, e.ChatID, row)

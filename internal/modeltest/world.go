@@ -51,8 +51,11 @@ type Options struct {
 	Patience  time.Duration // for what must come (20 s)
 	Without   Guard         // what is taken out
 
+	// Script is what happens in a round instead of chance.
+	Script func(*World)
+
 	// Device makes the client under test (a Reference).
-	Device func(Connector, ReferenceConfig) Device
+	Device func(ReferenceConfig) Device
 	// Host starts the server (a whole one, in this process).
 	Host func(testing.TB, *World) Host
 }
@@ -128,6 +131,7 @@ type World struct {
 	failed    *Violation
 	inProcess bool // the truth is known
 	counts    map[string]int
+	lines     chan struct{}   // closed, and made anew, at each line of the server\'s
 	seen      map[string]seen // what was told live, if the truth is not known
 
 	said sayings
@@ -162,12 +166,13 @@ type person struct {
 type device struct {
 	Device
 
-	w      *World
-	name   string
-	person *person
-	outlet *outlet
-	old    bool
-	rng    *rand.Rand // of its steps
+	w       *World
+	name    string
+	person  *person
+	outlet  *outlet
+	old     bool
+	renewed int        // it has to have had more connections than this
+	rng     *rand.Rand // of its steps
 }
 
 func (o Options) withDefaults() Options {
@@ -191,7 +196,7 @@ func (o Options) withDefaults() Options {
 		o.Host = newLocal
 	}
 	if o.Device == nil {
-		o.Device = func(_ Connector, cfg ReferenceConfig) Device { return NewReference(cfg) }
+		o.Device = func(cfg ReferenceConfig) Device { return NewReference(cfg) }
 	}
 	return o
 }
@@ -200,7 +205,7 @@ func (o Options) withDefaults() Options {
 // and how often what happened.
 func Run(t testing.TB, opts Options) (*Violation, map[string]int) {
 	t.Helper()
-	w := &World{t: t, opts: opts.withDefaults(), moved: make(chan struct{}), eras: map[*tap]int{}, counts: map[string]int{}, seen: map[string]seen{}, truth: newTruth()}
+	w := &World{t: t, opts: opts.withDefaults(), moved: make(chan struct{}), eras: map[*tap]int{}, counts: map[string]int{}, seen: map[string]seen{}, lines: make(chan struct{}), truth: newTruth()}
 	w.said.messages, w.said.marks = map[string]*saying{}, map[[2]string]int64{}
 	w.ctx, w.cancel = context.WithCancel(t.Context())
 	defer w.cancel()
@@ -228,6 +233,20 @@ func (w *World) fail(promise, what string, transcript []string) {
 		w.failed = &Violation{Promise: promise, What: what, Seed: w.opts.Seed, Round: w.round, Transcript: slices.Clone(transcript)}
 		w.cancel()
 	}
+}
+
+// hear notes that the server said something; heard is closed then.
+func (w *World) hear() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.lines)
+	w.lines = make(chan struct{})
+}
+
+func (w *World) heard() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lines
 }
 
 func (w *World) broken() bool { return w.ctx.Err() != nil }
@@ -309,7 +328,7 @@ func (w *World) begin() {
 			w: w, device: d.name, user: p.id, changed: make(chan struct{}),
 			rng: rand.New(rand.NewPCG(w.opts.Seed, uint64(i)+1000)),
 		}
-		d.Device = w.opts.Device(d.outlet, ReferenceConfig{
+		d.Device = w.opts.Device(ReferenceConfig{
 			Connector: d.outlet, Token: p.token, UserID: p.id, Page: 1 + d.rng.IntN(30), Old: d.old, Twice: i%2 == 0,
 			Without: w.opts.Without,
 			Unheard: func(promise, what string) { w.fail(promise, d.name+": "+what, d.transcript(what)) },
@@ -324,6 +343,10 @@ func (w *World) play() {
 	rng := rand.New(rand.NewPCG(w.opts.Seed, uint64(w.round)+1<<32))
 	w.host.Keep()
 	w.said.keep()
+	if w.opts.Script != nil {
+		w.opts.Script(w)
+		return
+	}
 	w.setStorm(true)
 	var acting sync.WaitGroup
 	for _, d := range w.devices {
@@ -401,13 +424,21 @@ func (w *World) outage(rng *rand.Rand) {
 	w.setPlace(w.host.Addr())
 }
 
-// drop cuts the device's connection and waits until the device knows.
-func (o *outlet) drop(w *World) {
+// connected is how many connections the device has had.
+func (o *outlet) connected() int {
 	o.mu.Lock()
-	wire, tap := o.wire, o.tap
+	defer o.mu.Unlock()
+	return o.conns
+}
+
+// drop cuts the device's connection and waits until the device knows. It gives
+// how many connections the device has had so far.
+func (o *outlet) drop(w *World) int {
+	o.mu.Lock()
+	wire, tap, conns := o.wire, o.tap, o.conns
 	o.mu.Unlock()
 	if wire == nil {
-		return
+		return conns
 	}
 	wire.cut()
 	late := time.NewTimer(w.opts.Patience)
@@ -417,6 +448,7 @@ func (o *outlet) drop(w *World) {
 	case <-late.C:
 		w.fail("the device", o.device+" does not close a connection that is gone", nil)
 	}
+	return conns
 }
 
 // stall makes the device stop reading, unless the server is to stop cleanly.
@@ -426,7 +458,7 @@ func (d *device) stall() {
 	defer w.mu.Unlock()
 	d.outlet.mu.Lock()
 	defer d.outlet.mu.Unlock()
-	if w.addr != "" && w.storm && d.outlet.wire != nil {
+	if w.addr != "" && (w.storm || w.opts.Script != nil) && d.outlet.wire != nil {
 		d.outlet.wire.stall(true)
 	}
 }
@@ -459,13 +491,14 @@ func (w *World) settle() {
 // await waits until missing says nothing, or time is up.
 func (w *World) await(d *device, missing func() string, deadline <-chan time.Time) bool {
 	for {
-		changed := d.Changed()
+		changed, heard := d.Changed(), w.heard()
 		what := missing()
 		if what == "" {
 			return true
 		}
 		select {
 		case <-changed:
+		case <-heard:
 		case <-deadline:
 			w.fail("I7 no loss over reconnect", fmt.Sprintf("%s never gets everything: %s", d.name, what), d.transcript(what))
 			return false
