@@ -40,7 +40,7 @@ func TestModel(t *testing.T) {
 		n := *seeds
 		switch {
 		case n == 0 && underRace:
-			n = 4
+			n = 3 // one with each of the designs of workers
 		case n == 0:
 			n = 12
 		}

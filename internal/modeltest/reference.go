@@ -432,7 +432,7 @@ func (r *Reference) catchUp(c *refConn, ch *replica) {
 			return
 		}
 		for range r.times() {
-			ch.page(r.cfg.UserID, page)
+			ch.page(r.cfg.UserID, after, page)
 		}
 		if ch.turned == turned {
 			if !page.HasMore && page.Next < ch.high && page.Next <= after {
@@ -449,7 +449,12 @@ func (r *Reference) catchUp(c *refConn, ch *replica) {
 	})
 }
 
-func (ch *replica) page(user string, page protocol.ChangesListResult) {
+func (ch *replica) page(user string, after int64, page protocol.ChangesListResult) {
+	if page.Chat != nil && ch.history == "" && after > 0 {
+		// It changed since the first page, which may have shown another past.
+		ch.history = page.Chat.History
+		ch.anew()
+	}
 	for _, p := range page.Participants {
 		if p.UserID == user && p.LeftSeq == 0 {
 			ch.membership(p.JoinedSeq)
