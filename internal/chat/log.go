@@ -35,6 +35,45 @@ func (l *Log) Memberships(ctx context.Context, user UserID) (list []Membership, 
 	return list, stamp, err
 }
 
+// Ended is a membership that is over: its user left, or the chat was deleted.
+// LastSeq is where.
+type Ended struct {
+	Membership
+	Stamp int64 // the change stamp of its end
+}
+
+// Ended lists those of user's memberships that ended after a change stamp, and
+// gives the stamp of its snapshot.
+func (l *Log) Ended(ctx context.Context, user UserID, after int64) (list []Ended, stamp int64, err error) {
+	err = l.view(ctx, "listing memberships that ended", func(r Reader) error {
+		list = nil
+		if stamp, err = r.LastStamp(); err != nil || stamp <= after {
+			return err
+		}
+		for pos := (SyncPos{After: after}); ; {
+			rows, err := r.ChangedChats(user, pos, MaxPage)
+			if err != nil {
+				return err
+			}
+			for _, row := range rows {
+				p, last := row.Participant, row.Chat.LastSeq
+				if !p.In() {
+					last = p.LeftSeq
+				}
+				if gone(row) && p.JoinedSeq > 0 {
+					list = append(list, Ended{Membership{row.Chat.ID, row.Chat.Kind, last, p.JoinedSeq, p.ReadSeq}, row.Stamp})
+				}
+			}
+			if len(rows) < MaxPage {
+				return nil
+			}
+			end := rows[len(rows)-1]
+			pos = SyncPos{After: end.Stamp, AfterChat: end.Chat.ID}
+		}
+	})
+	return list, stamp, err
+}
+
 // LastStamp is the store's newest change stamp. While it stays the same nothing
 // has changed anywhere.
 func (l *Log) LastStamp(ctx context.Context) (stamp int64, err error) {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -197,8 +198,8 @@ func (h *Hub) scanMembers(stamp int64, all bool) error {
 	return nil
 }
 
-// recheck looks for chats of user's that are not routed. They begin with what
-// was missed.
+// recheck looks for chats of user's that are not routed, also those that they
+// came into and are out of again. They begin with what was missed.
 func (h *Hub) recheck(user chat.UserID) error {
 	h.mu.Lock()
 	conns := slices.DeleteFunc(slices.Clone(h.users[user]), func(c *Conn) bool { return c.gone != nil })
@@ -206,9 +207,15 @@ func (h *Hub) recheck(user chat.UserID) error {
 	if len(conns) == 0 {
 		return nil
 	}
+	looked := slices.MinFunc(conns, func(a, b *Conn) int { return cmp.Compare(a.looked, b.looked) }).looked
 	ctx, cancel := h.reading()
 	defer cancel()
 	memberships, _, err := h.cfg.Source.Memberships(ctx, user)
+	if err != nil {
+		return err
+	}
+	// Second, so that a membership that ends meanwhile is in one of them.
+	ended, stamp, err := h.cfg.Source.Ended(ctx, user, looked)
 	if err != nil {
 		return err
 	}
@@ -225,6 +232,18 @@ func (h *Hub) recheck(user chat.UserID) error {
 					h.stats.foundMissing.Add(1)
 					h.missedLocked(c, m)
 				}
+			}
+			for _, m := range ended {
+				if !c.subscribed || c.at[m.Chat] != nil || m.JoinedSeq <= c.told[m.Chat] || m.Stamp <= c.since {
+					continue
+				}
+				if found = true; act {
+					h.stats.foundMissing.Add(1)
+					h.missedLocked(c, m.Membership)
+				}
+			}
+			if act || !found {
+				c.looked = max(c.looked, stamp)
 			}
 		}
 		h.mu.Unlock()
