@@ -1,8 +1,8 @@
 package hub
 
 import (
-	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -203,11 +203,14 @@ func (h *Hub) scanMembers(stamp int64, all bool) error {
 func (h *Hub) recheck(user chat.UserID) error {
 	h.mu.Lock()
 	conns := slices.DeleteFunc(slices.Clone(h.users[user]), func(c *Conn) bool { return c.gone != nil })
+	looked := int64(math.MaxInt64)
+	for _, c := range conns {
+		looked = min(looked, c.looked)
+	}
 	h.mu.Unlock()
 	if len(conns) == 0 {
 		return nil
 	}
-	looked := slices.MinFunc(conns, func(a, b *Conn) int { return cmp.Compare(a.looked, b.looked) }).looked
 	ctx, cancel := h.reading()
 	defer cancel()
 	memberships, _, err := h.cfg.Source.Memberships(ctx, user)
