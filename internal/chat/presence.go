@@ -42,7 +42,7 @@ func (s *Service) Presence(ctx context.Context, a Actor, users []UserID, watch f
 		hidden map[UserID]bool
 	)
 	err := s.view(ctx, "finding whose presence somebody sees", func(r Reader) error {
-		seen, hidden = nil, make(map[UserID]bool)
+		seen = nil
 		known, err := acquaintances(r, a.User)
 		if err != nil {
 			return err
@@ -55,11 +55,7 @@ func (s *Service) Presence(ctx context.Context, a Actor, users []UserID, watch f
 			if !ok {
 				continue
 			}
-			u, err := r.User(id)
-			if err != nil {
-				return err
-			}
-			seen, hidden[id] = append(seen, id), u.HidesPresence
+			seen = append(seen, id)
 		}
 		return nil
 	})
@@ -68,6 +64,21 @@ func (s *Service) Presence(ctx context.Context, a Actor, users []UserID, watch f
 	}
 	if watch != nil {
 		watch(seen)
+	}
+	// After the watch: who begins to hide from here on is told by it.
+	err = s.view(ctx, "finding who hides", func(r Reader) error {
+		hidden = make(map[UserID]bool)
+		for _, id := range seen {
+			u, err := r.User(id)
+			if err != nil {
+				return err
+			}
+			hidden[id] = u.HidesPresence
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	list := make([]UserStatus, len(seen))
 	for i, status := range s.cfg.Statuses(seen) {

@@ -127,6 +127,10 @@ func (h *Hub) tell(rt *route, events []chat.Event) (readies uint64, ok bool) {
 func (h *Hub) resumeLocked(rt *route, m chat.Missed) {
 	rt.from = max(rt.from, m.Joined)
 	if rt.room == nil {
+		if m.Next < rt.end { // it ended meanwhile, beyond what was read
+			rt.conn.dirty = append(rt.conn.dirty, rt)
+			return
+		}
 		r := h.rooms[rt.chat]
 		if r == nil {
 			r = h.newRoomLocked(rt.chat, m.Next)

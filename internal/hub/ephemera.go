@@ -49,7 +49,7 @@ func (h *Hub) routeTyping(id chat.ChatID, user chat.UserID, stop bool) (targets 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.rooms[id]
-	if r == nil || !r.mayType(user, stop, now) || r.crowded() {
+	if r == nil || r.crowded() || !r.mayType(user, stop, now) {
 		return targets
 	}
 	for _, route := range r.members {

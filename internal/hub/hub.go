@@ -110,6 +110,7 @@ type Hub struct {
 	sessions map[chat.SessionID][]*Conn
 	users    map[chat.UserID][]*Conn // subscribed ones
 	rooms    map[chat.ChatID]*room
+	fresh    map[*room]struct{} // that came into being by a hint, until they told of it
 	loading  map[*Conn]struct{} // those that are reading their memberships
 
 	catching []*Conn // those whose turn it is to catch up, by age
@@ -147,6 +148,7 @@ func New(cfg Config) *Hub {
 		sessions: make(map[chat.SessionID][]*Conn),
 		users:    make(map[chat.UserID][]*Conn),
 		rooms:    make(map[chat.ChatID]*room),
+		fresh:    make(map[*room]struct{}),
 		loading:  make(map[*Conn]struct{}),
 		presence: presence{
 			watchers: make(map[chat.UserID]map[*Conn]struct{}),

@@ -34,6 +34,8 @@ func (h *Hub) Statuses(users []chat.UserID) []chat.Status {
 	list := make([]chat.Status, len(users))
 	for i, user := range users {
 		list[i] = h.statusLocked(user)
+		// Who asked may have heard something else than what was told last.
+		delete(h.presence.told, user)
 	}
 	return list
 }
@@ -132,15 +134,21 @@ func (h *Hub) tellPresence() {
 		users = append(users, user)
 	}
 	clear(p.changed)
-	p.waiting = false
 	h.mu.Unlock()
+	// One at a time: of two, the older might be told last.
+	defer h.toldPresence()
 	slices.Sort(users)
 
 	ctx, cancel := h.reading()
 	defer cancel()
 	hidden, err := h.cfg.Source.Hidden(ctx, users)
 	if err != nil {
-		h.failed("finding who hides", err) // nobody is told; who asks again hears it
+		h.failed("finding who hides", err)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, user := range users {
+			h.changedLocked(user) // to be told with what comes next
+		}
 		return
 	}
 	news := h.presenceNews(users, hidden)
@@ -153,6 +161,16 @@ func (h *Hub) tellPresence() {
 	}
 	for sub, b := range lines {
 		h.notify(b, []Subscriber{sub})
+	}
+}
+
+// toldPresence sees to what changed while it was told.
+func (h *Hub) toldPresence() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := &h.presence
+	if p.waiting = len(p.changed) > 0 && !h.closed; p.waiting {
+		time.AfterFunc(presenceEvery, h.begin(h.tellPresence))
 	}
 }
 

@@ -71,6 +71,7 @@ func (h *Hub) Publish(e chat.Event) {
 	if r == nil && (e.Kind == chat.ChatCreated || e.Kind == chat.ParticipantAdded) && len(h.users[e.Participant.User]) > 0 {
 		r = h.newRoomLocked(e.Chat, e.PrevSeq)
 		r.unsure = true
+		h.fresh[r] = struct{}{}
 	}
 	if r == nil {
 		h.leftLocked(e)
@@ -117,6 +118,7 @@ func (h *Hub) flush(r *room) {
 		r.hints, r.size, r.wanted = nil, 0, 0
 		if len(hints) == 0 && wanted <= r.emitted || h.closed {
 			r.flushing = false
+			delete(h.fresh, r)
 			h.dropRoomLocked(r)
 			h.mu.Unlock()
 			return
@@ -137,11 +139,16 @@ func (c *Conn) Settle() {
 	h := c.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	// What a flusher took already is told when its next pass begins, what it will
+	// take next with the one after that.
 	due := make(map[*room]uint64)
 	for id := range c.at {
 		if r := h.rooms[id]; r != nil && r.flushing {
-			// What its flusher took already is told when the next pass begins,
-			// what it will take next with the one after that.
+			due[r] = r.passes + 2
+		}
+	}
+	for r := range h.fresh { // perhaps of a chat that the connection is to enter
+		if r.flushing {
 			due[r] = r.passes + 2
 		}
 	}

@@ -13,6 +13,7 @@ import (
 // toVersion1 takes a database back to the first schema, rows and all.
 const toVersion1 = `
 BEGIN;
+ALTER TABLE users DROP COLUMN hides_presence;
 ALTER TABLE sent RENAME TO sent_by_id;
 CREATE TABLE sent (
   sender_id     INTEGER NOT NULL,

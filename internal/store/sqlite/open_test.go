@@ -226,6 +226,7 @@ func schemaOf(t *testing.T, statements ...string) []string {
 	comments, spaces := regexp.MustCompile(`--[^\n]*`), regexp.MustCompile(`\s+`)
 	for i := range list {
 		list[i] = spaces.ReplaceAllString(comments.ReplaceAllString(list[i], ""), " ")
+		list[i] = strings.NewReplacer(" ,", ",", " )", ")").Replace(list[i]) // as ALTER TABLE leaves it
 	}
 	return append(list, id)
 }
