@@ -35,6 +35,41 @@ func (l *Log) Memberships(ctx context.Context, user UserID) (list []Membership, 
 	return list, stamp, err
 }
 
+// Ended lists the chats that ended for user after a change stamp, by their
+// leaving or by being deleted, and the stamp of its snapshot. LastSeq is where.
+func (l *Log) Ended(ctx context.Context, user UserID, after int64) (list []Membership, stamp int64, err error) {
+	err = l.view(ctx, "listing memberships that ended", func(r Reader) error {
+		list = nil
+		if stamp, err = r.LastStamp(); err != nil {
+			return err
+		}
+		for pos := endOf(after); ; {
+			rows, err := r.ChangedChats(user, pos, endedPage)
+			if err != nil {
+				return err
+			}
+			for _, row := range rows {
+				m := Membership{Chat: row.Chat.ID, Kind: row.Chat.Kind, LastSeq: row.Chat.LastSeq, JoinedSeq: row.Participant.JoinedSeq}
+				if !row.Participant.In() {
+					m.LastSeq = row.Participant.LeftSeq
+				}
+				if gone(row) && m.JoinedSeq > 0 {
+					list = append(list, m)
+				}
+			}
+			if len(rows) < endedPage {
+				return nil
+			}
+			end := rows[len(rows)-1]
+			pos = SyncPos{After: end.Stamp, AfterChat: end.Chat.ID}
+		}
+	})
+	return list, stamp, err
+}
+
+// endedPage is how many changed chats Ended looks at at a time.
+const endedPage = 200
+
 // LastStamp is the store's newest change stamp. While it stays the same nothing
 // has changed anywhere.
 func (l *Log) LastStamp(ctx context.Context) (stamp int64, err error) {

@@ -22,6 +22,7 @@ type Conn struct {
 	closed     bool
 	subscribed bool
 	since      int64 // the change stamp at which the memberships were read
+	looked     int64 // up to which change stamp a scan has looked for ends that were not told
 	at         map[chat.ChatID]*route
 	gone       map[chat.ChatID]int64    // while loading: chats that were left meanwhile, and at which seq
 	told       map[chat.ChatID]int64    // up to where it was told of chats that it left; nil: of none
@@ -88,7 +89,7 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 	if c.closed {
 		return nil
 	}
-	c.since = stamp
+	c.since, c.looked = stamp, stamp
 	for _, m := range memberships {
 		// A removal that was told while we read ended this membership, unless
 		// it began after it.

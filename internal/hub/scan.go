@@ -2,6 +2,7 @@ package hub
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -197,11 +198,15 @@ func (h *Hub) scanMembers(stamp int64, all bool) error {
 	return nil
 }
 
-// recheck looks for chats of user's that are not routed. They begin with what
-// was missed.
+// recheck looks for chats of user's that are not routed, also for those in which
+// they were for a while since it looked last. They begin with what was missed.
 func (h *Hub) recheck(user chat.UserID) error {
 	h.mu.Lock()
 	conns := slices.DeleteFunc(slices.Clone(h.users[user]), func(c *Conn) bool { return c.gone != nil })
+	looked := int64(math.MaxInt64)
+	for _, c := range conns {
+		looked = min(looked, c.looked)
+	}
 	h.mu.Unlock()
 	if len(conns) == 0 {
 		return nil
@@ -212,6 +217,11 @@ func (h *Hub) recheck(user chat.UserID) error {
 	if err != nil {
 		return err
 	}
+	ended, stamp, err := h.cfg.Source.Ended(ctx, user, looked)
+	if err != nil {
+		return err
+	}
+	memberships = append(memberships, ended...)
 	for _, act := range []bool{false, true} {
 		found := false
 		h.mu.Lock()
@@ -227,10 +237,14 @@ func (h *Hub) recheck(user chat.UserID) error {
 				}
 			}
 		}
-		h.mu.Unlock()
 		if !found || act {
+			for _, c := range conns {
+				c.looked = max(c.looked, stamp)
+			}
+			h.mu.Unlock()
 			return nil
 		}
+		h.mu.Unlock()
 		if err := h.settled(); err != nil {
 			return err
 		}

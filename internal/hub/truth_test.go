@@ -133,8 +133,6 @@ func (s *stage) check(l *listener, open bool) (complaints []string) {
 		end := min(last.to, int64(len(tr.events)))
 		switch {
 		case end <= l.at[id] || pos == end:
-		case last.from > max(l.before[id], pos) && last.to <= int64(len(tr.events)):
-			// They came and went, and no hint of it arrived.
 		default:
 			complain("nothing was told after %d, up to %d", pos, end)
 		}
