@@ -50,7 +50,8 @@ func (b *binary) Crash(bool) {
 	b.start()
 }
 
-func (b *binary) Keep() {}
+func (b *binary) Keep()   {}
+func (b *binary) Settle() {}
 
 func (b *binary) Restart() {
 	if err := b.process.Stop(); err != nil {

@@ -119,6 +119,13 @@ func (l *local) Crash(rewind bool) {
 	l.srv.Crash(kept)
 }
 
+func (l *local) Settle() {
+	l.mu.Lock()
+	r := l.recorder
+	l.mu.Unlock()
+	r.settle()
+}
+
 func (l *local) Restart() { l.srv.Restart() }
 func (l *local) Stop()    { l.srv.Stop() }
 

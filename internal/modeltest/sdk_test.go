@@ -120,15 +120,15 @@ func (s *sdk) take(ev client.Event) {
 	if ev.ChatID == "" || ev.State == nil || !there && ev.Kind != client.ChatAdded {
 		return
 	}
+	if was := v.Chat.History; was != "" && was != ev.State.History {
+		// Another view of the past.
+		v.From, v.Messages = max(v.From, ev.State.UpdatedSeq), map[int64]protocol.Message{}
+	}
 	if ev.Seq > 0 {
 		if ev.PrevSeq != v.LastSeq {
 			s.cfg.Unheard("I6 wire order", fmt.Sprintf("of %s (%d, %d] is told after %d", ev.ChatID, ev.PrevSeq, ev.Seq, v.LastSeq))
 		}
 		v.LastSeq = ev.Seq
-		if ev.Chat != nil && v.Chat.History != "" && ev.Chat.History != v.Chat.History {
-			// Another view of the past.
-			v.From, v.Messages = ev.Seq, map[int64]protocol.Message{}
-		}
 		if m := ev.Message; m != nil && m.UpdatedSeq >= v.Messages[m.Seq].UpdatedSeq {
 			v.Messages[m.Seq] = *m
 		}

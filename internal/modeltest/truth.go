@@ -357,7 +357,7 @@ func (c change) eventName(seq int64) string {
 		return protocol.EventMessageCreated
 	case c.message != nil:
 		return protocol.EventMessageUpdated
-	case c.row != nil && seq == 1:
+	case c.row != nil && c.person != nil:
 		return protocol.EventChatCreated
 	case c.row != nil && c.row.Deleted:
 		return protocol.EventChatDeleted

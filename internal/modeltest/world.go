@@ -86,6 +86,8 @@ type Host interface {
 	// is set on what it was when Keep was called last.
 	Crash(rewind bool)
 	Keep()
+	// Settle waits until what was committed is known.
+	Settle()
 	// Restart stops it cleanly and starts it again.
 	Restart()
 	// Stop ends it.
