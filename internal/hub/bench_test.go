@@ -20,6 +20,7 @@ func (oneChat) LastStamp(context.Context) (int64, error) { return 0, nil }
 func (oneChat) Ended(context.Context, chat.UserID, int64) ([]chat.Ended, int64, error) {
 	return nil, 0, nil
 }
+
 func (oneChat) LastSeqs(_ context.Context, ids []chat.ChatID) ([]int64, error) {
 	return make([]int64, len(ids)), nil
 }

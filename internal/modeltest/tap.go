@@ -346,6 +346,7 @@ func (t *tap) result(a asked, raw []byte) {
 	}
 	switch a.op {
 	case protocol.OpSessionStart:
+		t.w.host.Settle() // what is committed and not written down yet, need not come
 		t.live, t.begun = !a.silent, t.w.truth.lengths()
 	case protocol.OpSync, protocol.OpChatsList:
 		for _, st := range res.Chats {
