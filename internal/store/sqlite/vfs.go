@@ -10,13 +10,14 @@ import (
 )
 
 // ourVFS gives the name of a VFS that is the one called under ("" is the
-// system's), with two differences. A disk without room is reported as
+// system's), with three differences. A disk without room is reported as
 // SQLITE_FULL, which undoes a transaction and leaves the file good; the driver
 // means to do that and does not (it looks for a bare errno, and os.File wraps
 // its errors), so that a full disk looked like a broken one. And the writer's
 // writes to the write-ahead log are joined: SQLite writes a commit there as two
 // small writes per page, in the order of the file, and then syncs it; system
-// calls were a quarter of the writer's time.
+// calls were a quarter of the writer's time. The third is
+// [file.DeviceCharacteristics].
 func ourVFS(under string, role connRole) string {
 	if under == "" {
 		under = "os"
@@ -59,6 +60,14 @@ type file struct{ vfs.File }
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.File.WriteAt(p, off)
 	return n, noRoom(err)
+}
+
+// DeviceCharacteristics does not say that parts of pages may be read. If it did,
+// SQLite would read what of a row does not fit on its page past the cache, each
+// time anew; and since the rows of messages are keys to it, it does so for each
+// long one that a search of the tree meets.
+func (f *file) DeviceCharacteristics() vfs.DeviceCharacteristic {
+	return f.File.DeviceCharacteristics() &^ vfs.IOCAP_SUBPAGE_READ
 }
 
 func (f *file) Truncate(size int64) error { return noRoom(f.File.Truncate(size)) }
