@@ -225,11 +225,11 @@ func (b *bench) tellStarvation() {
 	}
 	s := section{
 		title: "Bystanders beside hostile clients",
-		note: fmt.Sprintf("%d bystanders ask %d light requests (`chats.get`) a second between them, at fixed times, whether answered or not. Beside them, %s. Hostile clients run on the same two cores as the server; the thread of the bystanders has priority over them%s. Switches are of all the server's threads, per request answered to anybody.",
+		note: fmt.Sprintf("%d bystanders ask %d light requests (`chats.get`) a second between them, at fixed times, whether answered or not. Beside them, %s. All share the same cores; hostile clients run when nobody else wants to, and the thread of the bystanders before everybody%s. Beside each case, as many clients ask a bare echo in a process of its own %d times a second: what those wait is what the machine makes everybody wait. Switches are of all the server's threads, per request answered to anybody.",
 			b.live.size.bystanders, lightPerSecond, strings.Join(abouts, "; "),
-			map[bool]string{true: " (which this machine did not grant)"}[b.live.noPriority.Load()]),
+			map[bool]string{true: " (which this machine did not grant)"}[b.live.noPriority.Load()], echoPerSecond),
 		head: []string{
-			"beside", "server", "p50, ms", "p99, ms", "worst, ms", "p50 / quiet", "p99 / quiet", "hostile answers/s",
+			"beside", "server", "p50, ms", "p99, ms", "worst, ms", "p50 / quiet", "p99 / quiet", "the echo's p50, p99, ms", "p99 / the echo's", "hostile answers/s",
 			"switches per request, voluntary / not", "lock wait, us per request",
 		},
 		image: "starvation",
@@ -250,7 +250,9 @@ func (b *bench) tellStarvation() {
 		for _, d := range designs {
 			key, quiet := starveKey(d, h.name), starveKey(d, hostiles[0].name)
 			s.row(h.name, d, found.get(key, "p50").spread(fineMillis), found.get(key, "p99").spread(fineMillis), found.get(key, "worst").middle(fineMillis),
-				found.ratio(key, quiet, "p50").spread(ratio), found.ratio(key, quiet, "p99").spread(ratio), found.get(key, "hostile").middle(rate),
+				found.ratio(key, quiet, "p50").spread(ratio), found.ratio(key, quiet, "p99").spread(ratio),
+				found.get(key, "echo p50").middle(fineMillis)+" / "+found.get(key, "echo p99").middle(fineMillis),
+				found[key]["p99"].over(found[key]["echo p99"]).spread(ratio), found.get(key, "hostile").middle(rate),
 				found.get(key, "voluntary").middle(ratio)+" / "+found.get(key, "involuntary").middle(ratio), found.get(key, "lock").middle(fineMicros))
 		}
 	}

@@ -69,8 +69,14 @@ func (b *bench) planStarvation() error {
 	return nil
 }
 
-// starve measures bystanders beside a hostility.
+// starve measures bystanders beside a hostility, and what a bare echo beside all
+// that would make of the same.
 func (b *bench) starve(round int, t *target, w *crowd, how hostile) error {
+	raw, err := rawKind(echoName, "each", false).start(b.ctx, site{})
+	if err != nil {
+		return fmt.Errorf("starting the echo: %w", err)
+	}
+	defer raw.stop()
 	ctx, stop := context.WithCancel(b.ctx)
 	defer stop()
 	h := &hostility{t: t, w: w, size: b.live.size}
@@ -81,7 +87,7 @@ func (b *bench) starve(round int, t *target, w *crowd, how hostile) error {
 	case err := <-ended:
 		return err
 	}
-	s := &bystanders{b: b, t: t, w: w, h: h}
+	s := &bystanders{b: b, t: t, raw: raw, w: w, h: h}
 	watched := make(chan error, 1)
 	go func() { watched <- s.run(round, starveKey(t.name, how.name)) }()
 	select {
@@ -98,7 +104,13 @@ func (b *bench) starve(round int, t *target, w *crowd, how hostile) error {
 }
 
 func (h *hostility) run(ctx context.Context, how hostile, begun chan<- struct{}) error {
-	var err error
+	// Their own work is done when nobody else has any: clients have processors of
+	// their own, in the world outside. The thread ends with the goroutine.
+	runtime.LockOSThread()
+	err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0)
+	if err != nil {
+		return fmt.Errorf("giving hostile clients the lowest priority: %w", err)
+	}
 	if h.l, err = newLoop(ctx); err != nil {
 		return err
 	}
@@ -208,42 +220,79 @@ func (h *hostility) deaf() error {
 }
 
 // bystanders ask for something light at fixed times, whether answered or not, so
-// that a wait is counted for everybody who waits.
+// that a wait is counted for everybody who waits. As many clients of a bare echo
+// do the same: what those wait, the machine makes everybody wait.
 type bystanders struct {
-	b *bench
-	t *target
-	w *crowd
-	h *hostility
-
-	due       [][]time.Time // per client, of what is not answered, oldest first
-	measuring time.Time     // requests due from then on count; zero: none
-	latencies []time.Duration
-	answered  int
+	b         *bench
+	t, raw    *target
+	w         *crowd
+	h         *hostility
+	asks      [2]asks   // of t, of raw
+	measuring time.Time // requests due from then on count; zero: none
 }
 
-// lightPerSecond is how much bystanders ask for together.
-const lightPerSecond = 1000
+// asks are those of one server.
+type asks struct {
+	t         *target
+	clients   []*client
+	due       map[*client][]time.Time // of what is not answered, oldest first
+	latencies []time.Duration
+	answered  int
+	every     time.Duration
+	next      time.Time
+	who       int
+}
 
-func (s *bystanders) heard(c *client, data []byte) {
-	now := time.Now()
-	for range bytes.Count(data, []byte{'\n'}) {
-		if len(s.due[c.id]) == 0 {
-			return
-		}
-		due := s.due[c.id][0]
-		s.due[c.id] = s.due[c.id][1:]
-		s.answered++
-		if !s.measuring.IsZero() && !due.Before(s.measuring) {
-			s.latencies = append(s.latencies, now.Sub(due))
+// lightPerSecond is how much bystanders ask for together, and the echo's clients.
+const (
+	lightPerSecond = 1000
+	echoPerSecond  = 500
+)
+
+func (s *bystanders) heard(a *asks) func(c *client, data []byte) {
+	return func(c *client, data []byte) {
+		now := time.Now()
+		for range bytes.Count(data, []byte{'\n'}) {
+			if len(a.due[c]) == 0 {
+				return
+			}
+			due := a.due[c][0]
+			a.due[c] = a.due[c][1:]
+			a.answered++
+			if !s.measuring.IsZero() && !due.Before(s.measuring) {
+				a.latencies = append(a.latencies, now.Sub(due))
+			}
 		}
 	}
+}
+
+// open lets n clients in: those of Grima say who they are.
+func (s *bystanders) open(l *loop) error {
+	n := s.b.live.size.bystanders
+	s.asks = [2]asks{{t: s.t, every: time.Second / lightPerSecond}, {t: s.raw, every: time.Second / echoPerSecond}}
+	for i := range s.asks {
+		a := &s.asks[i]
+		a.due = map[*client][]time.Time{}
+		var err error
+		a.clients, err = l.open(n, n, func(i int) (*client, error) {
+			script := echo(i)
+			if a.t == s.t {
+				script = []step{{say: loginLine(s.w.token(i), false), hear: loggedIn}}
+			}
+			return l.dial(a.t.addr, i, script, s.heard(a))
+		})
+		if err != nil {
+			return fmt.Errorf("clients of %s: %w", a.t.name, err)
+		}
+	}
+	return nil
 }
 
 func (s *bystanders) run(round int, key string) error {
 	// The thread is given away at the end, with its priority: what is measured
 	// is how long the server takes, not how long this client waits for a core.
 	runtime.LockOSThread()
-	if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -10); err != nil {
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0); err != nil {
 		s.b.live.noPriority.Store(true)
 	}
 	l, err := newLoop(s.b.ctx)
@@ -251,16 +300,10 @@ func (s *bystanders) run(round int, key string) error {
 		return err
 	}
 	defer l.close()
-	n := s.b.live.size.bystanders
-	s.due = make([][]time.Time, n)
-	clients, err := l.open(n, n, func(i int) (*client, error) {
-		return l.dial(s.t.addr, i, []step{{say: loginLine(s.w.token(i), false), hear: loggedIn}}, s.heard)
-	})
-	if err != nil {
-		return fmt.Errorf("bystanders: %w", err)
+	if err := s.open(l); err != nil {
+		return err
 	}
-	ask := s.asker(l, clients)
-	if err := ask(s.b.warmed()); err != nil {
+	if err := s.ask(l, s.b.warmed()); err != nil {
 		return err
 	}
 	before, err := processUsage(s.t.pid)
@@ -268,32 +311,28 @@ func (s *bystanders) run(round int, key string) error {
 		return err
 	}
 	lock, hasLock := metricsOf(s.t.addr)[lockWaitMetric]
+	light := &s.asks[0]
 	s.measuring = time.Now()
-	hostile, light, began := s.h.answered.Load(), s.answered, s.measuring
-	if err := ask(s.b.measured()); err != nil {
+	hostile, answered, began := s.h.answered.Load(), light.answered, s.measuring
+	if err := s.ask(l, s.b.measured()); err != nil {
 		return err
 	}
 	elapsed := time.Since(began)
-	got := float64(s.h.answered.Load() - hostile + int64(s.answered-light))
+	got := float64(s.h.answered.Load() - hostile + int64(light.answered-answered))
 	after, err := processUsage(s.t.pid)
 	if err != nil {
 		return err
 	}
-	if len(s.latencies) == 0 {
-		return errors.New("bystanders had no answers at all")
-	}
-	// Who still waits has waited at least until now.
-	now := time.Now()
-	for _, due := range s.due {
-		for _, d := range due {
-			s.latencies = append(s.latencies, now.Sub(d))
-		}
-	}
-	slices.Sort(s.latencies)
 	add := func(figure string, v float64) { s.b.live.found.add(round, key, figure, v) }
-	add("p50", percentile(s.latencies, 0.5).Seconds())
-	add("p99", percentile(s.latencies, 0.99).Seconds())
-	add("worst", s.latencies[len(s.latencies)-1].Seconds())
+	for i, prefix := range []string{"", "echo "} {
+		waits, err := s.asks[i].waits(s.measuring)
+		if err != nil {
+			return err
+		}
+		add(prefix+"p50", percentile(waits, 0.5).Seconds())
+		add(prefix+"p99", percentile(waits, 0.99).Seconds())
+		add(prefix+"worst", waits[len(waits)-1].Seconds())
+	}
 	add("hostile", float64(s.h.answered.Load()-hostile)/elapsed.Seconds())
 	add("voluntary", (after.voluntary-before.voluntary)/got)
 	add("involuntary", (after.involuntary-before.involuntary)/got)
@@ -303,25 +342,50 @@ func (s *bystanders) run(round int, key string) error {
 	return nil
 }
 
-// asker gives a function that asks for a while.
-func (s *bystanders) asker(l *loop, clients []*client) func(time.Duration) error {
-	const every = time.Second / lightPerSecond
-	next, who := time.Now(), 0
-	return func(long time.Duration) error {
-		for end := time.Now().Add(long); ; {
-			now := time.Now()
-			if now.After(end) && (s.measuring.IsZero() || len(s.latencies) > 0 || now.After(end.Add(patience))) {
-				return nil
+// waits is how long requests that were due since then waited, ascending.
+func (a *asks) waits(since time.Time) ([]time.Duration, error) {
+	if len(a.latencies) == 0 {
+		return nil, fmt.Errorf("%s gave bystanders no answers at all", a.t.name)
+	}
+	// Who still waits has waited at least until now.
+	now := time.Now()
+	for _, dues := range a.due {
+		for _, due := range dues {
+			if !due.Before(since) {
+				a.latencies = append(a.latencies, now.Sub(due))
 			}
-			for ; !next.After(now); next = next.Add(every) {
-				c := clients[who%len(clients)]
-				who++
-				s.due[c.id] = append(s.due[c.id], next)
-				l.send(c, s.t.light("read", c.id))
+		}
+	}
+	slices.Sort(a.latencies)
+	return a.latencies, nil
+}
+
+// ask asks for so long.
+func (s *bystanders) ask(l *loop, long time.Duration) error {
+	began := time.Now()
+	for i := range s.asks {
+		s.asks[i].next = began
+	}
+	for end := began.Add(long); ; {
+		now := time.Now()
+		if now.After(end) && (s.measuring.IsZero() || len(s.asks[0].latencies) > 0 || now.After(end.Add(patience))) {
+			return nil
+		}
+		for i := range s.asks {
+			a := &s.asks[i]
+			for ; !a.next.After(now); a.next = a.next.Add(a.every) {
+				c := a.clients[a.who%len(a.clients)]
+				a.who++
+				a.due[c] = append(a.due[c], a.next)
+				what := "read"
+				if a.t == s.raw {
+					what = "ping"
+				}
+				l.send(c, a.t.light(what, c.id))
 			}
-			if err := l.poll(1); err != nil {
-				return err
-			}
+		}
+		if err := l.poll(1); err != nil {
+			return err
 		}
 	}
 }
