@@ -41,6 +41,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
+	defer paceGC()()
 	// Whoever reads our output may go away; that is no reason to stop.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
