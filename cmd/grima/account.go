@@ -69,15 +69,23 @@ func (f *accountFlags) withClient(ctx context.Context, wait time.Duration, do fu
 	defer cancel()
 	err = do(ctx, c)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = unreachable(c.Connection(), wait)
+		err = unreachable(err, wait)
 	}
 	return errors.Join(err, c.Close())
 }
 
-// unreachable says what kept a client from its server.
-func unreachable(link client.Connection, wait time.Duration) error {
-	if link.Err != nil {
-		return fmt.Errorf("%w within %v: %w", errUnreachable, wait, link.Err)
+// unreachable says that time ran out, and what kept a client from its server, if
+// err says that beside its context's error.
+func unreachable(err error, wait time.Duration) error {
+	if both, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err); ok {
+		for _, why := range both.Unwrap() {
+			if why != context.DeadlineExceeded { // itself: a dial that took too long is a reason
+				return fmt.Errorf("%w within %v: %w", errUnreachable, wait, why)
+			}
+		}
 	}
 	return fmt.Errorf("%w within %v", errUnreachable, wait)
 }

@@ -119,7 +119,7 @@ func (t *tailing) run(ctx context.Context, names []string, follow bool) error {
 	}
 	cancel()
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = unreachable(t.c.Connection(), askTimeout)
+		err = unreachable(err, askTimeout)
 	}
 	if err != nil {
 		return err
