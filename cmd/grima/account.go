@@ -104,6 +104,8 @@ func accountExit(err error) int {
 		return exitLogin
 	case refused && (refusal.Code == protocol.CodeInvalidCredentials || refusal.Code == protocol.CodeUnauthenticated || refusal.Code == protocol.CodeTokenExpired):
 		return exitLogin
+	case away && bye.Goodbye.Code == protocol.GoodbyeUnsupportedVersion:
+		return exitRefused
 	case errors.Is(err, errUnreachable), errors.Is(err, client.ErrUnknownOutcome), network, away:
 		return exitUnreachable
 	case refused:
