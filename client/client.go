@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -171,17 +172,25 @@ func (c *Client) connect(ctx context.Context) error {
 	defer closeWith(ctx, t)()
 	c.locked(func(now time.Time) error { c.s.Connected(now); return nil })
 
-	written := make(chan error, 1)
+	written := make(chan giveUp, 1)
 	over := make(chan struct{})
 	go func() { written <- c.write(t, over) }()
 	err = c.read(t)
 	close(over)
 	t.close()
-	// The writer gives up first when the server is silent or does not read.
-	if w := <-written; w != nil {
-		err = w
+	// The writer gives up first when the server is silent or does not read. A
+	// WebSocket is closed by its library when a write takes too long.
+	if w := <-written; w.err != nil && (w.closed || errors.Is(err, net.ErrClosed)) {
+		err = w.err
 	}
 	return err
+}
+
+// giveUp is why the writer gave up, and whether it was who closed the connection.
+// If not, the reader may know better: the server may have said why.
+type giveUp struct {
+	err    error
+	closed bool
 }
 
 // read takes lines until the connection ends.
@@ -211,8 +220,8 @@ const (
 )
 
 // write writes what there is to write, and looks at the clock, until over is
-// closed. An error is why the connection was closed from here.
-func (c *Client) write(t transport, over <-chan struct{}) error {
+// closed or there is an error.
+func (c *Client) write(t transport, over <-chan struct{}) giveUp {
 	var out []byte
 	received, since := t.received(), time.Now()
 	timer := time.NewTimer(rateEvery)
@@ -248,12 +257,12 @@ func (c *Client) write(t transport, over <-chan struct{}) error {
 			timer.Reset(patience)
 			select {
 			case <-over:
-				return nil // the reader knows better
+				return giveUp{err: err}
 			case <-timer.C:
 			}
 			t.close()
 			<-over
-			return err
+			return giveUp{err, true}
 		}
 		if cap(out) > 64<<10 {
 			out = nil
@@ -263,7 +272,7 @@ func (c *Client) write(t transport, over <-chan struct{}) error {
 		case <-c.wake:
 		case <-timer.C:
 		case <-over:
-			return nil
+			return giveUp{}
 		}
 	}
 }
