@@ -100,7 +100,7 @@ func accountExit(err error) int {
 	bye, away := errors.AsType[*client.GoodbyeError](err)
 	_, network := errors.AsType[*net.OpError](err)
 	switch {
-	case unlogged, mine, away && bye.Goodbye.Code == protocol.GoodbyeSessionRevoked:
+	case unlogged, mine, errors.Is(err, login.ErrKeyring), away && bye.Goodbye.Code == protocol.GoodbyeSessionRevoked:
 		return exitLogin
 	case refused && (refusal.Code == protocol.CodeInvalidCredentials || refusal.Code == protocol.CodeUnauthenticated || refusal.Code == protocol.CodeTokenExpired):
 		return exitLogin
