@@ -33,8 +33,8 @@ func (c *Client) Do(ctx context.Context, op string, params jsontext.Value) (json
 // askOnce asks on the next connection there is.
 func (c *Client) askOnce(ctx context.Context, op string, params jsontext.Value) (Answer, error) {
 	for {
-		if err := ctx.Err(); err != nil {
-			return Answer{}, err
+		if ctx.Err() != nil {
+			return Answer{}, c.late(ctx, nil)
 		}
 		c.mu.Lock()
 		stopped, changed := c.stoppedErr(), c.changed.wait()
@@ -65,9 +65,23 @@ func (c *Client) askOnce(ctx context.Context, op string, params jsontext.Value) 
 			c.mu.Lock()
 			delete(c.waiters, id)
 			c.mu.Unlock()
-			return Answer{}, ctx.Err()
+			return Answer{}, c.late(ctx, nil)
 		}
 	}
+}
+
+// late is the error of a ctx that ended, together with what kept the client from
+// the server's answer: why the last try failed, or there is no connection.
+func (c *Client) late(ctx context.Context, why error) error {
+	c.mu.Lock()
+	if why == nil && !c.s.ready {
+		why = c.lost
+	}
+	c.mu.Unlock()
+	if why == nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), why)
 }
 
 // repeated lists the operations that are harmless to ask twice
@@ -94,7 +108,8 @@ func repeatable(op string, params jsontext.Value) bool {
 	return slices.Contains(repeated, op)
 }
 
-func call[P, R any](ctx context.Context, c *Client, op string, params P) (r R, err error) {
+// call is Do with types.
+func call[R any](ctx context.Context, c *Client, op string, params any) (r R, err error) {
 	raw, err := json.Marshal(params)
 	if err != nil {
 		return r, protocol.NewError(protocol.CodeInvalidUTF8, fmt.Sprintf("encoding the params of %s: %v", op, err))
@@ -104,6 +119,12 @@ func call[P, R any](ctx context.Context, c *Client, op string, params P) (r R, e
 		return r, err
 	}
 	return r, decode(result, &r)
+}
+
+// tell is a call of which only the error is of interest.
+func tell(ctx context.Context, c *Client, op string, params any) error {
+	_, err := call[protocol.Empty](ctx, c, op, params)
+	return err
 }
 
 // Queue puts a message into the outbox and returns its ID. From here on it is
@@ -125,7 +146,8 @@ func (it Item) outcome() error {
 }
 
 // Send queues a message and waits until it is on the server's disk. When ctx
-// ends it stops waiting, and the message stays in the outbox.
+// ends it stops waiting, and the message stays in the outbox; the error is then
+// ctx's together with what kept the message, and the item as it stands.
 func (c *Client) Send(ctx context.Context, d Draft) (Item, error) {
 	it, settled, err := c.queue(ctx, d, true)
 	if err != nil {
@@ -135,45 +157,82 @@ func (c *Client) Send(ctx context.Context, d Draft) (Item, error) {
 	case it = <-settled:
 		return it, it.outcome()
 	case <-ctx.Done():
-		return it, ctx.Err()
 	case <-c.done:
-		// It may have been settled last.
-		select {
-		case it = <-settled:
-			return it, it.outcome()
-		default:
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return it, c.stoppedErr()
 	}
+	// It may have been settled last.
+	select {
+	case it = <-settled:
+		return it, it.outcome()
+	default:
+	}
+	c.mu.Lock()
+	c.sends[it.ID] = slices.DeleteFunc(c.sends[it.ID], func(ch chan Item) bool { return ch == settled })
+	if len(c.sends[it.ID]) == 0 {
+		delete(c.sends, it.ID)
+	}
+	if x := c.s.items[it.ID]; x != nil {
+		it = x.Item
+	}
+	stopped := c.stoppedErr()
+	c.mu.Unlock()
+	if stopped != nil {
+		return it, stopped
+	}
+	return it, c.late(ctx, it.Err)
 }
 
 // queue queues d, and lets wait for what becomes of it.
 func (c *Client) queue(ctx context.Context, d Draft, wait bool) (it Item, settled chan Item, err error) {
 	c.mu.Lock()
-	if it, err = c.s.Draft(time.Now(), d); err == nil {
+	it, err = c.s.Draft(time.Now(), d)
+	switch {
+	case err != nil:
+	case c.err != nil:
 		err = c.err
+	case c.queueing[it.ID]:
+		err = queuedAlready()
+	case len(c.s.items)+len(c.queueing) >= c.cfg.MaxOutbox:
+		err = ErrOutboxFull
+	default:
+		c.queueing[it.ID] = true
 	}
 	c.mu.Unlock()
 	if err != nil {
 		return it, nil, err
 	}
-	if c.cfg.Store != nil {
-		if err := c.store(func() error { return c.cfg.Store.Put(ctx, it) }); err != nil {
-			return it, nil, fmt.Errorf("keeping the message: %w", err)
-		}
-	}
-	if wait {
+	if err = c.put(ctx, it); err == nil && wait {
 		settled = make(chan Item, 1)
 	}
 	err = c.locked(func(now time.Time) error {
+		delete(c.queueing, it.ID)
+		if err != nil {
+			return err
+		}
 		if wait {
 			c.sends[it.ID] = append(c.sends[it.ID], settled)
 		}
 		return c.s.Queue(now, it)
 	})
 	return it, settled, err
+}
+
+// put has the Store keep it, if there is one.
+func (c *Client) put(ctx context.Context, it Item) error {
+	if c.cfg.Store == nil {
+		return nil
+	}
+	if err := c.store(ctx, func() error { return c.cfg.Store.Put(ctx, it) }); err != nil {
+		return fmt.Errorf("keeping the message: %w", err)
+	}
+	return nil
+}
+
+// forget has the Store drop an item, if there is one.
+func (c *Client) forget(ctx context.Context, id string) error {
+	if c.cfg.Store == nil {
+		return nil
+	}
+	return c.store(ctx, func() error { return c.cfg.Store.Drop(ctx, id) })
 }
 
 // Outbox is what is in the outbox, pending and failed, in order.
@@ -183,9 +242,23 @@ func (c *Client) Outbox() []Item {
 	return c.s.Outbox()
 }
 
-// Retry tries a failed item again, as it is.
-func (c *Client) Retry(_ context.Context, id string) error {
-	return c.locked(func(now time.Time) error { return c.s.Retry(now, id) })
+// Retry tries a failed item again, as it is, behind what is in the outbox by now.
+// An item that has not failed stays where it is.
+func (c *Client) Retry(ctx context.Context, id string) error {
+	c.mu.Lock()
+	it, failed := c.s.failed(id)
+	c.mu.Unlock()
+	if failed {
+		if err := c.put(ctx, it); err != nil {
+			return err
+		}
+	}
+	err := c.locked(func(now time.Time) error { return c.s.Retry(now, id) })
+	if failed && err != nil {
+		// Somebody discarded it meanwhile.
+		err = errors.Join(err, c.forget(context.WithoutCancel(ctx), id))
+	}
+	return err
 }
 
 // Discard takes an item out of the outbox. It reports whether the item had
@@ -195,8 +268,8 @@ func (c *Client) Discard(ctx context.Context, id string) (unsent bool, err error
 		unsent, err = c.s.Discard(id)
 		return err
 	})
-	if err == nil && c.cfg.Store != nil {
-		err = c.store(func() error { return c.cfg.Store.Drop(ctx, id) })
+	if err == nil {
+		err = c.forget(ctx, id)
 	}
 	return unsent, err
 }
@@ -221,7 +294,7 @@ func (c *Client) History(ctx context.Context, p protocol.MessagesListParams) (pr
 	}
 	var page protocol.MessagesListResult
 	var whole bool
-	err := c.store(func() (err error) {
+	err := c.store(ctx, func() (err error) {
 		page, whole, err = kept.Page(ctx, p)
 		return err
 	})
@@ -237,7 +310,7 @@ func (c *Client) History(ctx context.Context, p protocol.MessagesListParams) (pr
 	}
 	answer, err := c.MessagesList(ctx, p)
 	if err == nil && in {
-		err = c.store(func() error { return kept.PutPage(ctx, p, answer, chat.JoinedSeq) })
+		err = c.store(ctx, func() error { return kept.PutPage(ctx, p, answer, chat.JoinedSeq) })
 	}
 	return answer, err
 }
@@ -283,10 +356,13 @@ func (c *Client) Users(ctx context.Context, userIDs ...string) (map[string]proto
 	missing = slices.Compact(missing)
 	kept, _ := c.cfg.Store.(Directory)
 	if !online && kept != nil && len(missing) > 0 {
-		users, err := kept.Users(ctx, missing...)
-		for _, u := range users {
-			found[u.UserID] = u
-		}
+		err := c.store(ctx, func() error {
+			users, err := kept.Users(ctx, missing...)
+			for _, u := range users {
+				found[u.UserID] = u
+			}
+			return err
+		})
 		return found, err
 	}
 	for ids := range slices.Chunk(missing, protocol.MaxPage) {
@@ -314,7 +390,7 @@ func (c *Client) Users(ctx context.Context, userIDs ...string) (map[string]proto
 		}
 		c.mu.Unlock()
 		if kept != nil {
-			if err := kept.PutUsers(ctx, users...); err != nil {
+			if err := c.store(ctx, func() error { return kept.PutUsers(ctx, users...) }); err != nil {
 				return found, fmt.Errorf("keeping people's names: %w", err)
 			}
 		}

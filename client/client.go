@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -23,17 +24,21 @@ type Client struct {
 	mu      sync.Mutex // guards everything below it
 	s       *Session
 	err     error // why it stopped
+	lost    error // why the last connection, or the last try of one, came to nothing
 	waiters map[uint64]chan Answer
 	sends   map[string][]chan Item
 	changed signal // the connection
 	events  signal // there are some
 	people  people
+	// queueing are the IDs that the Store is being given, for the outbox.
+	queueing map[string]bool
+	untied   bool // the Store does not know yet whose it is
 
 	reading chan struct{} // a lock: holds a token while somebody reads the stream
-	taken   []Event       // by Next, not handed out yet
+	taken   []Event       // by Next, not handed out yet (without a Store)
 	handed  []Event       // not in the Store yet (ApplyAfter)
 
-	storeMu sync.Mutex // one call of the Store's at a time
+	storing chan struct{} // a lock: one call of the Store's at a time
 }
 
 // signal wakes everybody who waits. It is guarded by Client.mu.
@@ -66,10 +71,27 @@ func Open(cfg Config) (*Client, error) {
 	if cfg.Token == "" {
 		return nil, errors.New("a client needs a token")
 	}
+	if err := validText("token, device or program", cfg.Token, cfg.Device, cfg.Agent); err != nil {
+		return nil, err
+	}
 	var state State
 	if cfg.Store != nil {
 		if state, err = cfg.Store.Load(context.Background()); err != nil {
 			return nil, fmt.Errorf("loading the client's state: %w", err)
+		}
+	}
+	untied := cfg.Store != nil && state.UserID == ""
+	switch {
+	case cfg.UserID == "" || cfg.UserID == state.UserID:
+	case state.UserID != "":
+		return nil, fmt.Errorf("%w: it is %s's, and this is %s", ErrOtherUser, state.UserID, cfg.UserID)
+	default:
+		state.UserID = cfg.UserID
+		if untied {
+			if err := cfg.Store.Apply(context.Background(), []Event{{Kind: CursorMoved, UserID: cfg.UserID}}); err != nil {
+				return nil, fmt.Errorf("keeping whose the client's state is: %w", err)
+			}
+			untied = false
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -77,7 +99,8 @@ func Open(cfg Config) (*Client, error) {
 		cfg: cfg, dialer: d, cancel: cancel,
 		done: make(chan struct{}), wake: make(chan struct{}, 1), again: make(chan struct{}, 1),
 		s: NewSession(cfg, state), waiters: map[uint64]chan Answer{}, sends: map[string][]chan Item{},
-		people: people{}, reading: make(chan struct{}, 1),
+		people: people{}, queueing: map[string]bool{}, untied: untied,
+		reading: make(chan struct{}, 1), storing: make(chan struct{}, 1),
 	}
 	go c.run(ctx)
 	return c, nil
@@ -94,7 +117,7 @@ func (c *Client) Close() error {
 
 // Err says why the client stopped: nil while it runs and after Close, else a
 // [*LoginError], a [*GoodbyeError] that does not invite it back, ErrOtherUser,
-// or the Store's error.
+// ErrVersion, or the Store's error.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,6 +134,7 @@ func (c *Client) run(ctx context.Context) {
 			c.s.Stop(time.Now())
 		} else {
 			c.s.Lost(time.Now(), err)
+			c.lost = err
 		}
 		stopped := c.s.Stopped()
 		if stopped != nil && !errors.Is(stopped, ErrClosed) && c.err == nil {
@@ -145,31 +169,28 @@ func (c *Client) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer t.close()
-
-	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		t.close()
-		close(closed)
-	})
-	defer func() {
-		if !stop() {
-			<-closed
-		}
-	}()
+	defer closeWith(ctx, t)()
 	c.locked(func(now time.Time) error { c.s.Connected(now); return nil })
 
-	written := make(chan error, 1)
+	written := make(chan giveUp, 1)
 	over := make(chan struct{})
 	go func() { written <- c.write(t, over) }()
 	err = c.read(t)
 	close(over)
 	t.close()
-	// The writer gives up first when the server is silent or does not read.
-	if w := <-written; w != nil {
-		err = w
+	// The writer gives up first when the server is silent or does not read. A
+	// WebSocket is closed by its library when a write takes too long.
+	if w := <-written; w.err != nil && (w.closed || errors.Is(err, net.ErrClosed)) {
+		err = w.err
 	}
 	return err
+}
+
+// giveUp is why the writer gave up, and whether it was who closed the connection.
+// If not, the reader may know better: the server may have said why.
+type giveUp struct {
+	err    error
+	closed bool
 }
 
 // read takes lines until the connection ends.
@@ -180,6 +201,9 @@ func (c *Client) read(t transport) error {
 			return err
 		}
 		if err := c.locked(func(now time.Time) error { return c.s.Line(now, line) }); err != nil {
+			return err
+		}
+		if err := c.tie(); err != nil {
 			return err
 		}
 	}
@@ -196,8 +220,8 @@ const (
 )
 
 // write writes what there is to write, and looks at the clock, until over is
-// closed. An error is why the connection was closed from here.
-func (c *Client) write(t transport, over <-chan struct{}) error {
+// closed or there is an error.
+func (c *Client) write(t transport, over <-chan struct{}) giveUp {
 	var out []byte
 	received, since := t.received(), time.Now()
 	timer := time.NewTimer(rateEvery)
@@ -213,7 +237,9 @@ func (c *Client) write(t transport, over <-chan struct{}) error {
 			received, since = n, now
 		}
 		err := c.s.Tick(now)
-		out = c.s.Output(out[:0])
+		if out = out[:0]; !c.tying() {
+			out = c.s.Output(out)
+		}
 		due := since.Add(rateEvery)
 		if d := c.s.Deadline(); !d.IsZero() && d.Before(due) {
 			due = d
@@ -231,12 +257,12 @@ func (c *Client) write(t transport, over <-chan struct{}) error {
 			timer.Reset(patience)
 			select {
 			case <-over:
-				return nil // the reader knows better
+				return giveUp{err: err}
 			case <-timer.C:
 			}
 			t.close()
 			<-over
-			return err
+			return giveUp{err, true}
 		}
 		if cap(out) > 64<<10 {
 			out = nil
@@ -246,7 +272,7 @@ func (c *Client) write(t transport, over <-chan struct{}) error {
 		case <-c.wake:
 		case <-timer.C:
 		case <-over:
-			return nil
+			return giveUp{}
 		}
 	}
 }
@@ -302,7 +328,7 @@ func (c *Client) Reconnect() {
 }
 
 // Ready waits until the client is online and knows all chats. It returns the
-// context's error, or why the client stopped.
+// context's error, with why there is no connection, or why the client stopped.
 func (c *Client) Ready(ctx context.Context) error {
 	for {
 		c.mu.Lock()
@@ -317,7 +343,7 @@ func (c *Client) Ready(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return ctx.Err()
+			return c.late(ctx, nil)
 		}
 	}
 }
@@ -370,9 +396,9 @@ func (c *Client) Chat(chatID string) (Chat, bool) {
 
 // Focus says which chats are on the screen: they are caught up first, and
 // typing is heard of these only. It is told to the server, now and after every
-// reconnect. Never called: all.
-func (c *Client) Focus(chatIDs ...string) {
-	c.locked(func(now time.Time) error { c.s.Focus(now, chatIDs...); return nil })
+// reconnect. Never called: all. An id that is not UTF-8 is a *protocol.Error.
+func (c *Client) Focus(chatIDs ...string) error {
+	return c.locked(func(now time.Time) error { return c.s.Focus(now, chatIDs...) })
 }
 
 // MarkRead moves one's read mark up to seq. It returns at once; the mark is told
@@ -382,7 +408,8 @@ func (c *Client) MarkRead(chatID string, seq int64) {
 }
 
 // Typing tells the others that one is typing, at most every 5 s however often it
-// is called, and not at all when offline. With stop, that one no longer is.
-func (c *Client) Typing(chatID string, stop bool) {
-	c.locked(func(now time.Time) error { c.s.Typing(now, chatID, stop); return nil })
+// is called, and not at all when offline. With stop, that one no longer is. An id
+// that is not UTF-8 is a *protocol.Error.
+func (c *Client) Typing(chatID string, stop bool) error {
+	return c.locked(func(now time.Time) error { return c.s.Typing(now, chatID, stop) })
 }

@@ -29,6 +29,12 @@ type Config struct {
 	// tokens.create.
 	Token string
 
+	// UserID says whose Token that is, where it is known. A Store of somebody
+	// else's is then refused by Open with ErrOtherUser, and a new one is tied to
+	// this user from the start instead of from the first login on, before which
+	// nobody can tell whose its outbox is.
+	UserID string
+
 	// Insecure allows connections without TLS to other machines. The token and
 	// everything said can then be read on the way.
 	Insecure bool
@@ -62,9 +68,9 @@ type Config struct {
 	// Store keeps state over restarts; nil: nothing is kept.
 	Store Store
 	// ApplyAfter hands events to the Store when the application asks for the
-	// next ones instead of before it sees them, so that a crash in the middle
-	// of handling them tells them again (at least once instead of at most
-	// once).
+	// next ones instead of before it sees them. What it was given last is told
+	// again by the next start, after a crash and after a Close: at least once,
+	// instead of at most once after a crash and exactly once after a Close.
 	ApplyAfter bool
 
 	// Heartbeat is after how much silence the server is asked to say

@@ -43,6 +43,22 @@ type transport interface {
 	close()
 }
 
+// closeWith closes t when ctx ends, or at the latest when its user is done with
+// it, who then calls done.
+func closeWith(ctx context.Context, t transport) (done func()) {
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		t.close()
+		close(closed)
+	})
+	return func() {
+		if !stop() {
+			<-closed
+		}
+		t.close()
+	}
+}
+
 // address is a parsed Config.Server.
 type address struct {
 	ws, tls bool

@@ -57,7 +57,7 @@ func permanent(err error) bool {
 		return !bye.Goodbye.Reconnect
 	}
 	_, login := errors.AsType[*LoginError](err)
-	return login || errors.Is(err, ErrOtherUser) || errors.Is(err, ErrClosed)
+	return login || errors.Is(err, ErrOtherUser) || errors.Is(err, ErrVersion) || errors.Is(err, ErrClosed)
 }
 
 func isServerError(err error) bool {

@@ -23,6 +23,9 @@ var (
 	ErrOutboxFull = errors.New("the outbox is full")
 	// ErrOtherUser: the Store belongs to somebody else.
 	ErrOtherUser = errors.New("the store belongs to another user")
+	// ErrVersion: the server speaks another version of the protocol. The login
+	// is as good as before.
+	ErrVersion = errors.New("client and server do not speak the same protocol")
 	// ErrStalePage: see Timeline.ApplyPage.
 	ErrStalePage = errors.New("the page is older than changes that are lost")
 	// ErrInsecure: a token would go over a network in the clear.

@@ -56,6 +56,7 @@ const (
 	// fetched. Once per connection.
 	Synced Kind = "synced"
 	// CursorMoved is for a [Store]: what came before it is covered by Cursor.
+	// Without one it says only whose the Store is, UserID's.
 	CursorMoved Kind = "cursor"
 	// ConnectionChanged: Connection is how it stands.
 	ConnectionChanged Kind = "connection"

@@ -192,6 +192,89 @@ func testCutAnywhere(t *testing.T, scheme string, buffer int) {
 	t.Logf("%d connections were cut", p.killed())
 }
 
+// A conversation is cut at its first byte, at its second, and so on, through the
+// login, the sync, the changes and what is said live, in both directions. Nothing
+// is lost, doubled or out of order.
+func TestCutAtEveryByte(t *testing.T) {
+	last := 2400 // 800 bytes beyond being online, which are several lines
+	if testing.Short() {
+		last = 800
+	}
+	srv := testserver.Start(t, testserver.Options{MayFail: true})
+	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
+	port := ana.Group("Port", bob)
+	p := startProxy(t, srv.Addr)
+	c := open(t, client.Config{Server: p.addr(), Token: bob.Token, MinBackoff: time.Microsecond, MaxBackoff: time.Millisecond})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	l := newLog(t)
+	for l.synced == 0 {
+		ev, err := c.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.take(ev)
+	}
+	base := l.pos[port]
+	p.killLater()
+	p.killAll()
+	queued, online := 0, 0
+	for at := base; p.life() <= last; {
+		// With everything told and sent, there is more.
+		if l.pos[port] >= at && len(c.Outbox()) == 0 {
+			r := ana.Send(port, fmt.Sprint("ana ", queued))
+			if at = r.Seq; queued%3 == 0 {
+				ana.Do(protocol.OpMessageEdit, protocol.MessageEditParams{ChatID: port, Seq: r.Seq, Content: "edited"}, nil)
+			}
+			if _, err := c.Queue(ctx, client.Draft{ChatID: port, Content: fmt.Sprint("bob ", queued)}); err != nil {
+				t.Fatal(err)
+			}
+			queued++
+		}
+		evs, err := c.Batch(ctx)
+		if err != nil {
+			t.Fatalf("at byte %d: %v, %+v", p.life(), err, c.Connection())
+		}
+		for _, ev := range evs {
+			l.take(ev)
+			if ev.Kind == client.Synced {
+				online++
+			}
+		}
+	}
+	p.killBetween(0, 0)
+	done := make(chan struct{})
+	close(done)
+	for len(c.Outbox()) > 0 {
+		ev, err := c.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.take(ev)
+	}
+	follow(t, ctx, c, l, done, ana, []string{port})
+	l.equal(ana, port, base)
+	there := map[string]int{}
+	rows, _ := readAll(t, ana, port)
+	for _, m := range rows {
+		if m.SenderID == bob.ID {
+			there[m.Content]++
+		}
+	}
+	for i := range queued {
+		if n := there[fmt.Sprint("bob ", i)]; n != 1 {
+			t.Errorf("bob's %d. message is there %d times", i, n)
+		}
+	}
+	if p.killed() < last {
+		t.Errorf("only %d connections were cut", p.killed())
+	}
+	if !testing.Short() && (online < 100 || queued < 100) {
+		t.Errorf("%d connections came to be online, and %d messages were queued, so this proves little", online, queued)
+	}
+	t.Logf("%d connections were cut, %d of them online; %d messages", p.killed(), online, queued)
+}
+
 // follow reads events until done is closed and everything the server has was
 // told.
 func follow(t testing.TB, ctx context.Context, c *client.Client, l *told, done <-chan struct{}, d *testserver.Client, chats []string) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ import (
 // may do what it likes with it.
 type hostile struct {
 	serve func(c net.Conn, n int)
+	ws    bool // it speaks WebSocket; what serve says and hears are lines all the same
 
 	mu    sync.Mutex
 	dials int
@@ -37,7 +39,14 @@ func (h *hostile) dial(context.Context, string, string) (net.Conn, error) {
 	there, here := net.Pipe()
 	h.wg.Go(func() {
 		defer there.Close()
-		h.serve(there, n)
+		conn := there
+		if h.ws {
+			var err error
+			if conn, err = upgrade(there); err != nil {
+				return
+			}
+		}
+		h.serve(conn, n)
 	})
 	return here, nil
 }
@@ -61,6 +70,13 @@ func welcome(c net.Conn) *bufio.Reader {
 	return r
 }
 
+// lineOf is what somebody says next.
+func lineOf(r *bufio.Reader) *protocol.Request {
+	line, _ := r.ReadString('\n')
+	req, _ := protocol.DecodeRequest([]byte(strings.TrimSpace(line)))
+	return &req
+}
+
 // A server that says a gigabyte in a line, or a byte now and then, costs a
 // connection and neither memory nor the client. It says so, and comes back.
 func TestHostileServer(t *testing.T) {
@@ -74,12 +90,13 @@ func TestHostileServer(t *testing.T) {
 	}{
 		{"a gigabyte in a line", func(c net.Conn) {
 			io.WriteString(c, greeting+`{"type":"`)
-			for said = 0; said < 1<<30; said += len(chunk) {
+			for n := 0; n < 1<<30; n += len(chunk) {
+				said = max(said, n)
 				if _, err := io.WriteString(c, chunk); err != nil {
 					return
 				}
 			}
-		}, "line", time.Second},
+		}, "line without end|message of more than", 6 * time.Second}, // a WebSocket says why it closes
 		{"a byte now and then", func(c net.Conn) {
 			go io.Copy(io.Discard, c)
 			for {
@@ -108,46 +125,83 @@ func TestHostileServer(t *testing.T) {
 			io.WriteString(c, greeting+`{"type":"Goodbye","code":"shutdown","message":"lunch","reconnect":true}`+"\n")
 		}, "lunch", 2 * time.Second},
 		{"the end", func(net.Conn) {}, "EOF", time.Second},
+		{"a number that is a string", func(c net.Conn) {
+			welcome(c)
+			io.WriteString(c, `{"type":"BroadcastResponse","event":"message.created","chat_id":"c_1","seq":"6"}`+"\n")
+		}, "a line that is none", time.Second},
+		{"a list that is an object", func(c net.Conn) {
+			req := lineOf(bufio.NewReader(c))
+			fmt.Fprintf(c, greeting+`{"type":"SessionResponse","id":%s,"op":"session.start","result":{"session_id":{},"user":[]}}`+"\n", req.ID)
+		}, "a result of the wrong shape", time.Second},
+		{"a seq that goes back", func(c net.Conn) {
+			welcome(c)
+			io.WriteString(c, `{"type":"BroadcastResponse","event":"gap","chat_id":"c_1","seq":6,"prev_seq":9}`+"\n")
+		}, "an event from 9 to 6", time.Second},
+		{"changes that go back", func(c net.Conn) {
+			r := welcome(c)
+			io.WriteString(c, `{"type":"BroadcastResponse","event":"gap","chat_id":"c_1","seq":9,"prev_seq":5}`+"\n")
+			for req := lineOf(r); req.Op != ""; req = lineOf(r) {
+				result := `{"chat":{"chat_id":"c_1","kind":"group","created_at":"t","updated_seq":1,"last_seq":9,"membership":"joined","role":"member","joined_seq":2,"read_seq":9,"unread":0,"mentions":0}}`
+				if req.Op == protocol.OpChangesList {
+					result = `{"messages":[],"participants":[],"next":3,"has_more":true}`
+				}
+				fmt.Fprintf(c, `{"type":"DataResponse","id":%s,"op":%q,"result":%s}`+"\n", req.ID, req.Op, result)
+			}
+		}, "page of changes", time.Second},
+		{"a history that goes back", func(c net.Conn) {
+			r := bufio.NewReader(c)
+			req := lineOf(r)
+			fmt.Fprintf(c, greeting+`{"type":"SessionResponse","id":%s,"op":"session.start","result":{"session_id":"s_1","user":{"user_id":"u_1","username":"me","name":"Me"},"expires_at":"","epoch":"e","heartbeat_ms":30000}}`+"\n", req.ID)
+			for last := 9; ; last -= 2 {
+				if req = lineOf(r); req.Op != protocol.OpSync {
+					return
+				}
+				// The cursor is never a good one, and there is less each time.
+				fmt.Fprintf(c, `{"type":"DataResponse","id":%s,"op":"sync","result":{"chats":[{"chat_id":"c_1","kind":"group","created_at":"t","updated_seq":1,"last_seq":%d,"membership":"joined","role":"member","joined_seq":2,"read_seq":1,"unread":0,"mentions":0}],"cursor":"k","has_more":true}}`+"\n", req.ID, last)
+			}
+		}, "that cannot be", time.Second},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				h := &hostile{}
-				h.serve = func(conn net.Conn, n int) {
-					if n > 1 {
-						io.Copy(io.Discard, welcome(conn)) // it has come to its senses
-						return
+		for _, server := range []string{"grima://localhost", "ws://localhost"} {
+			t.Run(c.name+" over "+server, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := &hostile{ws: server == "ws://localhost"}
+					h.serve = func(conn net.Conn, n int) {
+						if n > 1 {
+							io.Copy(io.Discard, welcome(conn)) // it has come to its senses
+							return
+						}
+						c.serve(conn)
 					}
-					c.serve(conn)
-				}
-				start := time.Now()
-				cl, err := client.Open(client.Config{Server: "grima://localhost", Token: "gt_x", Dial: h.dial})
-				if err != nil {
-					t.Fatal(err)
-				}
-				var failed client.Event
-				for ev := range cl.Events(t.Context()) {
-					if ev.Kind == client.ConnectionChanged && ev.Connection.Link == client.Offline {
-						failed = ev
+					start := time.Now()
+					cl, err := client.Open(client.Config{Server: server, Token: "gt_x", Dial: h.dial})
+					if err != nil {
+						t.Fatal(err)
 					}
-					if ev.Kind == client.Synced && failed.Connection != nil {
-						break
+					var failed client.Event
+					for ev := range cl.Events(t.Context()) {
+						if ev.Kind == client.ConnectionChanged && ev.Connection.Link == client.Offline {
+							failed = ev
+						}
+						if ev.Kind == client.Synced && failed.Connection != nil {
+							break
+						}
 					}
-				}
-				if took := time.Since(start); took > c.after+time.Second {
-					t.Errorf("it took %v", took)
-				}
-				if failed.Connection == nil || !strings.Contains(failed.Connection.Error, c.want) {
-					t.Errorf("it failed with %+v", failed.Connection)
-				}
-				if err := cl.Close(); err != nil {
-					t.Error(err)
-				}
-				if _, err := cl.Next(t.Context()); !errors.Is(err, client.ErrClosed) && err != nil {
-					t.Errorf("after Close: %v", err)
-				}
-				h.wg.Wait()
+					if took := time.Since(start); took > c.after+time.Second {
+						t.Errorf("it took %v", took)
+					}
+					if failed.Connection == nil || !regexp.MustCompile(c.want).MatchString(failed.Connection.Error) {
+						t.Errorf("it failed with %+v", failed.Connection)
+					}
+					if err := cl.Close(); err != nil {
+						t.Error(err)
+					}
+					if _, err := cl.Next(t.Context()); !errors.Is(err, client.ErrClosed) && err != nil {
+						t.Errorf("after Close: %v", err)
+					}
+					h.wg.Wait()
+				})
 			})
-		})
+		}
 	}
 	if said > 32<<20 {
 		t.Errorf("%d bytes of a line were taken", said)

@@ -69,17 +69,7 @@ func once(ctx context.Context, cfg Config, op string, params, result any) error 
 	if err != nil {
 		return fmt.Errorf("connecting to %s: %w", cfg.Server, err)
 	}
-	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		t.close()
-		close(closed)
-	})
-	defer func() {
-		if !stop() {
-			<-closed
-		}
-		t.close()
-	}()
+	defer closeWith(ctx, t)()
 	err = exchange(t, line, result)
 	if ctx.Err() != nil {
 		err = fmt.Errorf("waiting for the server's answer: %w", ctx.Err())

@@ -55,7 +55,10 @@ func (s *Session) pumpMark(now time.Time, e *entry) {
 }
 
 // Focus says which chats are on the screen, see [Client.Focus].
-func (s *Session) Focus(now time.Time, chatIDs ...string) {
+func (s *Session) Focus(now time.Time, chatIDs ...string) error {
+	if err := validText("chat", chatIDs...); err != nil {
+		return err
+	}
 	s.focus, s.focused = slices.Clone(chatIDs), true
 	for _, id := range chatIDs {
 		if e := s.chats[id]; e != nil {
@@ -65,6 +68,7 @@ func (s *Session) Focus(now time.Time, chatIDs ...string) {
 	if s.ready {
 		s.tellFocus(now)
 	}
+	return nil
 }
 
 func (s *Session) tellFocus(now time.Time) {
@@ -80,11 +84,14 @@ func (s *Session) tellFocus(now time.Time) {
 const typingEvery = 5 * time.Second
 
 // Typing tells the others that one is typing, see [Client.Typing].
-func (s *Session) Typing(now time.Time, chatID string, stop bool) {
+func (s *Session) Typing(now time.Time, chatID string, stop bool) error {
+	if err := validText("chat", chatID); err != nil {
+		return err
+	}
 	last, typing := s.typed[chatID]
 	switch {
 	case !s.ready, stop && !typing, !stop && typing && now.Sub(last) < typingEvery:
-		return
+		return nil
 	case stop:
 		delete(s.typed, chatID)
 	default:
@@ -92,4 +99,5 @@ func (s *Session) Typing(now time.Time, chatID string, stop bool) {
 	}
 	s.ask(now, protocol.OpTyping, protocol.TypingParams{ChatID: chatID, Stop: stop},
 		func(time.Time, jsontext.Value, *protocol.Error) error { return nil })
+	return nil
 }

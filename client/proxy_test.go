@@ -19,6 +19,7 @@ type proxy struct {
 	target string // empty: nobody is there
 	least  int    // bytes of either direction until a connection is killed,
 	most   int    // at random between these; 0: never
+	step   int    // how much longer each lives than the one before
 	conns  map[net.Conn]bool
 	closed bool
 	kills  int
@@ -48,7 +49,7 @@ func (p *proxy) addr() string { return p.l.Addr().String() }
 func (p *proxy) killBetween(least, most int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.least, p.most = least, most
+	p.least, p.most, p.step = least, most, 0
 }
 
 // to says where the server is, and kills what goes elsewhere.
@@ -57,6 +58,21 @@ func (p *proxy) to(target string) {
 	p.target = target
 	p.mu.Unlock()
 	p.killAll()
+}
+
+// killLater lets every later connection live for a byte more than the one before,
+// beginning with one byte.
+func (p *proxy) killLater() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.least, p.most, p.step = 1, 1, 1
+}
+
+// life is how many bytes the next connection will live for.
+func (p *proxy) life() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.least
 }
 
 func (p *proxy) killed() int {
@@ -89,6 +105,7 @@ func (p *proxy) carry(down net.Conn) {
 	target, life := p.target, 1<<62
 	if p.most > 0 {
 		life = p.least + p.rng.IntN(p.most-p.least+1)
+		p.least, p.most = p.least+p.step, p.most+p.step
 	}
 	p.mu.Unlock()
 	if target == "" {

@@ -26,7 +26,8 @@ var errStore = errors.New("keeping the client's state")
 const takeAtOnce = 64
 
 // Next is the next event. Its error is the context's, ErrClosed after Close, or
-// that of Err.
+// that of Err. A Store keeps each event that Next gives, and none that it does
+// not, in a transaction of its own; Batch has many kept at once.
 func (c *Client) Next(ctx context.Context) (Event, error) {
 	if err := c.lockStream(ctx); err != nil {
 		return Event{}, err
@@ -34,8 +35,8 @@ func (c *Client) Next(ctx context.Context) (Event, error) {
 	defer c.unlockStream()
 	if len(c.taken) == 0 {
 		n := takeAtOnce
-		if c.cfg.ApplyAfter {
-			n = 1
+		if c.cfg.Store != nil {
+			n = 1 // what it has counts as told
 		}
 		var err error
 		if c.taken, err = c.take(ctx, n); err != nil {
@@ -116,7 +117,8 @@ func (c *Client) apply(ctx context.Context, evs []Event) error {
 	if c.cfg.Store == nil || len(evs) == 0 {
 		return nil
 	}
-	err := c.store(func() error { return c.cfg.Store.Apply(context.WithoutCancel(ctx), evs) })
+	ctx = context.WithoutCancel(ctx)
+	err := c.store(ctx, func() error { return c.cfg.Store.Apply(ctx, evs) })
 	if err == nil {
 		return nil
 	}
@@ -130,9 +132,39 @@ func (c *Client) apply(ctx context.Context, evs []Event) error {
 	return err
 }
 
-// store makes one call of the Store's at a time.
-func (c *Client) store(call func() error) error {
-	c.storeMu.Lock()
-	defer c.storeMu.Unlock()
+// store makes one call of the Store's at a time. Until ctx ends it waits for its
+// turn.
+func (c *Client) store(ctx context.Context, call func() error) error {
+	select {
+	case c.storing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.storing }()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return call()
 }
+
+// tie has the Store keep whose it is as soon as that is known, before anything is
+// sent: who opens it next may be somebody else.
+func (c *Client) tie() error {
+	c.mu.Lock()
+	due, id := c.tying(), c.s.user.UserID
+	c.mu.Unlock()
+	if !due {
+		return nil
+	}
+	if err := c.apply(context.Background(), []Event{{Kind: CursorMoved, UserID: id}}); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.untied = false
+	c.mu.Unlock()
+	c.nudge()
+	return nil
+}
+
+// tying reports whether the Store is about to learn whose it is. c.mu is held.
+func (c *Client) tying() bool { return c.untied && c.s.ready }

@@ -57,17 +57,18 @@ func (s *Session) Draft(now time.Time, d Draft) (Item, error) {
 	case len(s.items) >= s.cfg.MaxOutbox:
 		return Item{}, ErrOutboxFull
 	case s.items[d.ID] != nil:
-		return refuse(protocol.CodeConflict, "this message is in the outbox already")
+		return Item{}, queuedAlready()
 	case d.ChatID == "":
 		return refuse(protocol.CodeInvalidRequest, "a message goes to a chat")
 	case d.Content == "":
 		return refuse(protocol.CodeInvalidRequest, "a message has content")
 	case len(d.Content) > s.maxContent():
 		return refuse(protocol.CodeContentTooLarge, "the message is too long")
-	case !utf8.ValidString(d.Content):
-		return refuse(protocol.CodeInvalidUTF8, "the message is not UTF-8")
 	case len(d.Mentions) > protocol.MaxMentions:
 		return refuse(protocol.CodeInvalidRequest, "the message mentions too many people")
+	}
+	if err := validText("message", append([]string{d.ID, d.ChatID, d.Content}, d.Mentions...)...); err != nil {
+		return Item{}, err
 	}
 	return Item{Draft: d, Progress: Pending, QueuedAt: now}, nil
 }
@@ -79,12 +80,34 @@ func (s *Session) maxContent() int {
 	return protocol.MaxContent
 }
 
-// Queue puts an item of [Session.Draft] into the outbox.
+// queuedAlready refuses a second message of one ID.
+func queuedAlready() error {
+	return protocol.NewError(protocol.CodeConflict, "this message is in the outbox already")
+}
+
+// validText checks what goes over the wire as strings, which are UTF-8.
+func validText(what string, values ...string) error {
+	if slices.ContainsFunc(values, func(v string) bool { return !utf8.ValidString(v) }) {
+		return protocol.NewError(protocol.CodeInvalidUTF8, "the "+what+" is not UTF-8")
+	}
+	return nil
+}
+
+// Queue puts an item of [Session.Draft] into the outbox. An error is that it is
+// there already.
 func (s *Session) Queue(now time.Time, it Item) error {
+	if s.items[it.ID] != nil {
+		return queuedAlready()
+	}
 	s.restore(it)
 	s.told(s.items[it.ID])
-	return s.pump(now)
+	s.pumpSoon(now)
+	return nil
 }
+
+// pumpSoon pumps for an application. What is wrong with the connection is no
+// error of the application's: the next Tick says it.
+func (s *Session) pumpSoon(now time.Time) { _ = s.pump(now) }
 
 // restore puts an item into the outbox that was told of already.
 func (s *Session) restore(it Item) {
@@ -132,21 +155,34 @@ func (s *Session) Settled() []Item {
 	return settled
 }
 
-// Retry tries a failed item again.
+// failed is the item of that ID as Retry makes it, if it has failed.
+func (s *Session) failed(id string) (Item, bool) {
+	x := s.items[id]
+	if x == nil || x.Progress != Failed {
+		return Item{}, false
+	}
+	it := x.Item
+	it.Progress, it.Err, it.Error = Pending, nil, ""
+	return it, true
+}
+
+// Retry tries a failed item again, behind all others.
 func (s *Session) Retry(now time.Time, id string) error {
 	x := s.items[id]
 	if x == nil {
 		return protocol.NewError(protocol.CodeNotFound, "there is no such message in the outbox")
 	}
-	if x.Progress != Failed {
+	it, failed := s.failed(id)
+	if !failed {
 		return nil
 	}
-	x.Progress, x.Err, x.Error = Pending, nil, ""
+	x.Item = it
 	s.ordinal++
 	x.ordinal = s.ordinal
 	s.box(x.ChatID).put(x)
 	s.told(x)
-	return s.pump(now)
+	s.pumpSoon(now)
+	return nil
 }
 
 // Discard takes an item out of the outbox. It reports whether it was never

@@ -169,6 +169,9 @@ func (s *Session) started(now time.Time, result jsontext.Value, failure *protoco
 			s.waits.least = time.Duration(min(failure.RetryAfterMS, longestWait.Milliseconds())) * time.Millisecond
 			return failure
 		}
+		if failure.Code == protocol.CodeUnsupportedVersion {
+			return fmt.Errorf("%w: %w", ErrVersion, failure)
+		}
 		return &LoginError{failure}
 	}
 	var r protocol.SessionStartResult
@@ -201,8 +204,8 @@ func (s *Session) started(now time.Time, result jsontext.Value, failure *protoco
 
 // Line takes a line that the server said, without its end. After an error the
 // connection is of no use: a [*GoodbyeError], a [*LoginError], a
-// [*ServerError], ErrOtherUser, or a *protocol.Error of a login that may pass
-// later.
+// [*ServerError], ErrOtherUser, ErrVersion, or a *protocol.Error of a login that
+// may pass later.
 func (s *Session) Line(now time.Time, line []byte) error {
 	frame, bad := protocol.DecodeFrame(line)
 	if bad != nil {
@@ -220,8 +223,8 @@ func (s *Session) frame(now time.Time, frame any) error {
 	case *protocol.Hello:
 		s.hello = *f
 		if f.Protocol != protocol.Version {
-			return &LoginError{protocol.NewError(protocol.CodeUnsupportedVersion,
-				fmt.Sprintf("the server speaks version %d of the protocol, and this client %d", f.Protocol, protocol.Version))}
+			return fmt.Errorf("%w: %w", ErrVersion, protocol.NewError(protocol.CodeUnsupportedVersion,
+				fmt.Sprintf("the server speaks version %d of the protocol, and this client %d", f.Protocol, protocol.Version)))
 		}
 	case *protocol.Request:
 		// Only a Ping comes so.

@@ -14,8 +14,8 @@ type Store interface {
 	// before the application is given the events (after, with
 	// Config.ApplyAfter). An error stops the client.
 	Apply(ctx context.Context, events []Event) error
-	// Put keeps an item of the outbox as it is now. It is called before the
-	// item is tried for the first time.
+	// Put keeps an item of the outbox as it is now, behind all others. It is
+	// called before the item is tried for the first time, and by Retry.
 	Put(ctx context.Context, item Item) error
 	// Drop forgets an item.
 	Drop(ctx context.Context, id string) error
@@ -23,7 +23,9 @@ type Store interface {
 
 // State is what a client goes on from (docs/protocol.md#resume).
 type State struct {
-	UserID string // whose state it is; another user's is refused with ErrOtherUser
+	// UserID says whose state it is, from the first login or Config.UserID on;
+	// another user's is refused with ErrOtherUser.
+	UserID string
 	Epoch  string
 	Cursor string // empty: from the beginning
 	// Complete: the first sync came to its end, and a chat that is new since

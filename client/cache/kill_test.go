@@ -222,6 +222,15 @@ func TestKilledProgram(t *testing.T) {
 	t.Logf("%d messages queued, %d there", len(queued), len(there))
 }
 
+// What it costs to keep an event by itself, as for Next.
+func BenchmarkApply(b *testing.B) {
+	c := openCache(b, filepath.Join(b.TempDir(), "c.db"))
+	must(b, c.Apply(b.Context(), []client.Event{{Kind: client.ChatAdded, ChatID: "c_1", State: state(0, 0)}}))
+	for seq := int64(1); b.Loop(); seq++ {
+		must(b, c.Apply(b.Context(), []client.Event{told(client.MessageCreated, message(seq, "what somebody says in a chat on an ordinary day"))}))
+	}
+}
+
 func BenchmarkSearch(b *testing.B) {
 	c := openCache(b, filepath.Join(b.TempDir(), "c.db"))
 	evs := []client.Event{{Kind: client.ChatAdded, ChatID: "c_1", State: state(0, 0)}}

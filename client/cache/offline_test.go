@@ -169,3 +169,131 @@ func TestApplyAfter(t *testing.T) {
 		must(t, errors.Join(c.Close(), kept.Close()))
 	}
 }
+
+// What was not handed out when a program is closed cleanly is told by the next
+// start, once and in order, and nothing that was handed out is.
+func TestClosedInTheMiddle(t *testing.T) {
+	srv := testserver.Start(t)
+	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
+	port := ana.Group("Port", bob)
+	path := filepath.Join(t.TempDir(), "bob.db")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	// live gives its events to each until that says no.
+	live := func(each func(client.Event) bool) {
+		t.Helper()
+		kept, err := cache.Open(path)
+		must(t, err)
+		c, err := client.Open(client.Config{Server: srv.Addr, Token: bob.Token, Store: kept})
+		must(t, err)
+		for ev := range c.Events(ctx) {
+			if !each(ev) {
+				break
+			}
+		}
+		must(t, errors.Join(c.Err(), ctx.Err(), c.Close(), kept.Close()))
+	}
+	live(func(ev client.Event) bool { return ev.Kind != client.Synced })
+	// They come in one page, and wait together.
+	var want, got []string
+	for i := range 40 {
+		want = append(want, fmt.Sprint(i))
+		ana.Send(port, fmt.Sprint(i))
+	}
+	for len(got) < len(want) {
+		n := 0
+		live(func(ev client.Event) bool {
+			if ev.Kind == client.MessageCreated {
+				got = append(got, ev.Message.Content)
+				n++
+			}
+			return n < 7 && len(got) < len(want)
+		})
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told %q", got)
+	}
+}
+
+// A file is its first user's, from the login on, or from the opening if that
+// says who it is; before anything is synced, and also if nothing ever is.
+func TestAnotherUser(t *testing.T) {
+	srv := testserver.Start(t)
+	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
+	port := ana.Group("Port", bob)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	nobody := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
+	for name, first := range map[string]client.Config{
+		"says who": {Token: bob.Token, UserID: bob.ID, Dial: nobody},
+		"asks":     {Token: bob.Token, Calls: true},
+	} {
+		kept := openCache(t, filepath.Join(t.TempDir(), "c.db"))
+		first.Server, first.Store = srv.Addr, kept
+		c, err := client.Open(first)
+		must(t, err)
+		if first.Dial == nil {
+			must(t, c.Ready(ctx))
+		}
+		must(t, c.Close())
+		// Bob's, not sent yet.
+		must(t, kept.Put(ctx, client.Item{Draft: client.Draft{ID: "k", ChatID: port, Content: "bob's"}, Progress: client.Pending}))
+
+		second := client.Config{Server: srv.Addr, Token: ana.Token, UserID: ana.ID, Store: kept}
+		if _, err := client.Open(second); !errors.Is(err, client.ErrOtherUser) {
+			t.Errorf("%s: opened as another: %v", name, err)
+		}
+		second.UserID = ""
+		c, err = client.Open(second)
+		must(t, err)
+		if err := c.Ready(ctx); !errors.Is(err, client.ErrOtherUser) {
+			t.Errorf("%s: logged in as another: %v", name, err)
+		}
+		must(t, c.Close())
+		if box := c.Outbox(); len(box) != 1 || box[0].Tries > 0 {
+			t.Errorf("%s: to send: %+v", name, box)
+		}
+	}
+	ana.Send(port, "the first")
+	bob.Expect("the first")
+}
+
+// What is tried again stands behind what was queued since, also after a restart.
+func TestRetryGoesBehind(t *testing.T) {
+	srv := testserver.Start(t)
+	bob := srv.User("bob").Connect()
+	kept := openCache(t, filepath.Join(t.TempDir(), "c.db"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c, err := client.Open(client.Config{Server: srv.Addr, Token: bob.Token, Store: kept})
+	must(t, err)
+	failed := func(id string) {
+		t.Helper()
+		for ev := range c.Events(ctx) {
+			if ev.Kind == client.OutboxChanged && ev.Outbox.ID == id && ev.Outbox.Progress == client.Failed {
+				return
+			}
+		}
+		t.Fatal(c.Err(), ctx.Err())
+	}
+	for _, id := range []string{"one", "two", "three"} {
+		_, err := c.Queue(ctx, client.Draft{ID: id, ChatID: "c_99", Content: id})
+		must(t, err)
+		failed(id)
+	}
+	must(t, c.Retry(ctx, "one"))
+	failed("one")
+	must(t, c.Close())
+	var lives, stays []string
+	for _, it := range c.Outbox() {
+		lives = append(lives, it.ID)
+	}
+	st, err := kept.Load(ctx)
+	must(t, err)
+	for _, it := range st.Outbox {
+		stays = append(stays, it.ID)
+	}
+	if want := []string{"two", "three", "one"}; !slices.Equal(lives, want) || !slices.Equal(stays, want) {
+		t.Errorf("in the outbox %q, and kept %q", lives, stays)
+	}
+}

@@ -106,6 +106,9 @@ func (b *batch) apply(ev client.Event) error {
 		}
 		return c.setMeta("epoch", ev.Epoch)
 	case client.CursorMoved:
+		if ev.Cursor == "" {
+			return c.setMeta("user", ev.UserID)
+		}
 		complete := "no"
 		if ev.Complete {
 			complete = "yes"
@@ -240,7 +243,8 @@ func (c *Cache) putItem(item client.Item, fresh bool) error {
 		return fmt.Errorf("encoding a message: %w", err)
 	}
 	if fresh {
-		return c.exec("INSERT INTO outbox (id, item) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET item = excluded.item", item.ID, text)
+		// REPLACE: one that is there already goes behind the others.
+		return c.exec("REPLACE INTO outbox (ordinal, id, item) VALUES ((SELECT coalesce(max(ordinal), 0) + 1 FROM outbox), ?, ?)", item.ID, text)
 	}
 	return c.exec("UPDATE outbox SET item = ?2 WHERE id = ?1", item.ID, text)
 }

@@ -69,15 +69,23 @@ func (f *accountFlags) withClient(ctx context.Context, wait time.Duration, do fu
 	defer cancel()
 	err = do(ctx, c)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = unreachable(c.Connection(), wait)
+		err = unreachable(err, wait)
 	}
 	return errors.Join(err, c.Close())
 }
 
-// unreachable says what kept a client from its server.
-func unreachable(link client.Connection, wait time.Duration) error {
-	if link.Err != nil {
-		return fmt.Errorf("%w within %v: %w", errUnreachable, wait, link.Err)
+// unreachable says that time ran out, and what kept a client from its server, if
+// err says that beside its context's error.
+func unreachable(err error, wait time.Duration) error {
+	if both, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err); ok {
+		for _, why := range both.Unwrap() {
+			if why != context.DeadlineExceeded { // itself: a dial that took too long is a reason
+				return fmt.Errorf("%w within %v: %w", errUnreachable, wait, why)
+			}
+		}
 	}
 	return fmt.Errorf("%w within %v", errUnreachable, wait)
 }
@@ -92,10 +100,12 @@ func accountExit(err error) int {
 	bye, away := errors.AsType[*client.GoodbyeError](err)
 	_, network := errors.AsType[*net.OpError](err)
 	switch {
-	case unlogged, mine, away && bye.Goodbye.Code == protocol.GoodbyeSessionRevoked:
+	case unlogged, mine, errors.Is(err, login.ErrKeyring), away && bye.Goodbye.Code == protocol.GoodbyeSessionRevoked:
 		return exitLogin
 	case refused && (refusal.Code == protocol.CodeInvalidCredentials || refusal.Code == protocol.CodeUnauthenticated || refusal.Code == protocol.CodeTokenExpired):
 		return exitLogin
+	case away && bye.Goodbye.Code == protocol.GoodbyeUnsupportedVersion:
+		return exitRefused
 	case errors.Is(err, errUnreachable), errors.Is(err, client.ErrUnknownOutcome), network, away:
 		return exitUnreachable
 	case refused:

@@ -28,10 +28,12 @@ type chatCmd struct {
 	Bell     bool   `help:"Ring the terminal's bell for what you are told of." default:"true" negatable:"" env:"GRIMA_CHAT_BELL"`
 	Bidi     string `help:"Who puts right-to-left text in order: grima (auto) or the terminal." enum:"auto,terminal" default:"auto" env:"GRIMA_CHAT_BIDI"`
 	Mouse    bool   `help:"Take the mouse; without, the terminal selects text with it." default:"true" negatable:"" env:"GRIMA_CHAT_MOUSE"`
+
+	keyringFlags
 }
 
 func (*chatCmd) Help() string {
-	return `A client for the terminal. The first time it asks for a name and a password, or for an invite. The login is kept, readable for you alone, and so are chats, drafts and what is not sent yet: it can be read and written without a connection. Inside, F1 shows every key and command.
+	return `A client for the terminal. The first time it asks for a name and a password, or for an invite. The login is kept, in the system's keyring where there is one, else readable for you alone, and so are chats, drafts and what is not sent yet: it can be read and written without a connection. Inside, F1 shows every key and command.
 
     grima chat                                     # the server of last time
     grima chat chat.example.org
@@ -48,11 +50,25 @@ func (c *chatCmd) Run(ctx context.Context, std stdio) error {
 	if err != nil {
 		return err
 	}
-	err = c.chat(ctx, std, who)
-	if _, refused := errors.AsType[*client.LoginError](err); refused && os.Getenv("GRIMA_TOKEN") == "" {
-		err = errors.Join(fmt.Errorf("run it again to log in anew: %w", err), login.Forget(who))
+	return forgetIfOver(c.chat(ctx, std, who), who)
+}
+
+// forgetIfOver forgets a login that the server does not take any more, so that
+// the next run asks for another. Other reasons to stop leave it alone.
+func forgetIfOver(err error, who login.Login) error {
+	if !loginOver(err) || os.Getenv("GRIMA_TOKEN") != "" {
+		return err
 	}
-	return err
+	return errors.Join(fmt.Errorf("run it again to log in anew: %w", err), login.Forget(who))
+}
+
+// loginOver reports whether err says that a token is worth nothing any more.
+func loginOver(err error) bool {
+	if bye, is := errors.AsType[*client.GoodbyeError](err); is {
+		return bye.Goodbye.Code == protocol.GoodbyeSessionRevoked
+	}
+	refused, is := errors.AsType[*client.LoginError](err)
+	return is && (refused.Err.Code == protocol.CodeUnauthenticated || refused.Err.Code == protocol.CodeTokenExpired)
 }
 
 // who is whom to chat as: who is logged in there, or who says so now, which is
@@ -73,12 +89,9 @@ func (c *chatCmd) who(ctx context.Context, std stdio) (login.Login, error) {
 	if err != nil {
 		return login.Login{}, err
 	}
-	l := login.Login{
-		Server: server, UserID: cred.User.UserID, Username: cred.User.Username,
-		Token: cred.Token, ExpiresAt: cred.ExpiresAt, Insecure: c.Insecure,
-	}
-	_, err = login.Keep(l)
-	return l, err
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return c.keep(ctx, std, server, cred, c.Insecure)
 }
 
 // login logs in for a token. With an invite it makes the account first; when
@@ -119,7 +132,7 @@ func (c *chatCmd) chat(ctx context.Context, std stdio, a login.Login) (err error
 		return err
 	}
 	cfg := client.Config{
-		Server: a.Server, Token: a.Token, Insecure: c.Insecure || a.Insecure, Device: device(), Agent: agent(), Lazy: true, MaxCatchUp: 5000,
+		Server: a.Server, Token: a.Token, UserID: a.UserID, Insecure: c.Insecure || a.Insecure, Device: device(), Agent: agent(), Lazy: true, MaxCatchUp: 5000,
 	}
 	opts := tui.Options{
 		Server: a.Server, Theme: c.Theme, Notify: c.Notify, Desktop: c.Desktop, Bell: c.Bell, Bidi: c.Bidi,

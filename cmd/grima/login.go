@@ -29,10 +29,17 @@ type loginCmd struct {
 	Name     string `help:"What people see of a new account; the username when absent." placeholder:"NAME" predictor:"none"`
 	Device   string `help:"What the list of your sessions calls this one; the machine's name when absent." placeholder:"NAME" predictor:"none"`
 	Insecure bool   `help:"Speak to another machine without TLS, for everybody on the way to read."`
+
+	keyringFlags
+}
+
+// keyringFlags is what the commands take that keep a token.
+type keyringFlags struct {
+	Keyring login.Keyring `help:"Where the token is kept: in the system's keyring where there is one, else in a file (auto), or always in the file (off)." enum:"auto,off" default:"auto" env:"GRIMA_KEYRING"`
 }
 
 func (*loginCmd) Help() string {
-	return `Log in to a server, for the other commands and grima chat. What is kept is a token, in a file that is yours alone; grima logout ends it. The password is asked for, or read as one line from standard input; it is never an argument.
+	return `Log in to a server, for the other commands and grima chat. What is kept is a token, in the system's keyring where there is one, else in a file that is yours alone; grima logout ends it. The password is asked for, or read as one line from standard input; it is never an argument.
 
     grima login chat.example.com
     grima login https://chat.example.com/join#gi_x1...     # an invite link makes the account
@@ -77,22 +84,32 @@ func (c *loginCmd) Run(ctx context.Context, std stdio) error {
 	if err != nil {
 		return err
 	}
-	before, err := login.Keep(login.Login{
-		Server: server, Token: made.Token, UserID: made.User.UserID, Username: made.User.Username,
-		ExpiresAt: made.ExpiresAt, Insecure: c.Insecure,
-	})
-	if err != nil {
+	if _, err := c.keep(ctx, std, server, made, c.Insecure); err != nil {
 		return err
-	}
-	if before != nil {
-		// Nobody could end it any more otherwise. It may be over already.
-		cfg.Token = before.Token
-		if err := endSession(ctx, cfg); err != nil && accountExit(err) != exitLogin {
-			fmt.Fprintf(std.err, "grima: the login that this one replaces could not be ended: %v\n", err)
-		}
 	}
 	_, err = fmt.Fprintf(std.out, "logged in to %s as %s (%s)\n", server, visible(made.User.Username, false), visible(made.User.UserID, false))
 	return err
+}
+
+// keep keeps a login that was just made, and ends the one on the same server that
+// it takes the place of: nobody could any more otherwise.
+func (k keyringFlags) keep(ctx context.Context, std stdio, server string, made client.Credentials, insecure bool) (login.Login, error) {
+	l := login.Login{
+		Server: server, Token: made.Token, UserID: made.User.UserID, Username: made.User.Username,
+		ExpiresAt: made.ExpiresAt, Insecure: insecure,
+	}
+	before, err := login.Keep(l, k.Keyring)
+	if before == nil {
+		return l, err
+	}
+	ended := errors.New("its token is out of reach")
+	if before.Token != "" {
+		ended = endSession(ctx, client.Config{Server: server, Token: before.Token, Insecure: insecure || before.Insecure, Agent: agent()})
+	}
+	if ended != nil && accountExit(ended) != exitLogin { // else it was over already
+		fmt.Fprintf(std.err, "grima: the login that this one replaces could not be ended: %v\n", ended)
+	}
+	return l, err
 }
 
 // where is the server, and an invite's code if there is one.
@@ -184,14 +201,16 @@ func (*logoutCmd) Help() string {
 // Run ends the session and forgets its token.
 func (c *logoutCmd) Run(ctx context.Context, std stdio) error {
 	cfg, l, err := c.config()
-	if err != nil {
+	if err != nil && !(c.Forget && errors.Is(err, login.ErrKeyring)) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	err = endSession(ctx, cfg)
+	if err == nil {
+		err = endSession(ctx, cfg)
+	}
 	switch {
-	case err == nil, accountExit(err) == exitLogin: // it was over already
+	case err == nil, accountExit(err) == exitLogin && !errors.Is(err, login.ErrKeyring): // it was over already
 	case c.Forget:
 		fmt.Fprintf(std.err, "grima: the server was not told: %v\n", err)
 	default:

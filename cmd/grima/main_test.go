@@ -30,6 +30,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	os.Setenv("GRIMA_KEYRING", "off") // whoever runs this has one of his own
 	testscript.Main(m, map[string]func(){
 		"grima": func() {
 			os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -63,6 +64,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GRIMA_DATA", filepath.Join(env.WorkDir, "data"))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("GRIMA_KEYRING", "off")
 			// What a terminal could obey, and what would turn text around.
 			env.Setenv("EVIL", "{\"chat_id\":\"c_2\",\"content\":\"evil \\u001b]0;owned\\u0007 \\u202etxt\"}")
 			return nil

@@ -61,8 +61,14 @@ func (c *tailCmd) Run(ctx context.Context, std stdio) error {
 		return err
 	}
 	out := bufio.NewWriter(std.out)
-	t := &tailing{c: cl, out: out, json: c.JSON || !c.Text && !isTerminal(std.out), since: since, pos: map[string]int64{}, said: map[string]int64{}}
-	err = t.run(ctx, c.Chats, !c.NoFollow)
+	t := &tailing{c: cl, out: out, json: c.JSON || !c.Text && !isTerminal(std.out), since: since}
+	err = t.begin(ctx, c.Chats)
+	if err == nil && since != nothing {
+		err = t.past(ctx)
+	}
+	if err == nil && !c.NoFollow {
+		err = t.follow(ctx)
+	}
 	return errors.Join(err, out.Flush(), cl.Close())
 }
 
@@ -71,6 +77,8 @@ type since struct {
 	seq  int64
 	time time.Time
 }
+
+var nothing since
 
 func parseSince(text string, now time.Time) (since, error) {
 	if text == "" {
@@ -106,12 +114,23 @@ type tailing struct {
 	since since
 
 	chats map[string]bool // those asked for; nil: all
-	// What was printed of each chat before its events: everything up to pos, and
-	// messages up to said.
-	pos, said map[string]int64
+	// early are the events up to the moment when all chats were known.
+	early []client.Event
+	// from says behind which position each chat's events begin, and printed has
+	// the updated_seq of the messages beyond it that were printed as old ones:
+	// events tell of them, too.
+	from    map[string]int64
+	printed map[message]int64
 }
 
-func (t *tailing) run(ctx context.Context, names []string, follow bool) error {
+type message struct {
+	chat string
+	seq  int64
+}
+
+// begin waits until all chats are known.
+func (t *tailing) begin(ctx context.Context, names []string) error {
+	t.from, t.printed = map[string]int64{}, map[message]int64{}
 	ready, cancel := context.WithTimeout(ctx, askTimeout)
 	err := t.c.Ready(ready)
 	if err == nil {
@@ -119,34 +138,52 @@ func (t *tailing) run(ctx context.Context, names []string, follow bool) error {
 	}
 	cancel()
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = unreachable(t.c.Connection(), askTimeout)
+		err = unreachable(err, askTimeout)
 	}
-	if err != nil {
-		return err
-	}
-	// Events wait meanwhile, or are asked for when there is room: history first.
-	if t.since != (since{}) {
-		for _, chat := range t.c.Chats() {
-			if err := t.history(ctx, chat); err != nil {
-				return err
+	for synced := false; err == nil && !synced; {
+		var evs []client.Event
+		evs, err = t.c.Batch(ctx)
+		for _, ev := range evs {
+			switch ev.Kind {
+			case client.ChatAdded:
+				t.from[ev.ChatID] = ev.State.Pos
+			case client.Synced:
+				synced = true
 			}
 		}
+		t.early = append(t.early, evs...)
 	}
-	for follow {
-		if err := t.out.Flush(); err != nil {
+	return err
+}
+
+// past prints what was said since then, chat by chat. Events wait meanwhile, or
+// are asked for when there is room.
+func (t *tailing) past(ctx context.Context) error {
+	for _, chat := range t.c.Chats() {
+		if err := t.history(ctx, chat); err != nil {
 			return err
 		}
-		evs, err := t.c.Batch(ctx)
-		if err != nil {
-			return err
-		}
+	}
+	return nil
+}
+
+// follow prints what happens.
+func (t *tailing) follow(ctx context.Context) error {
+	for evs := t.early; ; {
 		for _, ev := range evs {
 			if err := t.print(ctx, ev); err != nil {
 				return err
 			}
 		}
+		t.early = nil
+		if err := t.out.Flush(); err != nil {
+			return err
+		}
+		var err error
+		if evs, err = t.c.Batch(ctx); err != nil {
+			return err
+		}
 	}
-	return nil
 }
 
 // choose finds the chats that were asked for.
@@ -201,10 +238,9 @@ func (t *tailing) history(ctx context.Context, chat client.Chat) error {
 			if err := t.show(ctx, ev); err != nil {
 				return err
 			}
-		}
-		// Of what changes while this goes on, events tell.
-		if t.said[chat.ChatID] = after; t.pos[chat.ChatID] == 0 {
-			t.pos[chat.ChatID] = page.LastSeq
+			if m.UpdatedSeq > t.from[chat.ChatID] {
+				t.printed[message{chat.ChatID, m.Seq}] = m.UpdatedSeq
+			}
 		}
 		if !page.HasMoreAfter {
 			return nil
@@ -221,9 +257,13 @@ func (t *tailing) wanted(m protocol.Message) bool {
 
 // print prints an event that is due.
 func (t *tailing) print(ctx context.Context, ev client.Event) error {
-	switch {
-	case t.chats != nil && !t.chats[ev.ChatID], ev.Seq == 0, ev.Seq <= t.pos[ev.ChatID],
-		ev.Kind == client.MessageCreated && ev.Message.Seq == ev.Message.UpdatedSeq && ev.Seq <= t.said[ev.ChatID]:
+	switch m := ev.Message; {
+	case ev.Kind == client.Reset:
+		clear(t.printed) // another history, of which nothing was printed
+		return nil
+	case t.chats != nil && !t.chats[ev.ChatID], ev.Seq == 0:
+		return nil
+	case m != nil && t.printed[message{m.ChatID, m.Seq}] >= m.UpdatedSeq:
 		return nil
 	}
 	return t.show(ctx, ev)

@@ -1,6 +1,7 @@
 // Package login keeps what a person's programs log in with: a file in their
-// configuration directory, for them alone, with a token for each server. The
-// environment can stand in for it.
+// configuration directory, for them alone, with a login for each server. Its
+// token is in the system's keyring where there is one, else in the file. The
+// environment can stand in for both.
 package login
 
 import (
@@ -18,7 +19,8 @@ import (
 // Login is what to connect to a server with.
 type Login struct {
 	Server    string `json:"server"` // as client.Address has it
-	Token     string `json:"token"`
+	Token     string `json:"token,omitempty"`
+	Keyring   string `json:"keyring,omitempty"` // the keyring's entry that has the token; empty: the file has it
 	UserID    string `json:"user_id,omitempty"`
 	Username  string `json:"username,omitempty"`
 	ExpiresAt string `json:"expires_at,omitempty"`
@@ -45,7 +47,8 @@ func Path() (string, error) {
 
 // Find is the login to use: what server and token say (GRIMA_SERVER and
 // GRIMA_TOKEN; either may be empty), else the one that is kept for the server,
-// or the one used last. ErrNone: there is none.
+// or the one used last. ErrNone: there is none. ErrKeyring: there is one, which
+// is returned without its token.
 func Find(server, token string) (Login, error) {
 	if server != "" {
 		var err error
@@ -74,23 +77,47 @@ func Find(server, token string) (Login, error) {
 	case i < 0:
 		return Login{}, fmt.Errorf("%w (not on %s)", ErrNone, server)
 	}
-	return f.Logins[i], nil
+	l := f.Logins[i]
+	if l.Keyring != "" {
+		l.Token, err = fromKeyring(l.Keyring)
+	}
+	return l, err
 }
 
 // Keep keeps a login, in the place of one on the same server, as the one used
-// last. It returns the one it took the place of, if any.
-func Keep(l Login) (before *Login, err error) {
+// last. It returns the one it took the place of, if any; without its token if
+// the keyring did not give that.
+func Keep(l Login, where Keyring) (before *Login, err error) {
 	f, err := load()
 	if err != nil {
 		return nil, err
 	}
 	if i := slices.IndexFunc(f.Logins, func(o Login) bool { return o.Server == l.Server }); i >= 0 {
 		o := f.Logins[i]
+		if o.Keyring != "" {
+			o.Token, _ = fromKeyring(o.Keyring) // as is said
+		}
 		before = &o
 		f.Logins = slices.Delete(f.Logins, i, i+1)
 	}
+	l.Keyring = ""
+	if where != Off {
+		// Where it cannot be there it is in the file, as on a machine without one.
+		if entry, err := toKeyring(l); err == nil {
+			l.Token, l.Keyring = "", entry
+		}
+	}
 	f.Logins = slices.Insert(f.Logins, 0, l)
-	return before, save(f)
+	if err := save(f); err != nil {
+		if l.Keyring != "" {
+			err = errors.Join(err, outOfKeyring(l.Keyring))
+		}
+		return before, err
+	}
+	if before != nil && before.Keyring != "" {
+		err = outOfKeyring(before.Keyring)
+	}
+	return before, err
 }
 
 // Forget drops the login on a server, if it is still this one.
@@ -99,8 +126,15 @@ func Forget(l Login) error {
 	if err != nil {
 		return err
 	}
-	f.Logins = slices.DeleteFunc(f.Logins, func(o Login) bool { return o.Server == l.Server && o.Token == l.Token })
-	return save(f)
+	n := len(f.Logins)
+	f.Logins = slices.DeleteFunc(f.Logins, func(o Login) bool {
+		return o.Server == l.Server && o.Keyring == l.Keyring && (o.Keyring != "" || o.Token == l.Token)
+	})
+	err = save(f)
+	if err == nil && l.Keyring != "" && len(f.Logins) < n {
+		err = outOfKeyring(l.Keyring)
+	}
+	return err
 }
 
 func load() (f file, err error) {

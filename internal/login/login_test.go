@@ -20,7 +20,7 @@ func TestLogins(t *testing.T) {
 	}
 	ana, eve := Login{Server: "grima://localhost:7007", Token: "gt_ana", Username: "ana"}, Login{Server: "grimas://example.com:7007", Token: "gt_eve"}
 	for _, l := range []Login{ana, eve} {
-		if before, err := Keep(l); err != nil || before != nil {
+		if before, err := Keep(l, Off); err != nil || before != nil {
 			t.Errorf("kept over %+v, %v", before, err)
 		}
 	}
@@ -48,7 +48,7 @@ func TestLogins(t *testing.T) {
 	}
 	again := ana
 	again.Token = "gt_ana2"
-	if before, err := Keep(again); err != nil || before == nil || *before != ana {
+	if before, err := Keep(again, Off); err != nil || before == nil || *before != ana {
 		t.Errorf("kept over %+v, %v", before, err)
 	}
 	if err := errors.Join(Forget(ana), Forget(eve)); err != nil {

@@ -19,9 +19,9 @@ type Backend interface {
 	Queue(ctx context.Context, d client.Draft) (string, error)
 	Retry(ctx context.Context, id string) error
 	Discard(ctx context.Context, id string) (unsent bool, err error)
-	Focus(chatIDs ...string)
+	Focus(chatIDs ...string) error
 	MarkRead(chatID string, seq int64)
-	Typing(chatID string, stop bool)
+	Typing(chatID string, stop bool) error
 	Reconnect()
 
 	History(ctx context.Context, p protocol.MessagesListParams) (protocol.MessagesListResult, error)

@@ -246,6 +246,7 @@ func TestPulledAndRestarted(t *testing.T) {
 	ana.shows("unsent 2") // read without a network
 	ana.shows("before")
 	ana.types("after the restart")
+	ana.shows("3 messages wait") // or the other two could be sent before it is drawn
 	net.plug()
 	ana.until("that nothing waits", sent)
 	bob.Expect("unsent 1", "unsent 2", "after the restart")

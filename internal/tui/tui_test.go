@@ -46,9 +46,13 @@ func (f *fake) Chats() []client.Chat                          { return f.chats }
 func (f *fake) Outbox() []client.Item                         { return nil }
 func (f *fake) Self() protocol.User                           { return f.users["u_1"] }
 func (f *fake) Connection() client.Connection                 { return client.Connection{Link: client.Online} }
-func (f *fake) Focus(...string)                               {}
-func (f *fake) Typing(string, bool)                           { f.typed++ }
+func (f *fake) Focus(...string) error                         { return nil }
 func (f *fake) MarkRead(chatID string, seq int64)             { f.read[chatID] = seq }
+
+func (f *fake) Typing(string, bool) error {
+	f.typed++
+	return nil
+}
 
 func (f *fake) Queue(_ context.Context, d client.Draft) (string, error) {
 	f.mu.Lock()
