@@ -1,10 +1,11 @@
 // Package httpapi is Grima over HTTP/1.1: a resource-shaped route for every row
 // of api's table that has one, the two doors that take and give the frames
 // themselves, the OpenAPI document made from the same table, health, and a page
-// that says what this is (docs/protocol.md#http).
+// that says what this is (docs/protocol.md#http). And it serves the files of the
+// web client, which is one more client of all that.
 //
-// It holds no state. Who asks is told by a bearer token on every request; there
-// are no cookies, so there is nothing another site could make a browser send.
+// It holds no state. Who asks is told by a bearer token on every request, or by
+// a cookie where a browser says that the page which asks is ours.
 package httpapi
 
 import (
@@ -189,17 +190,23 @@ func (v *verdict) WriteHeader(status int)      { v.status = status }
 func (v *verdict) Write(b []byte) (int, error) { return len(b), nil }
 
 // caller tells who asks for something of that cost, and whether they may ask
-// now; admit comes before it. Without a token it is nobody yet.
+// now; admit comes before it. Without a token, in a header or a cookie, it is
+// nobody yet.
 func (h *handler) caller(r *http.Request, cost api.Cost) (api.Caller, *protocol.Error) {
 	c := api.Caller{Peer: h.peer(r)}
 	values := r.Header.Values("Authorization")
+	var token string
 	if len(values) == 0 {
-		return c, nil
-	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	token = strings.TrimLeft(token, " ")
-	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return c, protocol.NewError(protocol.CodeUnauthenticated, "the Authorization header must be: Bearer <token>")
+		var err *protocol.Error
+		if token, err = h.cookie(r); token == "" {
+			return c, err
+		}
+	} else {
+		scheme, given, _ := strings.Cut(values[0], " ")
+		token = strings.TrimLeft(given, " ")
+		if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
+			return c, protocol.NewError(protocol.CodeUnauthenticated, "the Authorization header must be: Bearer <token>")
+		}
 	}
 	actor, err := h.Service.Authenticate(r.Context(), token)
 	if err != nil {
