@@ -10,7 +10,9 @@ package httpapi
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"path"
@@ -53,6 +55,13 @@ type Config struct {
 	Metrics      http.Handler
 	MetricsToken string
 
+	// Client is the web client as it was built, with an index.html (nil, or
+	// without that file: browsers get a page that says how to build it).
+	Client fs.FS
+	// Reported hears of each report that the web client was kept from something
+	// by its content security policy. It must not block (nil: nobody hears).
+	Reported func()
+
 	// Origins are those of pages elsewhere that may open a WebSocket (none).
 	Origins []string
 }
@@ -68,7 +77,10 @@ func WithAuthenticated(ctx context.Context, call func()) context.Context {
 // handler is what New makes.
 type handler struct {
 	Config
-	mux *http.ServeMux
+	mux     *http.ServeMux
+	client  map[string]*clientFile
+	reports reports
+	drawing chan struct{} // holds one while a picture is drawn
 }
 
 // New makes the handler of everything HTTP. Timeouts of connections, headers
@@ -86,7 +98,7 @@ func New(cfg Config) http.Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	h := &handler{Config: cfg, mux: http.NewServeMux()}
+	h := &handler{Config: cfg, mux: http.NewServeMux(), drawing: make(chan struct{}, 1)}
 	for _, op := range api.Operations() {
 		for _, route := range op.Routes {
 			h.mux.HandleFunc(route, h.resource(op, route))
@@ -104,29 +116,55 @@ func New(cfg Config) http.Handler {
 	}
 	h.mux.HandleFunc("GET /healthz", h.healthz)
 	h.mux.HandleFunc("GET /readyz", h.readyz)
-	h.mux.HandleFunc("GET /{$}", h.light(h.page(indexPage)))
-	h.mux.HandleFunc("GET /join", h.light(h.page(joinPage)))
+	h.mux.HandleFunc("PUT "+ownAvatar, h.putAvatar)
+	h.mux.HandleFunc("DELETE "+ownAvatar, h.deleteAvatar)
+	h.mux.HandleFunc("GET "+avatars, h.getAvatar)
+	h.mux.HandleFunc("POST "+reportPath, h.light(h.cspReport))
+	h.serveClient(cfg.Client)
 
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusForbidden, protocol.NewError(protocol.CodePermissionDenied, "another site's page asked for this"))
 	}))
-	return sealed(h.recovering(sameOrigin.Handler(http.HandlerFunc(h.route))))
+	return h.sealed(h.recovering(sameOrigin.Handler(http.HandlerFunc(h.route))))
 }
 
+// permissions are those of a browser's that no page of ours needs.
+const permissions = "bluetooth=(), camera=(), display-capture=(), geolocation=(), hid=(), microphone=(), midi=(), payment=(), serial=(), usb=()"
+
 // sealed sets the headers that every answer carries.
-func sealed(next http.Handler) http.Handler {
+func (h *handler) sealed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		head := w.Header()
 		head.Set("Cache-Control", "no-store")
 		head.Set("Content-Security-Policy", contentPolicy)
 		head.Set("Cross-Origin-Opener-Policy", "same-origin")
 		head.Set("Cross-Origin-Resource-Policy", "same-origin")
+		head.Set("Permissions-Policy", permissions)
 		head.Set("Referrer-Policy", "no-referrer")
 		head.Set("X-Content-Type-Options", "nosniff")
 		head.Set("X-Frame-Options", "DENY")
+		if h.secure(r) && !local(r.Host) {
+			head.Set("Strict-Transport-Security", "max-age=31536000")
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// secure reports whether r came in TLS, which may have ended at the proxy.
+func (h *handler) secure(r *http.Request) bool {
+	return r.TLS != nil || h.BehindProxy && r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
+// local reports whether host names this machine from within: a browser told to
+// use TLS with that name would do so with every other program that it names.
+func local(host string) bool {
+	name := host
+	if n, _, err := net.SplitHostPort(host); err == nil {
+		name = n
+	}
+	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return strings.EqualFold(name, "localhost") || strings.HasSuffix(strings.ToLower(name), ".localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
 // route is the mux, save that where nothing matches, the mux's plain text
