@@ -81,6 +81,28 @@ func TestCursorComesLast(t *testing.T) {
 	k.asks("session.update", "changes.list")
 }
 
+// That nobody looks is told again on a new connection, where else the server
+// takes it that somebody does.
+func TestAwayIsToldAgain(t *testing.T) {
+	k := online(t, Config{})
+	k.s.Active(k.now, true) // as it is
+	k.asks()
+	k.s.Active(k.now, false)
+	said := func(lines []string, active string) {
+		t.Helper()
+		if last := lines[len(lines)-1]; !strings.Contains(last, `"active":`+active) || strings.Contains(last, "focus") {
+			t.Errorf("told %s", last)
+		}
+	}
+	said(k.asks("session.update"), "false")
+	k.s.Lost(k.now, errors.New("gone"))
+	k.s.Connected(k.now)
+	k.says(strings.Replace(started, `"id":1`, fmt.Sprintf(`"id":%d`, k.s.lastID), 1))
+	said(k.asks("session.start", "session.update", "sync")[:2], "false")
+	k.s.Active(k.now, true)
+	said(k.asks("session.update"), "true")
+}
+
 // Nobody knows what a gap left out.
 func TestGapIsAskedFor(t *testing.T) {
 	k := online(t, Config{})

@@ -43,6 +43,7 @@ type chat struct {
 	waiting []client.Item        // what is not sent yet, or failed
 	typing  map[string]time.Time // who is, until when
 	reads   map[string]int64     // how far others have read, as far as it is told
+	marks   map[int64]string     // what is said of that, by message, as drawn last
 
 	draft   string
 	replyTo int64
@@ -118,6 +119,7 @@ func (m *Model) sort() {
 		return
 	}
 	m.stale = false
+	m.presence.dirty = true
 	m.order = m.order[:0]
 	for _, c := range m.chats {
 		if c.there {
@@ -147,6 +149,7 @@ func (m *Model) show(c *chat) tea.Cmd {
 		c.tl = &client.Timeline{}
 	}
 	m.forget()
+	m.presence.dirty = true
 	m.ed.set(c.draft)
 	m.pop.close()
 	m.notice = notice{}
@@ -238,6 +241,7 @@ func (m *Model) page(msg pageMsg) {
 	}
 	// A page that is too old is asked for again by load.
 	_ = c.tl.ApplyPage(msg.asked, msg.page)
+	m.readBySenders(c, msg.page.Messages)
 	if msg.asked.Around != nil && c.at == *msg.asked.Around && len(c.messages()) == 0 {
 		c.at, c.scroll = 0, scroll{} // it is not there (any more)
 		m.say(true, "that message is not there any more")
@@ -317,6 +321,9 @@ func (m *Model) members(msg membersMsg) {
 		return // completion does without; it is asked again when the chat is opened
 	}
 	m.people.in[msg.c.ChatID] = nil
+	m.presence.dirty = true
+	before := msg.c.reads
+	msg.c.reads = map[string]int64{}
 	for _, p := range msg.people {
 		if p.LeftSeq > 0 {
 			continue
@@ -325,8 +332,8 @@ func (m *Model) members(msg membersMsg) {
 			m.know(protocol.User{UserID: p.UserID, Username: p.Username, Name: p.Name})
 		}
 		m.people.in[msg.c.ChatID] = append(m.people.in[msg.c.ChatID], p.UserID)
-		if p.UserID != m.self.UserID && p.ReadSeq > 0 {
-			msg.c.reads[p.UserID] = max(msg.c.reads[p.UserID], p.ReadSeq)
+		if p.UserID != m.self.UserID {
+			msg.c.read(p.UserID, max(before[p.UserID], p.ReadSeq))
 		}
 	}
 	if msg.show {

@@ -41,6 +41,7 @@ func init() {
 		{"discard", "", "forget what was not sent", (*Model).cmdDiscard},
 		{"read", "", "everything is read", (*Model).cmdRead},
 		{"invite", "", "make a code with which somebody can join this server", (*Model).cmdInvite},
+		{"presence", "[show|hide]", "whether others see that you are here", (*Model).cmdPresence},
 		{"notify", "all|mentions|none", "what to be told of", (*Model).cmdNotify},
 		{"theme", "dark|light", "how this looks", (*Model).cmdTheme},
 		{"reconnect", "", "try to connect now", (*Model).cmdReconnect},

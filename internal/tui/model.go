@@ -48,6 +48,10 @@ type Model struct {
 	rows  []*chat // of the list, as drawn, by row
 
 	people
+	presence presence
+	touched  time.Time // when a key was pressed last
+	away     bool      // long ago
+
 	sends   []client.Draft // to be queued, the first is under way
 	sending bool
 
@@ -100,6 +104,8 @@ func New(ctx context.Context, be Backend, opts Options) *Model {
 	}
 	m.ed.want = -1
 	m.people.init()
+	m.presence = presence{status: map[string]string{}, dirty: true}
+	m.touched = opts.Now()
 	m.cache.init()
 	for _, c := range be.Chats() {
 		m.chat(c.ChatID).state(&c)
@@ -128,7 +134,7 @@ func (m *Model) Init() tea.Cmd {
 		m.list = true
 	}
 	m.draw()
-	return tea.Batch(append(cmds, m.listen(), m.after())...)
+	return tea.Batch(append(cmds, m.listen(), m.lookAway(awayAfter), m.after())...)
 }
 
 // first is the chat to begin with: the one of last time, or the latest.
@@ -184,17 +190,18 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 	case batchMsg:
 		return m.batch(msg)
 	case tea.KeyPressMsg:
-		return m.key(msg)
+		return tea.Batch(m.here(), m.key(msg))
 	case tea.PasteMsg:
-		return m.paste(msg.Content)
+		return tea.Batch(m.here(), m.paste(msg.Content))
 	case tea.MouseClickMsg:
-		return m.click(msg.Mouse())
+		return tea.Batch(m.here(), m.click(msg.Mouse()))
 	case tea.MouseWheelMsg:
-		return m.wheel(msg.Mouse())
+		return tea.Batch(m.here(), m.wheel(msg.Mouse()))
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 	case tea.FocusMsg:
 		m.focused = true
+		return m.here()
 	case tea.BlurMsg:
 		m.focused = false
 	case tea.BackgroundColorMsg:
@@ -226,6 +233,12 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 		m.users(msg)
 	case membersMsg:
 		m.members(msg)
+	case watchedMsg:
+		return m.watching(msg)
+	case renewMsg:
+		return m.renew(msg)
+	case awayMsg:
+		return m.leftAlone()
 	case queuedMsg:
 		return m.queued(msg)
 	case foundMsg:
@@ -252,6 +265,7 @@ func (m *Model) after() tea.Cmd {
 	if m.open != nil {
 		cmds = append(cmds, m.load(m.open), m.markRead(m.open))
 	}
+	cmds = append(cmds, m.watch())
 	if !m.ticking && m.timed() {
 		m.ticking = true
 		cmds = append(cmds, m.tick(time.Second, func(time.Time) tea.Msg { return tickMsg{} }))

@@ -81,6 +81,9 @@ func (m *Model) showMembers(msg membersMsg) {
 			continue
 		}
 		detail := "@" + cleanLine(p.Username)
+		if status := m.presence.status[p.UserID]; status != "" {
+			detail += " · " + cleanLine(status)
+		}
 		if p.Role != "" && p.Role != "member" {
 			detail += " · " + cleanLine(p.Role)
 		}

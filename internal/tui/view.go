@@ -128,9 +128,11 @@ func (m *Model) openIndex() int {
 // listRow is one chat: what it is, its name, what is unread.
 func (m *Model) listRow(c *chat, width int) string {
 	th := m.th
-	kind := "#"
+	kind := th.dim.Styled("#")
 	if c.Kind == "private" {
-		kind = "@"
+		if kind = m.presenceMark(m.peer(c)); kind == "" {
+			kind = th.dim.Styled("@")
+		}
 	}
 	badge, badgeWidth := "", 0
 	put := func(style ansi.Style, s string) {
@@ -167,7 +169,7 @@ func (m *Model) listRow(c *chat, width int) string {
 	if c == m.open {
 		mark = th.accent.Styled("▌")
 	}
-	return m.pad(mark+th.dim.Styled(kind)+" "+name+badge+" ", width)
+	return m.pad(mark+kind+" "+name+badge+" ", width)
 }
 
 // capped is a count of the server's, which stops at 1000.
@@ -224,7 +226,7 @@ func (m *Model) visualName(s string) string {
 	return s
 }
 
-// infoLine is what happens right now: a notice, who is typing, who has seen it.
+// infoLine is what happens right now: a notice, who is typing.
 func (m *Model) infoLine(c *chat, width int) string {
 	th := m.th
 	switch names := m.typingNow(c); {
@@ -250,20 +252,6 @@ func (m *Model) infoLine(c *chat, width int) string {
 		return " " + th.hint.Styled(m.m.cut(names[0]+" and "+names[1]+" are typing…", width-1))
 	case len(names) > 2:
 		return " " + th.hint.Styled(m.m.cut(count(len(names), "person is", "people are")+" typing…", width-1))
-	}
-	if last, ok := c.latest(); ok && last.SenderID == m.self.UserID && len(c.waiting) == 0 {
-		var seen []string
-		for id, seq := range c.reads {
-			if seq >= last.Seq {
-				seen = append(seen, m.name(id))
-			}
-		}
-		switch {
-		case len(seen) == 1:
-			return " " + th.hint.Styled(m.m.cut("seen by "+seen[0], width-1))
-		case len(seen) > 1:
-			return " " + th.hint.Styled(m.m.cut("seen by "+count(len(seen), "person", "people"), width-1))
-		}
 	}
 	return ""
 }
