@@ -220,7 +220,19 @@ func TestTimeline(t *testing.T) {
 	if _, ok := tl.Message(50); ok {
 		t.Error("it has what it does not hold")
 	}
-	tl.Apply(Event{Kind: Skipped, PrevSeq: 100, Seq: 200})
+	// What is far away goes, the present and what is around 10 stay.
+	tl.Apply(told(101, 101))
+	tl.Forget(12, 200)
+	if ms := tl.Messages(10); len(ms) != 1 || ms[0].Seq != 9 {
+		t.Errorf("around 10 it has %+v", ms)
+	}
+	if p, ok := tl.After(10, 20); !ok || *p.After != 11 {
+		t.Errorf("it goes forward with %+v, %v", p, ok)
+	}
+	if ms := tl.Messages(0); len(ms) != 1 || ms[0].Seq != 101 {
+		t.Errorf("of the present it has %+v", ms)
+	}
+	tl.Apply(Event{Kind: Skipped, PrevSeq: 101, Seq: 200})
 	if ms := tl.Messages(0); len(ms) > 0 {
 		t.Errorf("after a skip it has %+v", ms)
 	}

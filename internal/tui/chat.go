@@ -19,6 +19,14 @@ const (
 	ahead    = 150
 )
 
+// A chat holds at most maxHeld messages around the view, and one page of the
+// newest; beyond that it goes back to held of them above and below. So a page
+// that comes in moves as many at most, however far one has scrolled.
+const (
+	maxHeld = 4000
+	held    = 1500
+)
+
 // maxTimelines is how many chats keep their history in memory when they are not
 // on the screen.
 const maxTimelines = 8
@@ -175,21 +183,43 @@ func (m *Model) leave() tea.Cmd {
 
 // forget lets go of the histories that were not looked at for longest.
 func (m *Model) forget() {
-	var held []*chat
+	var kept []*chat
 	for _, c := range m.chats {
 		if c.tl != nil && c != m.open {
-			held = append(held, c)
+			kept = append(kept, c)
 		}
 	}
-	if len(held) <= maxTimelines {
+	if len(kept) <= maxTimelines {
 		return
 	}
-	slices.SortFunc(held, func(a, b *chat) int { return b.used.Compare(a.used) })
-	for _, c := range held[maxTimelines:] {
+	slices.SortFunc(kept, func(a, b *chat) int { return b.used.Compare(a.used) })
+	for _, c := range kept[maxTimelines:] {
 		c.tl = nil
 		c.gen++
 		c.asking = false
 	}
+}
+
+// trim lets go of what the view has left far behind.
+func (m *Model) trim(c *chat) {
+	msgs := c.messages()
+	if len(msgs) <= maxHeld || c.asking {
+		return
+	}
+	i := c.scroll.index(c, msgs)
+	var above, below int64 // what lies beyond these goes
+	if i > held {
+		above = msgs[i-held].Seq
+	}
+	if i+held < len(msgs) {
+		below = msgs[i+held].Seq
+		c.at = msgs[i].Seq // the present is somewhere else from here on
+	}
+	if below > 0 {
+		newest := c.tl.Messages(0)
+		c.tl.Forget(below+1, newest[max(0, len(newest)-pageSize)].Seq-1)
+	}
+	c.tl.Forget(1, above-1)
 }
 
 // pageMsg is a page of a chat's history.
@@ -242,6 +272,7 @@ func (m *Model) page(msg pageMsg) {
 	// A page that is too old is asked for again by load.
 	_ = c.tl.ApplyPage(msg.asked, msg.page)
 	m.readBySenders(c, msg.page.Messages)
+	m.trim(c)
 	if msg.asked.Around != nil && c.at == *msg.asked.Around && len(c.messages()) == 0 {
 		c.at, c.scroll = 0, scroll{} // it is not there (any more)
 		m.say(true, "that message is not there any more")

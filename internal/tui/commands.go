@@ -238,7 +238,7 @@ func (m *Model) cmdTopic(args string) tea.Cmd {
 
 func (m *Model) cmdReply(string) tea.Cmd {
 	return m.inChat(func(c *chat) tea.Cmd {
-		msgs := c.messages()
+		msgs := c.tl.Messages(0)
 		for i := len(msgs) - 1; i >= 0; i-- {
 			if msgs[i].SenderID != m.self.UserID && !msgs[i].Deleted {
 				c.replyTo = msgs[i].Seq
@@ -261,7 +261,7 @@ func (m *Model) cmdEdit(string) tea.Cmd {
 
 func (m *Model) cmdDelete(string) tea.Cmd {
 	return m.inChat(func(c *chat) tea.Cmd {
-		msgs := c.messages()
+		msgs := c.tl.Messages(0)
 		for i := len(msgs) - 1; i >= 0; i-- {
 			if msgs[i].SenderID == m.self.UserID && !msgs[i].Deleted {
 				m.over = m.confirmDelete(c, msgs[i])

@@ -66,6 +66,7 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 	}
 	if c.tl != nil {
 		c.tl.Apply(*ev)
+		m.trim(c)
 	}
 	switch ev.Kind {
 	case client.MessageCreated:

@@ -109,7 +109,7 @@ func (p *person) close() {
 	p.wg.Wait()
 }
 
-func config(t *testing.T, s *testserver.Server, u *testserver.User) client.Config {
+func config(t testing.TB, s *testserver.Server, u *testserver.User) client.Config {
 	t.Helper()
 	cfg := client.Config{Server: "grima://" + s.Addr, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}
 	cred, err := client.Login(t.Context(), cfg, u.Name, u.Password)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	uv "github.com/charmbracelet/ultraviolet"
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/grima-chat/grima/client"
@@ -67,6 +68,10 @@ type Model struct {
 	leaving time.Time // ^C was pressed
 
 	tick func(time.Duration, func(time.Time) tea.Msg) tea.Cmd // tea.Tick, save in tests
+
+	out   *output  // nil: a terminal that is never busy
+	shown tea.View // what View gave last
+	given bool     // it gave something
 
 	screen  string
 	cursor  *tea.Cursor
@@ -235,6 +240,8 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 		m.members(msg)
 	case watchedMsg:
 		return m.watching(msg)
+	case uv.PrimaryDeviceAttributesEvent:
+		m.out.answered()
 	case renewMsg:
 		return m.renew(msg)
 	case awayMsg:
@@ -255,7 +262,8 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 func (m *Model) after() tea.Cmd {
 	m.sort()
 	var cmds []tea.Cmd
-	if m.open == nil && m.synced && m.ed.empty() {
+	// The latest chats come first: there is something to read before all are there.
+	if m.open == nil && m.ed.empty() {
 		if first := m.first(); first != nil {
 			list := m.list
 			cmds = append(cmds, m.show(first))
@@ -308,6 +316,11 @@ func (m *Model) goodbye() tea.Cmd {
 	if m.opts.Bidi != "terminal" {
 		cmds = append(cmds, tea.Raw(ansi.SetModeBiDirectionalSupport))
 	}
+	out := m.out
+	cmds = append(cmds, func() tea.Msg {
+		out.hush()
+		return nil
+	})
 	return tea.Sequence(cmds...)
 }
 

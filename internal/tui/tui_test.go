@@ -110,13 +110,7 @@ func (f *fake) History(_ context.Context, p protocol.MessagesListParams) (r prot
 	log := f.log[p.ChatID]
 	limit := int(p.Limit)
 	from, to := max(0, len(log)-limit), len(log)
-	at := func(seq int64) int {
-		i := 0
-		for i < len(log) && log[i].Seq < seq {
-			i++
-		}
-		return i
-	}
+	at := func(seq int64) int { return int(min(max(seq-1, 0), int64(len(log)))) } // say counts them
 	switch {
 	case p.Before != nil:
 		to = at(*p.Before)

@@ -35,8 +35,17 @@ func (m *Model) paneWidth() int {
 	return m.width - m.listWidth() - 1
 }
 
-// View gives what Update drew.
+// View gives what Update drew, or, while the terminal is busy, what it gave
+// before.
 func (m *Model) View() tea.View {
+	if m.out.busy() && m.given {
+		return m.shown
+	}
+	m.shown, m.given = m.view(), true
+	return m.shown
+}
+
+func (m *Model) view() tea.View {
 	v := tea.NewView(m.screen)
 	v.AltScreen = true
 	v.ReportFocus = true
