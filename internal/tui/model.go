@@ -79,7 +79,9 @@ type Model struct {
 	histTop int     // the row of the screen that the history begins at
 	paneX   int     // the column that the chat begins at
 	cache   blockCache
-	quit    bool
+	quit    bool // the user wants to leave
+
+	quitting bool // and is being seen off
 }
 
 // notice is a line that says how something went, until a key is pressed.
@@ -182,7 +184,8 @@ type tickMsg struct{}
 // Update takes a message, changes the model, and draws it.
 func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	cmd := m.update(msg)
-	if m.quit {
+	if m.quit && !m.quitting {
+		m.quitting = true // once: what comes until it is over must not cut it short
 		return m, tea.Sequence(m.goodbye(), tea.Quit)
 	}
 	cmd = tea.Batch(cmd, m.after())

@@ -9,10 +9,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
 	"golang.org/x/sys/unix"
@@ -20,6 +23,7 @@ import (
 	"github.com/grima-chat/grima/client"
 	"github.com/grima-chat/grima/client/cache"
 	"github.com/grima-chat/grima/internal/testserver"
+	"github.com/grima-chat/grima/protocol"
 )
 
 // terminal is a real one, without anybody in front of it: a pseudoterminal, of
@@ -146,6 +150,279 @@ func (r *running) quit() {
 	r.stop()
 	if err := r.client.Close(); err != nil {
 		r.t.Error(err)
+	}
+}
+
+// keyboard types characters that nothing else writes, each once, and looks for
+// when the terminal is told to show them.
+type keyboard struct {
+	*terminal
+	mu    sync.Mutex
+	typed []time.Time
+	took  []time.Duration // until each was drawn; 0: not yet
+	bytes int             // that were written to it
+}
+
+const firstKey = 'Ā' // and the 300 behind it, of one column
+
+func (k *keyboard) press() {
+	k.t.Helper()
+	k.mu.Lock()
+	n := len(k.typed)
+	k.typed, k.took = append(k.typed, time.Now()), append(k.took, 0)
+	k.mu.Unlock()
+	k.types(string(firstKey + rune(n)))
+}
+
+// read reads what is written to the terminal, until it is closed.
+func (k *keyboard) read() {
+	buf := make([]byte, 64<<10)
+	var rest []byte // of a character
+	for {
+		n, err := k.master.Read(buf)
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		rest = append(rest, buf[:n]...)
+		k.mu.Lock()
+		k.bytes += n
+		for len(rest) > 0 && (utf8.FullRune(rest)) {
+			r, size := utf8.DecodeRune(rest)
+			rest = rest[size:]
+			if i := int(r - firstKey); i >= 0 && i < len(k.took) && k.took[i] == 0 {
+				k.took[i] = now.Sub(k.typed[i])
+			}
+		}
+		k.mu.Unlock()
+	}
+}
+
+// drawn is how many were drawn, and how long it took, sorted.
+func (k *keyboard) drawn() []time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var took []time.Duration
+	for _, d := range k.took {
+		if d > 0 {
+			took = append(took, d)
+		}
+	}
+	slices.Sort(took)
+	return took
+}
+
+// flood sends n messages to each of these chats as fast as the server takes
+// them, each chat by a connection of its own.
+func flood(t testing.TB, s *testserver.Server, u *testserver.User, chats []string, n int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i, id := range chats {
+		c := u.Connect()
+		c.Patience(time.Minute)
+		wg.Go(func() {
+			var lines strings.Builder
+			for j := range n {
+				lines.WriteString(testserver.Request(fmt.Sprintf("%d", 1000+j), protocol.OpMessageSend, protocol.MessageSendParams{
+					ChatID: id, Content: fmt.Sprintf("message %d of %d, as long as what people say", j, i), ClientMsgID: client.NewID(),
+				}))
+				lines.WriteByte('\n')
+			}
+			var answers sync.WaitGroup
+			answers.Go(func() {
+				for left := n; left > 0; {
+					line, err := c.TryNext()
+					switch {
+					case err != nil:
+						t.Error(err)
+						return
+					case strings.Contains(line, `"error"`):
+						t.Error(line)
+						return
+					case strings.Contains(line, `"op":"message.send"`):
+						left--
+					}
+				}
+			})
+			c.Raw(lines.String())
+			answers.Wait()
+		})
+	}
+	wg.Wait()
+}
+
+// Ten thousand messages come in a second or so, and somebody types: each key is
+// drawn at once, and no message is lost or told twice.
+func TestTypingWhileTenThousandMessagesCome(t *testing.T) {
+	const each, keys = 1250, 300
+	s := testserver.Start(t)
+	anaUser, bob := s.User("ana"), s.User("bob")
+	cfg := config(t, s, anaUser)
+	ana, owner := anaUser.Connect(), bob.Connect()
+	var chats []string
+	for i := range 8 {
+		chats = append(chats, owner.Group(fmt.Sprintf("chat %d", i), ana))
+	}
+	must(t, ana.Close())
+	cfg.Lazy, cfg.MaxCatchUp = true, 5000
+
+	x := newTerminal(t, 120, 40)
+	k := &keyboard{terminal: x}
+	var reads sync.WaitGroup
+	reads.Go(k.read)
+	ready, all := make(chan struct{}), make(chan time.Time, 1)
+	told := map[string]int64{} // chat: up to where
+	count, began := 0, false
+	r := x.run(cfg, func(m *Model, msg tea.Msg) {
+		if !began && m.synced && m.open != nil && len(m.order) == len(chats) {
+			began = true
+			close(ready)
+		}
+		batch, _ := msg.(batchMsg)
+		for _, ev := range batch.events {
+			if ev.Seq > 0 && told[ev.ChatID] > 0 && ev.PrevSeq != told[ev.ChatID] {
+				t.Errorf("%s was told up to %d, and then (%d, %d]", ev.ChatID, told[ev.ChatID], ev.PrevSeq, ev.Seq)
+			}
+			if ev.Seq > 0 {
+				told[ev.ChatID] = ev.Seq
+			}
+			if ev.Kind == client.MessageCreated && ev.Message.SenderID == bob.ID {
+				count++
+			}
+		}
+		if count == each*len(chats) {
+			count = 0 // the next one would be one too many
+			all <- time.Now()
+		}
+	})
+	<-ready
+	start := time.Now()
+	var sent time.Duration
+	var sends sync.WaitGroup
+	sends.Go(func() {
+		flood(t, s, bob, chats, each)
+		sent = time.Since(start)
+	})
+	every := time.NewTicker(10 * time.Millisecond)
+	defer every.Stop()
+	var end time.Time
+	late := time.NewTimer(time.Minute)
+	defer late.Stop()
+	during := 0 // keys that were pressed before the last message came
+	for n := 0; n < keys || end.IsZero(); {
+		select {
+		case end = <-all:
+			during = n
+		case <-every.C:
+			if n < keys {
+				k.press()
+				n++
+			}
+		case <-late.C:
+			t.Fatal("not all messages came")
+		}
+	}
+	sends.Wait()
+	for len(k.drawn()) < keys {
+		<-every.C
+		if time.Since(start) > time.Minute {
+			t.Fatalf("%d of %d keys were drawn", len(k.drawn()), keys)
+		}
+	}
+	took := k.drawn()
+	p99, worst := took[keys*99/100], took[keys-1]
+	t.Logf("%d messages sent in %v, drawn in %v; %d keys meanwhile: p50 %v, p99 %v, worst %v",
+		each*len(chats), sent.Round(time.Millisecond), end.Sub(start).Round(time.Millisecond), during, took[keys/2], p99, worst)
+	if during < 20 {
+		t.Errorf("only %d keys were pressed meanwhile", during)
+	}
+	// On a machine of its own it is some 20 ms; the race detector makes everything
+	// ten times slower.
+	if bound := 100 * time.Millisecond; p99 > bound && !underRace {
+		t.Errorf("the 99th percentile of a key is %v", p99)
+	}
+	r.quit()
+	x.close()
+	reads.Wait()
+}
+
+// Nobody reads what is written to the terminal, as at the end of a line that
+// hangs: keys and messages are worked on all the same. And when it goes on, it is
+// given what is to be seen now and not what was to be seen meanwhile.
+func TestATerminalThatHangs(t *testing.T) {
+	s := testserver.Start(t)
+	anaUser, bob := s.User("ana"), s.User("bob")
+	cfg := config(t, s, anaUser)
+	ana, owner := anaUser.Connect(), bob.Connect()
+	room := owner.Group("Port", ana)
+	must(t, ana.Close())
+	x := newTerminal(t, 120, 40)
+	k := &keyboard{terminal: x}
+	ready, done := make(chan struct{}), make(chan struct{})
+	began, over := false, false
+	const messages, keys = 3000, 100
+	count, last := 0, string(firstKey+rune(keys-1))
+	r := x.run(cfg, func(m *Model, msg tea.Msg) {
+		if !began && m.synced && m.open != nil {
+			began = true
+			close(ready)
+		}
+		batch, _ := msg.(batchMsg)
+		for _, ev := range batch.events {
+			if ev.Kind == client.MessageCreated {
+				count++
+			}
+		}
+		if !over && count == messages && strings.HasSuffix(m.ed.String(), last) {
+			over = true
+			close(done)
+		}
+	})
+	<-ready
+	for range keys {
+		k.press()
+	}
+	flood(t, s, bob, []string{room}, messages)
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("keys and messages wait for the terminal")
+	}
+	var reads sync.WaitGroup
+	reads.Go(k.read)
+	for end := time.Now().Add(patience); !slices.Contains(k.seen(), keys-1); {
+		if time.Now().After(end) {
+			t.Fatal("what is there now was never drawn")
+		}
+		runtime.Gosched()
+	}
+	r.quit()
+	x.close()
+	reads.Wait()
+	// One picture was under way, one was behind it, and one is what is there now.
+	t.Logf("%d bytes for %d messages and %d keys", k.bytes, messages, keys)
+	if k.bytes > 64<<10 {
+		t.Errorf("the terminal was given %d bytes", k.bytes)
+	}
+}
+
+// seen is which keys were drawn.
+func (k *keyboard) seen() []int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var seen []int
+	for i, d := range k.took {
+		if d > 0 {
+			seen = append(seen, i)
+		}
+	}
+	return seen
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -19,6 +19,9 @@ import (
 	"github.com/grima-chat/grima/protocol"
 )
 
+// underRace says that everything takes ten times as long.
+var underRace bool
+
 var update = flag.Bool("update", false, "write the golden screens")
 
 // noon is when the tests of this package take place.
