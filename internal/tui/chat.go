@@ -48,7 +48,7 @@ type chat struct {
 	marked  int64 // how far MarkRead was told
 	sel     int64 // the message that is selected; 0: none
 
-	waiting []client.Item        // what is not sent yet, or failed
+	waiting []client.Item        // what is not sent yet, or failed, or has yet to come back as a message
 	typing  map[string]time.Time // who is, until when
 	reads   map[string]int64     // how far others have read, as far as it is told
 	marks   map[int64]string     // what is said of that, by message, as drawn last
@@ -72,17 +72,28 @@ func (m *Model) chat(id string) *chat {
 // state takes how the chat stands.
 func (c *chat) state(st *client.Chat) {
 	c.Chat, c.there = *st, true
+	c.arrivedSends()
+}
+
+// arrivedSends lets go of what was sent and is among the messages now.
+func (c *chat) arrivedSends() {
+	if len(c.waiting) > 0 {
+		c.waiting = slices.DeleteFunc(c.waiting, func(w client.Item) bool { return w.Progress == client.Sent && w.Seq <= c.Pos })
+	}
 }
 
 // item takes what became of something in the outbox.
 func (c *chat) item(it client.Item) {
 	i := slices.IndexFunc(c.waiting, func(w client.Item) bool { return w.ID == it.ID })
-	switch gone := it.Progress == client.Sent || it.Progress == client.Discarded; {
-	case gone && i >= 0:
+	switch {
+	case it.Progress == client.Discarded && i >= 0:
 		c.waiting = slices.Delete(c.waiting, i, i+1)
-	case gone:
 	case i >= 0:
+		// Once it is sent it stays until its message comes, which is after the
+		// answer, lest it vanish for a moment.
 		c.waiting[i] = it
+		c.arrivedSends()
+	case it.Progress == client.Discarded, it.Progress == client.Sent:
 	default:
 		c.waiting = append(c.waiting, it)
 	}

@@ -54,7 +54,7 @@ func (m *Model) command(line string) tea.Cmd {
 	name, args, _ := strings.Cut(strings.TrimPrefix(line, "/"), " ")
 	i := slices.IndexFunc(commands, func(c command) bool { return c.name == name })
 	if i < 0 {
-		m.say(true, "there is no /%s; /help lists them. To send a text that begins with a slash, type two", name)
+		m.say(true, "there is no /%s: /help lists all, and // sends a slash", name)
 		return nil
 	}
 	m.abandon()

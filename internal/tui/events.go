@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -142,6 +143,7 @@ func (m *Model) reset(ev client.Event) {
 		if c.tl != nil {
 			c.tl.Apply(ev)
 		}
+		c.waiting = slices.DeleteFunc(c.waiting, func(w client.Item) bool { return w.Progress == client.Sent })
 		clear(c.reads)
 		clear(c.typing)
 	}
@@ -176,7 +178,7 @@ func (m *Model) participant(c *chat, ev *client.Event) {
 		m.people.in[c.ChatID] = append(in, p.UserID)
 	}
 	m.presence.dirty = m.presence.dirty || c == m.open
-	if c != m.open || !m.synced || p.UserID == m.self.UserID {
+	if c != m.open || c.Kind == "private" || !m.synced || p.UserID == m.self.UserID {
 		return
 	}
 	switch ev.Kind {

@@ -236,6 +236,8 @@ func (m *Model) waitingBlock(it client.Item, width int) []string {
 		out = append(out, "  "+th.quote.Styled(m.quoteLine(m.open, it.ReplyTo, width-2)))
 	}
 	switch it.Progress {
+	case client.Sent:
+		return append(out, m.body(it.Content, "", " ", width, ansi.Style{})...)
 	case client.Failed:
 		out = append(out, m.body(it.Content, "", th.bad.Styled("✗"), width, th.pending)...)
 		why := "not sent"

@@ -93,6 +93,15 @@ func (m *Model) draw() {
 		m.paneX = 0
 		rows = m.drawPane(m.width, height)
 	}
+	if over := len(rows) - height; over > 0 {
+		// With next to no room what is being written and how the connection
+		// stands stay.
+		rows = rows[over:]
+		m.histTop -= over
+		if m.cursor != nil {
+			m.cursor.Y -= over
+		}
+	}
 	rows = append(rows, m.drawStatus())
 	m.screen = strings.Join(rows, "\n")
 }
@@ -113,7 +122,7 @@ func (m *Model) drawList(width, height int) []string {
 		m.rows = append(m.rows, c)
 	}
 	if len(m.order) == 0 {
-		word := "no chats yet: /msg or /new"
+		word := "no chats yet"
 		if !m.synced {
 			word = "loading…"
 		}
@@ -329,9 +338,11 @@ func (m *Model) drawStatus() string {
 	waiting, failed := 0, 0
 	for _, c := range m.chats {
 		for _, it := range c.waiting {
-			if it.Progress == client.Failed {
+			switch it.Progress {
+			case client.Failed:
 				failed++
-			} else {
+			case client.Sent:
+			default:
 				waiting++
 			}
 		}
