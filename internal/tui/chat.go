@@ -213,8 +213,14 @@ func (m *Model) forget() {
 
 // trim lets go of what the view has left far behind.
 func (m *Model) trim(c *chat) {
+	if c.asking {
+		return // the page may be older than what would go
+	}
+	if newest := c.tl.Messages(0); c.at != 0 && len(newest) > maxHeld && !c.present() {
+		c.tl.Forget(newest[0].Seq, newest[len(newest)-pageSize].Seq-1) // it came in while the view was elsewhere
+	}
 	msgs := c.messages()
-	if len(msgs) <= maxHeld || c.asking {
+	if len(msgs) <= maxHeld {
 		return
 	}
 	i := c.scroll.index(c, msgs)

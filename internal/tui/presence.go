@@ -24,11 +24,12 @@ type presence struct {
 	dirty   bool              // whom to watch may have changed
 	asking  bool
 	off     bool // this server tells nobody, or not now
-	gen     int  // of the watch; a renewal that is due for another one is none
+	gen     int  // of the watch: answers and renewals of another one are of no use
 }
 
 // watchedMsg is the answer to a watch.
 type watchedMsg struct {
+	gen    int
 	ids    []string
 	result protocol.PresenceWatchResult
 	err    error
@@ -94,12 +95,13 @@ func (m *Model) watch() tea.Cmd {
 
 func (m *Model) askWatch(ids []string) tea.Cmd {
 	m.presence.asking = true
-	be, ctx := m.be, m.ctx
+	m.presence.gen++
+	be, ctx, gen := m.be, m.ctx, m.presence.gen
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(ctx, call)
 		defer cancel()
 		r, err := be.PresenceWatch(ctx, protocol.PresenceParams{UserIDs: ids})
-		return watchedMsg{ids, r, err}
+		return watchedMsg{gen, ids, r, err}
 	}
 }
 
@@ -110,7 +112,10 @@ const watchAgain = 30 * time.Second
 func (m *Model) watching(msg watchedMsg) tea.Cmd {
 	p := &m.presence
 	p.asking = false
-	p.gen++
+	if msg.gen != p.gen {
+		p.dirty = true // it ended with its connection
+		return nil
+	}
 	renew := renewMsg{p.gen}
 	if msg.err != nil {
 		p.watched = nil

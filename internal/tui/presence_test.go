@@ -73,6 +73,18 @@ func TestPresenceIsWatchedRenewedAndForgotten(t *testing.T) {
 	f.presence["u_2"] = "online"
 	d.events(client.Event{Kind: client.ConnectionChanged, Connection: &client.Connection{Link: client.Online}}, client.Event{Kind: client.Synced})
 	d.want("● Bob")
+
+	// The answer to a watch of a connection that is gone comes late.
+	f.presence["u_2"] = "away"
+	late := d.m.askWatch(d.m.toWatch())()
+	d.events(client.Event{Kind: client.ConnectionChanged, Connection: &client.Connection{Link: client.Offline}},
+		client.Event{Kind: client.ConnectionChanged, Connection: &client.Connection{Link: client.Online}})
+	n = len(f.watches)
+	d.send(late)
+	if len(f.watches) != n+1 {
+		t.Error("nobody is watched on the new connection")
+	}
+	d.want("◐ Bob")
 }
 
 func TestAServerThatTellsNobodysPresence(t *testing.T) {
