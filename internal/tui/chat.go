@@ -99,14 +99,6 @@ func (c *chat) item(it client.Item) {
 	}
 }
 
-// latest is the newest message that is known.
-func (c *chat) latest() (protocol.Message, bool) {
-	if n := len(c.Messages); n > 0 {
-		return c.Messages[n-1], true
-	}
-	return protocol.Message{}, false
-}
-
 // activity sorts chats: times of the server compare as strings.
 func (c *chat) activity() string {
 	if n := len(c.Messages); n > 0 {

@@ -326,8 +326,3 @@ func (d *driver) golden(name string) {
 		d.t.Errorf("%s (-want +got):\n%s", name, diff)
 	}
 }
-
-// historyOf asks for the newest messages of a chat.
-func historyOf(chatID string, limit int64) protocol.MessagesListParams {
-	return protocol.MessagesListParams{ChatID: chatID, Limit: limit}
-}
