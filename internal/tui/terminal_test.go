@@ -187,7 +187,7 @@ func (k *keyboard) read() {
 		rest = append(rest, buf[:n]...)
 		k.mu.Lock()
 		k.bytes += n
-		for len(rest) > 0 && (utf8.FullRune(rest)) {
+		for len(rest) > 0 && utf8.FullRune(rest) {
 			r, size := utf8.DecodeRune(rest)
 			rest = rest[size:]
 			if i := int(r - firstKey); i >= 0 && i < len(k.took) && k.took[i] == 0 {
