@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	tea "charm.land/bubbletea/v2"
+
+	"github.com/grima-chat/grima/client"
 )
 
 // However far one scrolls and whatever comes in meanwhile, what is held is
@@ -36,8 +38,12 @@ func TestWhatIsHeldIsBounded(t *testing.T) {
 		}
 	}
 	// A flood while the view is at the beginning.
-	for range 2 * maxHeld {
-		d.events(f.say("c_1", "u_3", "news"))
+	for range 2 * maxHeld / 100 {
+		var news []client.Event
+		for range 100 {
+			news = append(news, f.say("c_1", "u_3", "news"))
+		}
+		d.events(news...)
 	}
 	bounded()
 	d.want("message 1")
