@@ -28,7 +28,7 @@ func (c *Client) ChatsList(ctx context.Context, p protocol.ChatsListParams) (pro
 
 // ChatsBrowse is chats.browse.
 func (c *Client) ChatsBrowse(ctx context.Context, p protocol.ChatsBrowseParams) (protocol.ChatsBrowseResult, error) {
-	return call[protocol.ChatsBrowseParams, protocol.ChatsBrowseResult](ctx, c, protocol.OpChatsBrowse, p)
+	return call[protocol.ChatsBrowseResult](ctx, c, protocol.OpChatsBrowse, p)
 }
 
 // ChatsGet is chats.get.
