@@ -63,6 +63,9 @@ export interface Config {
   minBackoffMs?: number;
   maxBackoffMs?: number;
 
+  /** Allow a token to go without TLS to other machines. It can then be read on the way. */
+  insecure?: boolean;
+
   /** Instead of the global WebSocket, which Node has from version 22 on. */
   WebSocket?: WebSocketConstructor;
 }

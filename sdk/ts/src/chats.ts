@@ -1,6 +1,6 @@
 import { broke } from "./errors.js";
 import { room } from "./marks.js";
-import { limits, type ChatState, type EventFrame, type Message, type Participant } from "./protocol.gen.js";
+import { limits, shapes, type ChatState, type EventFrame, type Message, type Participant } from "./protocol.gen.js";
 import type { ChatRow } from "./protocol.gen.js";
 import { hasPosition, removeRange } from "./ranges.js";
 import { stale, tellRemoval } from "./resume.js";
@@ -198,10 +198,12 @@ export function unsee(e: Entry, from: number, to: number): void {
   else delete e.st.unseen;
 }
 
-/** Sets the chat's own row. */
+/** Sets the chat's own row, with whatever a later version has in it. */
 function setRow(st: Chat, c: ChatRow): void {
-  for (const name of ["title", "topic", "history", "user_ids", "created_by", "deleted"] as const) delete st[name];
-  Object.assign(st, c);
+  for (const name of Object.keys(shapes.ChatRow) as (keyof ChatRow)[]) {
+    delete (st as Partial<Chat>)[name];
+    if (c[name] !== undefined) Object.assign(st, { [name]: c[name] });
+  }
 }
 
 /** What ev is to this client, which may not have been told of the row before. */
@@ -330,18 +332,19 @@ function add(s: Session, e: Entry, cs: ChatState): void {
   todo(s, e);
 }
 
+/** The members of a chat state that are kept up here. */
+const counted = new Set<string>(["last_seq", "joined_seq", "read_seq", "unread", "mentions", "messages"]);
+
 /** Takes the state of a chat that is known. */
 function refresh(s: Session, e: Entry, cs: ChatState): void {
   const st = e.st;
   st.last_seq = Math.max(st.last_seq, cs.last_seq);
-  if (cs.updated_seq >= st.updated_seq) {
-    const { last_seq, membership, role, joined_seq, read_seq, unread, mentions, messages, ...row } = cs;
-    setRow(st, row);
-    void [last_seq, joined_seq, read_seq, unread, mentions, messages];
-    void [membership, role];
+  if (cs.updated_seq >= st.updated_seq) setRow(st, cs);
+  for (const name of Object.keys(shapes.ChatState) as (keyof ChatState)[]) {
+    if (name in shapes.ChatRow || counted.has(name)) continue;
+    delete (st as Partial<Chat>)[name];
+    if (cs[name] !== undefined) Object.assign(st, { [name]: cs[name] });
   }
-  if (cs.role !== undefined) st.role = cs.role;
-  st.membership = cs.membership;
   const m = cs.messages?.at(-1);
   const last = st.messages?.at(-1);
   if (m && (!last || (last.updated_seq <= m.updated_seq && last.seq <= m.seq))) st.messages = [m];

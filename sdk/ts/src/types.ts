@@ -1,5 +1,5 @@
 import type { Failure } from "./errors.js";
-import type { ChatRow, ChatState, ErrorBody, Message, MessagesListParams, MessagesListResult, Participant, User } from "./protocol.gen.js";
+import type { ChatRow, ChatState, ErrorBody, Hello, Message, MessagesListParams, MessagesListResult, Participant, User } from "./protocol.gen.js";
 import type { Ranges } from "./ranges.js";
 
 /**
@@ -213,6 +213,12 @@ export interface SelfEvent {
   user: User;
 }
 
+/** The server's greeting on a new connection. */
+export interface HelloEvent {
+  kind: "hello";
+  hello: Hello;
+}
+
 /** A draft was written (Client.setDraft), perhaps in another tab. */
 export interface DraftEvent {
   kind: "draft";
@@ -238,6 +244,7 @@ export type Event =
   | ConnectionEvent
   | OutboxEvent
   | SelfEvent
+  | HelloEvent
   | DraftEvent;
 
 export type EventKind = Event["kind"];
