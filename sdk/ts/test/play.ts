@@ -89,7 +89,8 @@ export class Play {
       if (c && c.last_seq > 0) s.markRead(this.now, c.chat_id, r.int(1, c.last_seq));
     } else if (n < 93) s.focus(this.now, [this.chat().row.chat_id]);
     else if (n < 95) {
-      // Another page goes on from what was kept.
+      // Another page goes on from what was kept; this one died in the middle of it.
+      if (r.int(0, 1)) this.take(r.int(0, 6));
       this.cut();
       this.open(this.app.state());
     } else if (n < 96) this.backup = this.world.clone();
@@ -119,7 +120,7 @@ export class Play {
     else if (n < 15) w.add(room, me);
     else if (n < 16) w.remove(room, me);
     else if (n < 17) w.rename(room, `title ${w.stamp}`);
-    else if (n < 18) w.other(room, "gap");
+    else if (n < 18) this.r.int(0, 1) ? w.other(room, "gap") : w.quiet(room);
     else if (n < 19) w.other(room, "message.starred");
     else if (w.chats.size < 6) w.create(`c_${w.chats.size + 1}`, this.r.int(0, 1) === 1);
   }

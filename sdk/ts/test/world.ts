@@ -87,6 +87,14 @@ export class World {
     this.conn?.lines.push(JSON.stringify(frame));
   }
 
+  /** A message that is told as a gap, as to who lags. */
+  quiet(r: Room): void {
+    const said = this.conn?.lines.length ?? 0;
+    const { seq } = this.post(r, "u_2", `quiet ${this.stamp}`);
+    const told = this.conn?.lines.splice(said) ?? [];
+    if (told.length > 0) this.say({ type: "BroadcastResponse", event: "gap", chat_id: r.row.chat_id, seq });
+  }
+
   /** Delivers an event of r to u_1 if it is for them. */
   tell(r: Room, event: string, rows: object = {}): void {
     this.stamp++;
