@@ -347,5 +347,15 @@ void test("tabs share one connection, and one that dies is followed by another",
   const got = (await all(ana.token, chat)).map((m) => m.content);
   assert.deepEqual([got.length, ...got.slice(1).sort()], [4, "w0", "w1", "w2"]);
   await until(three, "what was sent", () => told.size === 3);
-  await Promise.all([one.close(), two.close(), three.close()]);
+
+  // One that is closed with a word is followed at once, and the other hears of no end.
+  const [leader, other] = two.leader ? [two, three] : [three, two];
+  const links: string[] = [];
+  other.on("connection", (ev) => links.push(ev.connection.link));
+  const before = sockets;
+  await leader.close();
+  await until(other, "the other to lead", () => other.leader && other.connection.link === "online");
+  assert(!links.includes("stopped"), links.join());
+  assert.equal(sockets, before + 1);
+  await other.send({ chatId: chat, content: "still here" });
 });
