@@ -109,8 +109,8 @@ func testCutAnywhere(t *testing.T, scheme string, buffer int) {
 	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
 	chats := []string{ana.Group("Port", bob), ana.Group("Pier", bob)}
 	base := map[string]int64{}
-	p := startProxy(t, srv.Addr)
-	c := open(t, client.Config{Server: scheme + "://" + p.addr(), Token: bob.Token, TLS: testserver.TLSConfig(), Buffer: buffer})
+	p := testserver.StartProxy(t, srv.Addr)
+	c := open(t, client.Config{Server: scheme + "://" + p.Addr(), Token: bob.Token, TLS: testserver.TLSConfig(), Buffer: buffer})
 	ctx := testContext(t)
 	l := newLog(t)
 	for l.synced == 0 {
@@ -127,8 +127,8 @@ func testCutAnywhere(t *testing.T, scheme string, buffer int) {
 	if scheme == "wss" {
 		least = 3000
 	}
-	p.killBetween(least, 4*least)
-	p.killAll()
+	p.KillBetween(least, 4*least)
+	p.KillAll()
 
 	const n = 50
 	var sent []client.Item
@@ -158,7 +158,7 @@ func testCutAnywhere(t *testing.T, scheme string, buffer int) {
 	done := make(chan struct{})
 	go func() {
 		wg.Wait()
-		p.killBetween(0, 0)
+		p.KillBetween(0, 0)
 		close(done)
 	}()
 	follow(t, ctx, c, l, done, ana, chats)
@@ -186,10 +186,10 @@ func testCutAnywhere(t *testing.T, scheme string, buffer int) {
 	if len(sent) != n || len(c.Outbox()) != 0 {
 		t.Errorf("%d sent, and still in the outbox: %+v", len(sent), c.Outbox())
 	}
-	if p.killed() < 10 {
-		t.Errorf("only %d connections were cut, so this proves little", p.killed())
+	if p.Killed() < 10 {
+		t.Errorf("only %d connections were cut, so this proves little", p.Killed())
 	}
-	t.Logf("%d connections were cut", p.killed())
+	t.Logf("%d connections were cut", p.Killed())
 }
 
 // A conversation is cut at its first byte, at its second, and so on, through the
@@ -203,8 +203,8 @@ func TestCutAtEveryByte(t *testing.T) {
 	srv := testserver.Start(t, testserver.Options{MayFail: true})
 	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
 	port := ana.Group("Port", bob)
-	p := startProxy(t, srv.Addr)
-	c := open(t, client.Config{Server: p.addr(), Token: bob.Token, MinBackoff: time.Microsecond, MaxBackoff: time.Millisecond})
+	p := testserver.StartProxy(t, srv.Addr)
+	c := open(t, client.Config{Server: p.Addr(), Token: bob.Token, MinBackoff: time.Microsecond, MaxBackoff: time.Millisecond})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	l := newLog(t)
@@ -216,10 +216,10 @@ func TestCutAtEveryByte(t *testing.T) {
 		l.take(ev)
 	}
 	base := l.pos[port]
-	p.killLater()
-	p.killAll()
+	p.KillLater()
+	p.KillAll()
 	queued, online := 0, 0
-	for at := base; p.life() <= last; {
+	for at := base; p.Life() <= last; {
 		// With everything told and sent, there is more.
 		if l.pos[port] >= at && len(c.Outbox()) == 0 {
 			r := ana.Send(port, fmt.Sprint("ana ", queued))
@@ -233,7 +233,7 @@ func TestCutAtEveryByte(t *testing.T) {
 		}
 		evs, err := c.Batch(ctx)
 		if err != nil {
-			t.Fatalf("at byte %d: %v, %+v", p.life(), err, c.Connection())
+			t.Fatalf("at byte %d: %v, %+v", p.Life(), err, c.Connection())
 		}
 		for _, ev := range evs {
 			l.take(ev)
@@ -242,7 +242,7 @@ func TestCutAtEveryByte(t *testing.T) {
 			}
 		}
 	}
-	p.killBetween(0, 0)
+	p.KillBetween(0, 0)
 	done := make(chan struct{})
 	close(done)
 	for len(c.Outbox()) > 0 {
@@ -266,13 +266,13 @@ func TestCutAtEveryByte(t *testing.T) {
 			t.Errorf("bob's %d. message is there %d times", i, n)
 		}
 	}
-	if p.killed() < last {
-		t.Errorf("only %d connections were cut", p.killed())
+	if p.Killed() < last {
+		t.Errorf("only %d connections were cut", p.Killed())
 	}
 	if !testing.Short() && (online < 100 || queued < 100) {
 		t.Errorf("%d connections came to be online, and %d messages were queued, so this proves little", online, queued)
 	}
-	t.Logf("%d connections were cut, %d of them online; %d messages", p.killed(), online, queued)
+	t.Logf("%d connections were cut, %d of them online; %d messages", p.Killed(), online, queued)
 }
 
 // follow reads events until done is closed and everything the server has was
@@ -312,8 +312,8 @@ func TestServerRestarts(t *testing.T) {
 	ana, bob := srv.User("ana"), srv.User("bob")
 	a, b := ana.Connect(), bob.Connect()
 	port := a.Group("Port", b)
-	p := startProxy(t, srv.Addr)
-	c := open(t, client.Config{Server: p.addr(), Token: b.Token})
+	p := testserver.StartProxy(t, srv.Addr)
+	c := open(t, client.Config{Server: p.Addr(), Token: b.Token})
 	l := newLog(t)
 	ctx := testContext(t)
 	for l.synced == 0 {
@@ -325,7 +325,7 @@ func TestServerRestarts(t *testing.T) {
 	}
 	base := l.pos[port]
 	for i := range 4 {
-		p.to("")
+		p.To("")
 		srv.Restart()
 		a = ana.Connect()
 		a.Send(port, fmt.Sprint("while away ", i))
@@ -333,7 +333,7 @@ func TestServerRestarts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.to(srv.Addr)
+		p.To(srv.Addr)
 		c.Reconnect()
 		for {
 			ev, err := c.Next(ctx)
