@@ -116,15 +116,13 @@ func (c *conn) start(head []byte) {
 		c.setLimit(c.srv.cfg.AuthTimeout)
 	}
 	var err error
-	if c.out.to.sock != nil {
-		c.out.to.sock.park(&c.turns)
-		err = c.srv.queue.Add(&c.turns, c, c.out.to.sock.Conn.(queue.Source))
-		if err == nil {
+	if sock := c.out.to.sock; sock != nil {
+		if err = sock.park(&c.turns, c, c.srv.queue); err == nil {
 			return
 		}
 		// Out of files, perhaps. A goroutine that waits needs none.
 		c.log().Warn("a connection cannot be polled", "error", err)
-		c.out.to.sock.waits.Store(true)
+		sock.waits = true
 	}
 	c.pump = newPump(c.out.to.nc, &c.turns)
 	if err = c.srv.queue.Add(&c.turns, c, nil); err != nil {
@@ -134,6 +132,9 @@ func (c *conn) start(head []byte) {
 	}
 	c.pump.start()
 }
+
+// Stirred implements queue.Waiter.
+func (c *conn) Stirred() { c.out.to.sock.stir() }
 
 // maxTurn is how many lines are dealt with in one turn.
 const maxTurn = 16
@@ -159,7 +160,7 @@ func (c *conn) depart(why error) {
 		c.pump.stop()
 	}
 	if c.out.to.sock != nil {
-		c.out.to.sock.waits.Store(true)
+		c.out.to.sock.waits = true
 	}
 	c.finish(why)
 	c.close()

@@ -116,11 +116,11 @@ func (c *conn) close() {
 	c.mu.Unlock()
 	c.out.abort()
 	if failed != nil {
-		cut(c.out.to.nc)
+		c.out.to.cut()
 	}
 	c.asked.Close()
-	err := c.out.to.nc.Close()
 	c.out.waitWritten()
+	err := c.out.to.nc.Close()
 	if place := c.place.Load(); place != nil {
 		place.Close()
 	}
@@ -183,21 +183,8 @@ func (c *conn) ending() (bye *protocol.Goodbye, failed error) {
 func (c *conn) kill() {
 	c.out.abort()
 	c.giveUpRequest()
-	cut(c.out.to.nc)
+	c.out.to.cut()
 	c.writeFailed(net.ErrClosed)
-}
-
-// cut closes what is below TLS. Closing TLS itself would first say so, and wait
-// for a client that may not be reading.
-func cut(nc net.Conn) {
-	for {
-		above, ok := nc.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		nc = above.NetConn()
-	}
-	_ = nc.Close() // whose goroutine closes it again and reports
 }
 
 // wake implements owner.
