@@ -48,7 +48,7 @@ func newHTTPDoor(handler http.Handler, log *slog.Logger) *httpDoor {
 			d.requests.Add(1)
 			defer d.requests.Done()
 			if c, ok := r.Context().Value(connKey{}).(*webConn); ok {
-				r = r.WithContext(httpapi.WithAuthenticated(r.Context(), func() { c.server.gate.known(c.ticket) }))
+				r = r.WithContext(httpapi.WithAuthenticated(r.Context(), c.ticket.known))
 				if secure := inside(c.Conn); secure != nil {
 					state := secure.ConnectionState()
 					r.TLS = &state
@@ -124,7 +124,6 @@ func (d *httpDoor) shutdown(ctx context.Context) error {
 type webConn struct {
 	net.Conn
 
-	server *Server
 	ticket *ticket
 	close  sync.Once
 	idle   atomic.Bool // between two requests
@@ -133,14 +132,14 @@ type webConn struct {
 // SetReadDeadline does not let a stranger's connection be idle for long. A
 // deadline beyond that of a request is the one that net/http sets for idleness.
 func (c *webConn) SetReadDeadline(t time.Time) error {
-	if now := time.Now(); c.idle.Load() && t.After(now.Add(requestTimeout)) && c.server.gate.stranger(c.ticket) {
+	if now := time.Now(); c.idle.Load() && t.After(now.Add(requestTimeout)) && c.ticket.stranger() {
 		t = now.Add(strangerIdle)
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *webConn) Close() error {
-	c.close.Do(func() { c.server.gate.leave(c.ticket) })
+	c.close.Do(c.ticket.leave)
 	return c.Conn.Close()
 }
 
@@ -165,9 +164,9 @@ func (s *Server) TakeOver(t httpapi.Taken) {
 		}
 		// What is around the connection was for HTTP, and goes.
 		ticket := web.ticket
-		s.gate.speaks(ticket, kind, inside(web.Conn) != nil)
-		peer.LoggedIn = func() { s.gate.known(ticket) }
-		peer.Closed = func() { s.gate.leave(ticket) }
+		ticket.speaks(kind, inside(web.Conn) != nil)
+		peer.LoggedIn = ticket.known
+		peer.Closed = ticket.leave
 		nc = web.Conn
 	}
 	if p, ok := nc.(*peeked); ok {
