@@ -45,6 +45,8 @@ type gate struct {
 	accepted    uint64
 	refused     map[string]uint64
 	turningAway int
+	moved       int           // came or went since the last look
+	rush        chan struct{} // many did, see tidyUp
 }
 
 // place is what is told of a connection in Stats: its kind, and flags.
@@ -88,6 +90,7 @@ func newGate(cfg Config) *gate {
 	g := &gate{
 		max: cfg.MaxConnections, perAddress: cfg.MaxPerAddress, strangers: cfg.MaxStrangers,
 		from: make(map[netip.Prefix]*count), refused: make(map[string]uint64),
+		rush: make(chan struct{}, 1),
 	}
 	if g.max == 0 {
 		g.max = max(openFiles()-reservedFiles, reservedFiles)
@@ -131,6 +134,7 @@ func (g *gate) enter(peer netip.Addr) (*ticket, error) {
 	g.places[kindNew]++
 	n.all++
 	n.unknown++
+	g.movedLocked()
 	return &ticket{gate: g, from: n, place: kindNew}, nil
 }
 
@@ -213,6 +217,7 @@ func (t *ticket) leave() {
 	t.knownLocked()
 	g.places[t.place]--
 	g.open--
+	g.movedLocked()
 	if t.from.all--; t.from.all == 0 {
 		delete(g.from, t.from.origin)
 	}
