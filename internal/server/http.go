@@ -32,8 +32,11 @@ type httpDoor struct {
 	conns    chan net.Conn
 	closed   chan struct{}
 	close    sync.Once
-	requests sync.WaitGroup
 	cancel   context.CancelFunc // of requests
+
+	mu       sync.Mutex
+	over     bool // no more requests
+	requests sync.WaitGroup
 }
 
 // connKey finds a request's webConn in its context.
@@ -45,7 +48,10 @@ func newHTTPDoor(handler http.Handler, log *slog.Logger) *httpDoor {
 	d.cancel = cancel
 	d.srv = http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			d.requests.Add(1)
+			if !d.begin() {
+				httpapi.WriteProblem(w, protocol.NewError(protocol.CodeUnavailable, "the server is stopping"))
+				return
+			}
 			defer d.requests.Done()
 			if c, ok := r.Context().Value(connKey{}).(*webConn); ok {
 				r = r.WithContext(httpapi.WithAuthenticated(r.Context(), c.ticket.known))
@@ -108,6 +114,17 @@ func (d *httpDoor) Close() error {
 
 func (d *httpDoor) Addr() net.Addr { return &net.TCPAddr{} }
 
+// begin counts a request that is carried out, unless nobody waits for it any
+// more: one that was cut off may have been read all the same.
+func (d *httpDoor) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.over {
+		d.requests.Add(1)
+	}
+	return !d.over
+}
+
 // shutdown answers the requests under way and closes all connections. When ctx
 // ends first it cuts them off.
 func (d *httpDoor) shutdown(ctx context.Context) error {
@@ -116,6 +133,9 @@ func (d *httpDoor) shutdown(ctx context.Context) error {
 		err = errors.Join(err, d.srv.Close())
 	}
 	d.cancel()
+	d.mu.Lock()
+	d.over = true
+	d.mu.Unlock()
 	d.requests.Wait()
 	return err
 }

@@ -161,7 +161,6 @@ func (c *conn) listening() (queue.Verdict, error) {
 		case err != nil:
 			return queue.Done, err
 		}
-		c.setLimit(c.srv.cfg.EventsBeat)
 	}
 	return queue.Again, nil
 }
