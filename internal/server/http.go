@@ -28,11 +28,11 @@ const (
 
 // httpDoor serves the connections that turn out to speak HTTP.
 type httpDoor struct {
-	srv      http.Server
-	conns    chan net.Conn
-	closed   chan struct{}
-	close    sync.Once
-	cancel   context.CancelFunc // of requests
+	srv    http.Server
+	conns  chan net.Conn
+	closed chan struct{}
+	close  sync.Once
+	cancel context.CancelFunc // of requests
 
 	mu       sync.Mutex
 	over     bool // no more requests
