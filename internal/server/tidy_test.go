@@ -30,15 +30,17 @@ func TestTidyAfterARush(t *testing.T) {
 		}
 		come(rushLeast - 1)
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(at) > 0 {
 			t.Errorf("without a rush, after %v", at)
 		}
-		began = time.Now()
+		began = time.Now() // nobody reads it but after a rush
 		for range 20 {
 			come(calmMoves)
 			time.Sleep(calmTime / 2)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(at) != 1 || at[0] < 10*calmTime || at[0] > 12*calmTime {
 			t.Errorf("after a rush of %v: %v", 10*calmTime, at)
 		}
@@ -47,6 +49,7 @@ func TestTidyAfterARush(t *testing.T) {
 			k.leave()
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(at) != 1 {
 			t.Errorf("when all had left: %v", at)
 		}
