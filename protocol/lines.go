@@ -99,6 +99,10 @@ func (l *LineReader) Next() ([]byte, error) {
 	}
 }
 
+// Idle reports whether the reader holds nothing: no part of a line, and no error
+// that is due. Another one can go on in its place.
+func (l *LineReader) Idle() bool { return l.start == l.end && !l.skipping && l.err == nil }
+
 // Release gives the buffer away, unless it holds a part of a line. The line
 // that Next returned last is not valid any more.
 func (l *LineReader) Release() {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -21,28 +22,44 @@ type Conn struct {
 	// Guarded by hub.mu.
 	closed     bool
 	subscribed bool
-	since      int64 // the change stamp at which the memberships were read
-	looked     int64 // and up to where a scan found those that ended
-	at         map[chat.ChatID]*route
-	gone       map[chat.ChatID]int64    // while loading: chats that were left meanwhile, and at which seq
-	told       map[chat.ChatID]int64    // up to where it was told of chats that it left; nil: of none
-	focus      map[chat.ChatID]struct{} // nil: none set
-	away       bool                     // nobody looks at it
-	watches    []chat.UserID            // whose presence it hears of
-	watched    time.Time                // until when
+	away       bool     // nobody looks at it
+	queued     bool     // it is, or will be, its turn to catch up
+	blocked    bool     // it has no room until Ready
+	since      int64    // the change stamp at which the memberships were read
+	looked     int64    // and up to where a scan found those that ended
+	at         []*route // by chat
+	dirty      []*route // that have to catch up, in turn
+	*aside
 
-	dirty   []*route // that have to catch up, in turn
-	queued  bool     // it is, or will be, its turn
-	blocked bool     // it has no room until Ready
+	nextOfSession, nextOfUser *Conn // in hub.sessions and hub.users
+}
+
+// aside is what few connections need. What all others share is empty, and stays
+// it: who changes something calls asideLocked before.
+type aside struct {
+	gone    map[chat.ChatID]int64    // while loading: chats that were left meanwhile, and at which seq
+	told    map[chat.ChatID]int64    // up to where it was told of chats that it left; nil: of none
+	focus   map[chat.ChatID]struct{} // nil: none set
+	watches []chat.UserID            // whose presence it hears of
+	watched time.Time                // until when
+}
+
+var nothingAside aside
+
+func (c *Conn) asideLocked() *aside {
+	if c.aside == &nothingAside {
+		c.aside = new(aside)
+	}
+	return c.aside
 }
 
 // Register lists a logged-in connection, so that EndSessions finds it. Close
 // must be called when the connection is over.
 func (h *Hub) Register(session chat.SessionID, user chat.UserID, sub Subscriber) *Conn {
-	c := &Conn{hub: h, session: session, user: user, sub: sub}
+	c := &Conn{hub: h, session: session, user: user, sub: sub, aside: &nothingAside}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.sessions[session] = append(h.sessions[session], c)
+	h.sessions[session], c.nextOfSession = c, h.sessions[session]
 	return c
 }
 
@@ -68,9 +85,8 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 		return nil
 	}
 	c.subscribed = true
-	c.at = make(map[chat.ChatID]*route)
-	c.gone = make(map[chat.ChatID]int64)
-	h.users[c.user] = append(h.users[c.user], c)
+	c.asideLocked().gone = make(map[chat.ChatID]int64)
+	h.users[c.user], c.nextOfUser = c, h.users[c.user]
 	h.loading[c] = struct{}{}
 	h.changedLocked(c.user)
 	h.scans.start(h)
@@ -90,6 +106,8 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 		return nil
 	}
 	c.since, c.looked = stamp, stamp
+	c.at = slices.Grow(c.at, len(memberships))
+	slices.SortFunc(memberships, func(a, b chat.Membership) int { return cmp.Compare(a.Chat, b.Chat) })
 	for _, m := range memberships {
 		// A removal that was told while we read ended this membership, unless
 		// it began after it.
@@ -98,13 +116,16 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 		}
 	}
 	c.gone = nil
+	if c.told == nil && c.focus == nil && c.watches == nil {
+		c.aside = &nothingAside
+	}
 	delete(h.loading, c)
 	return nil
 }
 
 // openLocked routes a chat that c's user is in, according to what was read.
 func (h *Hub) openLocked(c *Conn, m chat.Membership) {
-	if c.at[m.Chat] != nil {
+	if c.route(m.Chat) != nil {
 		return // an addition was quicker
 	}
 	r := h.rooms[m.Chat]
@@ -133,7 +154,7 @@ func (c *Conn) SetFocus(chats []chat.ChatID) {
 	}
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
-	c.focus = focus
+	c.asideLocked().focus = focus
 }
 
 // Ready says that the connection has room again: it has to be called when,
@@ -156,7 +177,7 @@ func (c *Conn) Close() {
 		return
 	}
 	c.closed = true
-	remove(h.sessions, c.session, c)
+	unlink(h.sessions, c.session, c, func(c *Conn) **Conn { return &c.nextOfSession })
 	h.unsubscribeLocked(c)
 }
 
@@ -165,28 +186,33 @@ func (h *Hub) unsubscribeLocked(c *Conn) {
 		return
 	}
 	c.subscribed = false
-	for _, rt := range c.at {
+	routes := c.at
+	c.at = nil
+	for _, rt := range routes {
 		h.endLocked(rt)
 	}
-	c.gone, c.told, c.dirty = nil, nil, nil
-	delete(h.loading, c)
-	remove(h.users, c.user, c)
 	h.unwatchLocked(c)
+	c.dirty, c.aside = nil, &nothingAside
+	delete(h.loading, c)
+	unlink(h.users, c.user, c, func(c *Conn) **Conn { return &c.nextOfUser })
 	h.changedLocked(c.user)
 }
 
-// remove takes c out of the list m[key], and the list with its last one.
-func remove[K comparable](m map[K][]*Conn, key K, c *Conn) {
-	list := m[key]
-	i := slices.Index(list, c)
-	if i < 0 {
+// unlink takes c out of the list that begins with m[key], and the list out of m
+// with its last one.
+func unlink[K comparable](m map[K]*Conn, key K, c *Conn, next func(*Conn) **Conn) {
+	if m[key] == c {
+		if m[key] = *next(c); m[key] == nil {
+			delete(m, key)
+		}
 		return
 	}
-	if list = slices.Delete(list, i, i+1); len(list) == 0 {
-		delete(m, key)
-		return
+	for at := m[key]; at != nil; at = *next(at) {
+		if *next(at) == c {
+			*next(at) = *next(c)
+			return
+		}
 	}
-	m[key] = list
 }
 
 // route leads the events of a chat to a connection, from the beginning of a
@@ -218,9 +244,28 @@ const (
 // such route.
 func (h *Hub) joinLocked(c *Conn, r *room, from, pos int64) *route {
 	rt := &route{conn: c, chat: r.id, from: from, pos: pos}
-	c.at[r.id] = rt
+	c.addLocked(rt)
 	h.attachLocked(rt, r)
 	return rt
+}
+
+// find is where the route of a chat stands in c.at, or would.
+func (c *Conn) find(id chat.ChatID) (int, bool) {
+	return slices.BinarySearchFunc(c.at, id, func(rt *route, id chat.ChatID) int { return cmp.Compare(rt.chat, id) })
+}
+
+// route is c's route of a chat; nil: there is none.
+func (c *Conn) route(id chat.ChatID) *route {
+	if i, ok := c.find(id); ok {
+		return c.at[i]
+	}
+	return nil
+}
+
+// addLocked adds a route of a chat of which there is none.
+func (c *Conn) addLocked(rt *route) {
+	i, _ := c.find(rt.chat)
+	c.at = slices.Insert(c.at, i, rt)
 }
 
 func (h *Hub) attachLocked(rt *route, r *room) {
@@ -253,7 +298,7 @@ func (h *Hub) detachLocked(rt *route) {
 // seq.
 func (c *Conn) leftLocked(rt *route, seq int64) {
 	if c.told == nil {
-		c.told = make(map[chat.ChatID]int64)
+		c.asideLocked().told = make(map[chat.ChatID]int64)
 	}
 	c.told[rt.chat] = max(c.told[rt.chat], seq)
 	c.hub.endLocked(rt)
@@ -265,7 +310,10 @@ func (h *Hub) endLocked(rt *route) {
 	if rt.state.Swap(over) == dirty {
 		h.dirty--
 	}
-	delete(rt.conn.at, rt.chat)
+	if c := rt.conn; c.route(rt.chat) == rt {
+		i, _ := c.find(rt.chat)
+		c.at = slices.Delete(c.at, i, i+1)
+	}
 }
 
 // markLocked makes a route that was live catch up. Only whom it belongs to may.

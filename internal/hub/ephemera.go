@@ -112,7 +112,7 @@ func (r *room) crowded() bool {
 func (h *Hub) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
 	var own []Subscriber
 	h.mu.Lock()
-	for _, c := range h.users[user] {
+	for c := h.users[user]; c != nil; c = c.nextOfUser {
 		own = append(own, c.sub)
 	}
 	if r := h.rooms[id]; r != nil && r.few != many && !h.closed {

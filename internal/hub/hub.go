@@ -108,8 +108,8 @@ type Hub struct {
 	stats  counters
 
 	mu       sync.Mutex
-	sessions map[chat.SessionID][]*Conn
-	users    map[chat.UserID][]*Conn // subscribed ones
+	sessions map[chat.SessionID]*Conn // the first of each
+	users    map[chat.UserID]*Conn    // the first of each that is subscribed
 	rooms    map[chat.ChatID]*room
 	fresh    map[*room]struct{} // that came into being by a hint, until they told of it
 	loading  map[*Conn]struct{} // those that are reading their memberships
@@ -146,8 +146,8 @@ func New(cfg Config) *Hub {
 	}
 	h := &Hub{
 		cfg:      cfg,
-		sessions: make(map[chat.SessionID][]*Conn),
-		users:    make(map[chat.UserID][]*Conn),
+		sessions: make(map[chat.SessionID]*Conn),
+		users:    make(map[chat.UserID]*Conn),
 		rooms:    make(map[chat.ChatID]*room),
 		fresh:    make(map[*room]struct{}),
 		loading:  make(map[*Conn]struct{}),
@@ -261,11 +261,15 @@ func (h *Hub) Stats() Stats {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, list := range h.sessions {
-		s.Conns += len(list)
+	for _, c := range h.sessions {
+		for ; c != nil; c = c.nextOfSession {
+			s.Conns++
+		}
 	}
-	for _, list := range h.users {
-		s.Subscribed += len(list)
+	for _, c := range h.users {
+		for ; c != nil; c = c.nextOfUser {
+			s.Subscribed++
+		}
 	}
 	s.Rooms, s.Members, s.Dirty = len(h.rooms), h.members, h.dirty
 	return s

@@ -41,12 +41,13 @@ func (h *Hub) Statuses(users []chat.UserID) []chat.Status {
 }
 
 func (h *Hub) statusLocked(user chat.UserID) chat.Status {
-	conns := h.users[user]
-	switch {
-	case len(conns) == 0:
+	if h.users[user] == nil {
 		return chat.Offline
-	case slices.ContainsFunc(conns, func(c *Conn) bool { return !c.away }):
-		return chat.Online
+	}
+	for c := h.users[user]; c != nil; c = c.nextOfUser {
+		if !c.away {
+			return chat.Online
+		}
 	}
 	return chat.Away
 }
@@ -73,7 +74,8 @@ func (c *Conn) Watch(users []chat.UserID) {
 	if !c.subscribed {
 		return
 	}
-	c.watched, c.watches = h.cfg.Now().Add(WatchLasts), slices.Clone(users)
+	a := c.asideLocked()
+	a.watched, a.watches = h.cfg.Now().Add(WatchLasts), slices.Clone(users)
 	for _, user := range users {
 		if h.presence.watchers[user] == nil {
 			h.presence.watchers[user] = make(map[*Conn]struct{})
@@ -92,7 +94,9 @@ func (h *Hub) unwatchLocked(c *Conn) {
 			delete(p.changed, user)
 		}
 	}
-	c.watches = nil
+	if len(c.watches) > 0 {
+		c.watches = nil
+	}
 }
 
 // PublishPresence says that user may look different to others now.

@@ -68,7 +68,7 @@ func (h *Hub) Publish(e chat.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.rooms[e.Chat]
-	if r == nil && (e.Kind == chat.ChatCreated || e.Kind == chat.ParticipantAdded) && len(h.users[e.Participant.User]) > 0 {
+	if r == nil && (e.Kind == chat.ChatCreated || e.Kind == chat.ParticipantAdded) && h.users[e.Participant.User] != nil {
 		r = h.newRoomLocked(e.Chat, e.PrevSeq)
 		r.unsure = true
 		h.fresh[r] = struct{}{}
@@ -142,8 +142,8 @@ func (c *Conn) Settle() {
 	// What a flusher took already is told when its next pass begins, what it will
 	// take next with the one after that.
 	due := make(map[*room]uint64)
-	for id := range c.at {
-		if r := h.rooms[id]; r != nil && r.flushing {
+	for _, rt := range c.at {
+		if r := h.rooms[rt.chat]; r != nil && r.flushing {
 			due[r] = r.passes + 2
 		}
 	}
@@ -255,8 +255,8 @@ func (h *Hub) rejoin(r *room, ch chat.Changed) {
 	defer h.mu.Unlock()
 	r.movedLocked() // in the pages to come, or in what is not told
 	for _, p := range ch.Joined {
-		for _, c := range h.users[p.User] {
-			rt := c.at[r.id]
+		for c := h.users[p.User]; c != nil; c = c.nextOfUser {
+			rt := c.route(r.id)
 			switch {
 			case rt == nil && p.JoinedSeq > c.told[r.id] && (p.In() || p.Stamp > c.since):
 				h.joinLocked(c, r, p.JoinedSeq, p.JoinedSeq-1)
@@ -282,7 +282,7 @@ func (h *Hub) rejoin(r *room, ch chat.Changed) {
 func (h *Hub) leftLocked(e chat.Event) {
 	switch e.Kind {
 	case chat.ParticipantRemoved:
-		for _, c := range h.users[e.Participant.User] {
+		for c := h.users[e.Participant.User]; c != nil; c = c.nextOfUser {
 			if c.gone != nil {
 				c.gone[e.Chat] = max(c.gone[e.Chat], e.Seq)
 			}
@@ -300,8 +300,8 @@ func (h *Hub) enterLocked(r *room, e chat.Event) {
 		return
 	}
 	r.movedLocked()
-	for _, c := range h.users[e.Participant.User] {
-		rt := c.at[r.id]
+	for c := h.users[e.Participant.User]; c != nil; c = c.nextOfUser {
+		rt := c.route(r.id)
 		switch {
 		case rt == nil && e.Seq > c.told[r.id]:
 			h.joinLocked(c, r, e.Seq, e.Seq-1)
@@ -322,8 +322,8 @@ func (h *Hub) leave(r *room, e chat.Event) {
 	r.movedLocked()
 	switch e.Kind {
 	case chat.ParticipantRemoved:
-		for _, c := range h.users[e.Participant.User] {
-			if rt := c.at[r.id]; rt != nil {
+		for c := h.users[e.Participant.User]; c != nil; c = c.nextOfUser {
+			if rt := c.route(r.id); rt != nil {
 				h.leaveLocked(rt, e.Seq)
 			}
 		}
@@ -352,7 +352,7 @@ func (h *Hub) EndSessions(ids []chat.SessionID) {
 	var subs []Subscriber
 	h.mu.Lock()
 	for _, id := range ids {
-		for _, c := range h.sessions[id] {
+		for c := h.sessions[id]; c != nil; c = c.nextOfSession {
 			subs = append(subs, c.sub)
 		}
 	}

@@ -202,10 +202,13 @@ func (h *Hub) scanMembers(stamp int64, all bool) error {
 // came into and are out of again. They begin with what was missed.
 func (h *Hub) recheck(user chat.UserID) error {
 	h.mu.Lock()
-	conns := slices.DeleteFunc(slices.Clone(h.users[user]), func(c *Conn) bool { return c.gone != nil })
+	var conns []*Conn
 	looked := int64(math.MaxInt64)
-	for _, c := range conns {
-		looked = min(looked, c.looked)
+	for c := h.users[user]; c != nil; c = c.nextOfUser {
+		if c.gone == nil {
+			conns = append(conns, c)
+			looked = min(looked, c.looked)
+		}
 	}
 	h.mu.Unlock()
 	if len(conns) == 0 {
@@ -228,7 +231,7 @@ func (h *Hub) recheck(user chat.UserID) error {
 		for _, c := range conns {
 			for _, m := range memberships {
 				// What was told of, and ended, is over, whatever was read.
-				if !c.subscribed || c.at[m.Chat] != nil || m.JoinedSeq <= c.told[m.Chat] {
+				if !c.subscribed || c.route(m.Chat) != nil || m.JoinedSeq <= c.told[m.Chat] {
 					continue
 				}
 				if found = true; act {
@@ -237,7 +240,7 @@ func (h *Hub) recheck(user chat.UserID) error {
 				}
 			}
 			for _, m := range ended {
-				if !c.subscribed || c.at[m.Chat] != nil || m.JoinedSeq <= c.told[m.Chat] || m.Stamp <= c.since {
+				if !c.subscribed || c.route(m.Chat) != nil || m.JoinedSeq <= c.told[m.Chat] || m.Stamp <= c.since {
 					continue
 				}
 				if found = true; act {
@@ -263,7 +266,7 @@ func (h *Hub) recheck(user chat.UserID) error {
 // missedLocked routes a chat that c ought to have heard of.
 func (h *Hub) missedLocked(c *Conn, m chat.Membership) {
 	rt := &route{conn: c, chat: m.Chat, from: m.JoinedSeq, pos: m.JoinedSeq - 1, end: m.LastSeq}
-	c.at[m.Chat] = rt
+	c.addLocked(rt)
 	if r := h.rooms[m.Chat]; r != nil {
 		h.attachLocked(rt, r)
 	}

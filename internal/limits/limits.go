@@ -200,7 +200,7 @@ func (l *Limits) TakeUser(user chat.UserID, c api.Cost) (wait time.Duration, err
 // at a time. The zero Client is limited by nothing.
 type Client struct {
 	limits *Limits
-	peer   bucketKey // zero: not known
+	peer   netip.Addr // zero: not known
 	user   chat.UserID
 	due    [api.Costs]int64
 }
@@ -208,12 +208,11 @@ type Client struct {
 // Client makes the Client of a connection from peer; the zero Addr is one that
 // is not known. Close must be called when the connection is over.
 func (l *Limits) Client(peer netip.Addr) Client {
-	c := Client{limits: l}
-	if l != nil && peer.IsValid() {
-		c.peer = network(peer)
-	}
-	return c
+	return Client{limits: l, peer: peer}
 }
+
+// Peer is the address it was made with.
+func (c *Client) Peer() netip.Addr { return c.peer }
 
 // Take counts a request before it is carried out. After wait, and not before,
 // it is to be carried out or, if there is an error, answered with that:
@@ -237,8 +236,8 @@ func (c *Client) Take(cost api.Cost) (wait time.Duration, err *chat.Error) {
 			c.due[cost] -= own.every
 		}
 	}
-	if over == 0 && c.peer != (bucketKey{}) {
-		w, o := l.known.take(c.peer, int(cost), now, l.rates[Address][cost])
+	if over == 0 && c.peer.IsValid() {
+		w, o := l.known.take(network(c.peer), int(cost), now, l.rates[Address][cost])
 		if over = o; w > wait || o > 0 {
 			wait, worst = w, Address
 		}

@@ -19,16 +19,23 @@ type perClient struct {
 
 func newPerClient() *perClient { return &perClient{closing: make(chan struct{})} }
 
+// seat is where a client's goroutine waits.
+type seat struct {
+	queue *perClient
+	src   Source          // nil: none
+	raw   syscall.RawConn // src's
+	bell  chan struct{}
+}
+
 func (q *perClient) Add(h *Handle, c Client, src Source) error {
-	h.init(c, q, src)
-	var raw syscall.RawConn
+	s := &seat{queue: q, src: src, bell: make(chan struct{}, 1)}
+	h.init(c, s)
 	if src != nil {
 		var err error
-		if raw, err = src.SyscallConn(); err != nil {
+		if s.raw, err = src.SyscallConn(); err != nil {
 			return err
 		}
 	}
-	h.bell = make(chan struct{}, 1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	select {
@@ -37,29 +44,34 @@ func (q *perClient) Add(h *Handle, c Client, src Source) error {
 	default:
 	}
 	q.Clients++
-	q.over.Go(func() { q.serve(h, raw) })
+	q.over.Go(func() { s.serve(h) })
 	return nil
 }
+
+func (q *perClient) Polls() bool { return false }
 
 // past is a deadline that is over.
 var past = time.Unix(1, 0)
 
 // push ends the waiting of h's goroutine.
-func (q *perClient) push(h *Handle, from uint32) {
+func (s *seat) push(h *Handle, from uint32) {
 	h.since = clock()
-	if from == parked && h.src != nil {
-		_ = h.src.SetReadDeadline(past) // fails when it is closed, of which the goroutine hears
+	if from == parked && s.src != nil {
+		_ = s.src.SetReadDeadline(past) // fails when it is closed, of which the goroutine hears
 		return
 	}
 	select {
-	case h.bell <- struct{}{}:
+	case s.bell <- struct{}{}:
 	default:
 	}
 }
 
+func (*seat) leave(*Handle)       {}
+func (*seat) await(*Handle) error { return errors.ErrUnsupported }
+
 // serve gives h turns.
-func (q *perClient) serve(h *Handle, raw syscall.RawConn) {
-	readable := func(fd uintptr) bool { return hasInput(fd) }
+func (s *seat) serve(h *Handle) {
+	q := s.queue
 	for {
 		h.begin()
 		began := clock()
@@ -77,13 +89,14 @@ func (q *perClient) serve(h *Handle, raw syscall.RawConn) {
 		case v == Again:
 			runtime.Gosched()
 		case again:
-		case v == Park && raw != nil:
-			if errors.Is(raw.Read(readable), os.ErrDeadlineExceeded) {
-				_ = h.src.SetReadDeadline(time.Time{}) // as above
-			}
+		case v == Park && s.raw != nil:
+			// Waiting needs little of a stack, and a turn has made this one
+			// larger, which it stays: another goroutine waits.
+			q.over.Go(func() { s.wait(h) })
+			return
 		default:
 			select {
-			case <-h.bell:
+			case <-s.bell:
 			case <-q.closing:
 				return
 			}
@@ -93,6 +106,18 @@ func (q *perClient) serve(h *Handle, raw syscall.RawConn) {
 			return
 		default:
 		}
+	}
+}
+
+// wait waits for input, and goes on with turns.
+func (s *seat) wait(h *Handle) {
+	if errors.Is(s.raw.Read(hasInput), os.ErrDeadlineExceeded) {
+		_ = s.src.SetReadDeadline(time.Time{}) // as above
+	}
+	select {
+	case <-s.queue.closing:
+	default:
+		s.serve(h)
 	}
 }
 

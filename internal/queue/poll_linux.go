@@ -43,8 +43,8 @@ func newPoller(l *lane) (*poller, error) {
 }
 
 // add begins to watch h's source.
-func (p *poller) add(h *Handle) error {
-	raw, err := h.src.SyscallConn()
+func (p *poller) add(h *Handle, src Source) error {
+	raw, err := src.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("polling: %w", err)
 	}
@@ -57,11 +57,7 @@ func (p *poller) add(h *Handle) error {
 		}
 		p.byFile[fd] = h
 		p.mu.Unlock()
-		failed = p.control(func(epoll int) error {
-			return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{
-				Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(fd),
-			})
-		})
+		failed = p.control(unix.EPOLL_CTL_ADD, h, 0)
 	})
 	if err = errors.Join(err, failed); err != nil {
 		p.forget(h)
@@ -70,17 +66,17 @@ func (p *poller) add(h *Handle) error {
 	return nil
 }
 
+// await has h's source, which is watched, watched for room for output as well.
+func (p *poller) await(h *Handle) error {
+	if err := p.control(unix.EPOLL_CTL_MOD, h, unix.EPOLLOUT); err != nil {
+		return fmt.Errorf("polling: %w", err)
+	}
+	return nil
+}
+
 // remove ends the watching of h's source.
 func (p *poller) remove(h *Handle) {
-	// When its file is closed already, the kernel has forgotten it by itself,
-	// and its number may be another's: then nothing is called.
-	if raw, err := h.src.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) {
-			_ = p.control(func(epoll int) error {
-				return unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, int(fd), nil)
-			})
-		})
-	}
+	_ = p.control(unix.EPOLL_CTL_DEL, h, 0) // fails when the poller is closed
 	p.forget(h)
 }
 
@@ -92,10 +88,15 @@ func (p *poller) forget(h *Handle) {
 	}
 }
 
-// control calls do with the epoll instance, unless it is closed.
-func (p *poller) control(do func(epoll int) error) error {
+// control changes for what h's source is watched beside its input, unless the
+// epoll instance is closed.
+func (p *poller) control(op int, h *Handle, also uint32) error {
 	var failed error
-	err := p.raw.Control(func(fd uintptr) { failed = do(int(fd)) })
+	err := p.raw.Control(func(epoll uintptr) {
+		failed = unix.EpollCtl(int(epoll), op, int(h.fd), &unix.EpollEvent{
+			Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET | also, Fd: h.fd,
+		})
+	})
 	return errors.Join(err, failed)
 }
 
@@ -103,6 +104,7 @@ func (p *poller) control(do func(epoll int) error) error {
 func (p *poller) run() {
 	events := make([]unix.EpollEvent, 256)
 	ready := make([]*Handle, 0, len(events))
+	var stirred []*Handle
 	for {
 		n := 0
 		var failed error
@@ -125,6 +127,12 @@ func (p *poller) run() {
 			if h == nil {
 				continue
 			}
+			if h.state.Load()&awaits != 0 {
+				stirred = append(stirred, h)
+			}
+			if e.Events&^unix.EPOLLOUT == 0 {
+				continue
+			}
 			why := input
 			if e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 				why |= hungUp
@@ -136,6 +144,12 @@ func (p *poller) run() {
 		p.mu.Unlock()
 		p.lane.pushAll(ready)
 		clear(ready)
+		for _, h := range stirred {
+			if w, ok := h.client.(Waiter); ok {
+				w.Stirred()
+			}
+		}
+		stirred = nil
 	}
 }
 

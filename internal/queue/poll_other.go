@@ -10,6 +10,7 @@ type poller struct{}
 
 func newPoller(*lane) (*poller, error) { return nil, errors.ErrUnsupported }
 
-func (*poller) add(*Handle) error { return errors.ErrUnsupported }
-func (*poller) remove(*Handle)    {}
-func (*poller) close()            {}
+func (*poller) add(*Handle, Source) error { return errors.ErrUnsupported }
+func (*poller) await(*Handle) error       { return errors.ErrUnsupported }
+func (*poller) remove(*Handle)            {}
+func (*poller) close()                    {}

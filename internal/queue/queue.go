@@ -59,13 +59,25 @@ type Source interface {
 	SetReadDeadline(t time.Time) error
 }
 
+// Waiter is a Client that also waits for its Source outside of turns, see
+// [Handle.Await].
+type Waiter interface {
+	// Stirred says that something has happened to the Source: there may be
+	// input, or room for output, or the end. It does not block.
+	Stirred()
+}
+
 // Queue gives turns to clients. Its methods may be called from any goroutine.
 type Queue interface {
 	// Add gives c turns, the first at once, until its verdict is Done. h is c's
 	// and zero. src says when there is input; while c has turns nobody else sets
 	// its read deadline or waits for it. With src nil, [Handle.Ready] says it.
-	// After an error c gets no turns.
+	// After an error c gets no turns; else its last words are [Handle.Leave],
+	// before src is closed.
 	Add(h *Handle, c Client, src Source) error
+	// Polls reports whether the kernel is asked who has input. Then a Source need
+	// be no more than a descriptor: only Control of its SyscallConn is called.
+	Polls() bool
 	// Stats is a snapshot.
 	Stats() Stats
 	// Close ends the giving of turns, and waits for those under way. Clients
@@ -96,14 +108,16 @@ type Handle struct {
 	since  int64 // when it was queued, by clock
 	client Client
 	home   home
-	src    Source
-	bell   chan struct{} // of a goroutine that waits
 }
 
 // home is where a client whose turn it is goes.
 type home interface {
 	// push is called once for each change of h from state from to queued.
 	push(h *Handle, from uint32)
+	// leave ends the watching of h's source.
+	leave(h *Handle)
+	// await has the source watched for room for output, too.
+	await(h *Handle) error
 }
 
 // The states of a client, and what is remembered with them.
@@ -120,6 +134,9 @@ const (
 	woken  uint32 = 1 << 3 // while running: a Wake came
 	input  uint32 = 1 << 4 // while running or waiting: input came
 	hungUp uint32 = 1 << 5 // the other end is closed; stays
+	awaits uint32 = 1 << 6 // somebody waits for the source outside of turns
+
+	stays = hungUp | awaits
 )
 
 // Wake gives the client a turn, after the one it may be having.
@@ -144,6 +161,25 @@ func (h *Handle) HungUp() bool { return h.state.Load()&hungUp != 0 }
 // Polled reports whether the kernel says when there is input, each time anew.
 func (h *Handle) Polled() bool { return h.fd >= 0 }
 
+// Leave ends the watching of the client's Source, which is to be closed after
+// it and not before. It has no turns any more, or never had one.
+func (h *Handle) Leave() {
+	if h.home != nil {
+		h.home.leave(h)
+	}
+}
+
+// Await has the client, which is a Waiter and Polled, told of what happens to its
+// Source until Unwait. What happened before is not told: look after Await
+// returned, and then wait.
+func (h *Handle) Await() error {
+	h.state.Or(awaits)
+	return h.home.await(h)
+}
+
+// Unwait ends what Await began.
+func (h *Handle) Unwait() { h.state.And(^awaits) }
+
 // signal notes a reason for a turn, woken or input, possibly with hungUp, and
 // says whether the client is to be pushed, and from which state.
 func (h *Handle) signal(why uint32) (from uint32, push bool) {
@@ -159,10 +195,10 @@ func (h *Handle) signal(why uint32) (from uint32, push bool) {
 		case waiting:
 			next |= why
 			if why&woken != 0 {
-				next, push = queued|next&hungUp, true
+				next, push = queued|next&stays, true
 			}
 		case parked:
-			next, push = queued|next&hungUp, true
+			next, push = queued|next&stays, true
 		}
 		if next == s || h.state.CompareAndSwap(s, next) {
 			return s & stateMask, push
@@ -175,7 +211,7 @@ func (h *Handle) signal(why uint32) (from uint32, push bool) {
 func (h *Handle) begin() {
 	for {
 		s := h.state.Load()
-		if h.state.CompareAndSwap(s, running|s&hungUp) {
+		if h.state.CompareAndSwap(s, running|s&stays) {
 			return
 		}
 	}
@@ -197,15 +233,15 @@ func (h *Handle) end(v Verdict) (again bool) {
 		default:
 			next = waiting | s&input
 		}
-		if h.state.CompareAndSwap(s, next|s&hungUp) {
+		if h.state.CompareAndSwap(s, next|s&stays) {
 			return again
 		}
 	}
 }
 
 // init makes h that of a client whose first turn comes.
-func (h *Handle) init(c Client, q home, src Source) {
-	h.client, h.home, h.src, h.fd = c, q, src, -1
+func (h *Handle) init(c Client, q home) {
+	h.client, h.home, h.fd = c, q, -1
 	h.since = clock()
 	h.state.Store(queued)
 }

@@ -29,6 +29,8 @@ func (r *ring) Add(h *Handle, c Client, src Source) error {
 	return r.lanes[int(r.next.Add(1))%len(r.lanes)].add(h, c, src)
 }
 
+func (r *ring) Polls() bool { return true }
+
 func (r *ring) Stats() Stats {
 	var s Stats
 	for _, l := range r.lanes {
@@ -64,7 +66,7 @@ type lane struct {
 }
 
 func (l *lane) add(h *Handle, c Client, src Source) error {
-	h.init(c, l, src)
+	h.init(c, l)
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -81,7 +83,7 @@ func (l *lane) add(h *Handle, c Client, src Source) error {
 	poll := l.poll
 	l.mu.Unlock()
 	if src != nil {
-		if err := poll.add(h); err != nil {
+		if err := poll.add(h, src); err != nil {
 			return err
 		}
 	}
@@ -143,9 +145,6 @@ func (l *lane) work() {
 
 		h.begin()
 		v := h.client.Turn()
-		if v == Done {
-			l.leave(h)
-		}
 		again := h.end(v)
 		then := clock()
 		if then-began > breath {
@@ -167,12 +166,14 @@ func (l *lane) work() {
 	l.mu.Unlock()
 }
 
-// leave ends the polling of h.
 func (l *lane) leave(h *Handle) {
 	if h.fd >= 0 {
 		l.poll.remove(h)
+		h.fd = -1
 	}
 }
+
+func (l *lane) await(h *Handle) error { return l.poll.await(h) }
 
 func (l *lane) close() {
 	l.mu.Lock()

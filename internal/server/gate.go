@@ -40,42 +40,57 @@ type gate struct {
 
 	mu          sync.Mutex
 	open        int
-	from        map[netip.Prefix]count
-	places      map[place]int
+	from        map[netip.Prefix]*count
+	places      [places]int
 	accepted    uint64
 	refused     map[string]uint64
 	turningAway int
+	moved       int           // came or went since the last look
+	rush        chan struct{} // many did, see tidyUp
 }
 
-// place is what is told of a connection in Stats.
-type place struct {
-	kind  string
-	tls   bool
-	known bool
-}
+// place is what is told of a connection in Stats: its kind, and flags.
+type place uint8
 
-// What a connection speaks, as metrics have it.
 const (
-	kindNew       = "new" // nothing yet
-	kindLines     = "lines"
-	kindHTTP      = "http"
-	kindWebSocket = "websocket"
-	kindEvents    = "events"
+	flagTLS place = 1 << (3 + iota)
+	flagKnown
+
+	kindMask = flagTLS - 1
+	places   = flagKnown << 1
 )
 
+// What a connection speaks, and how metrics have it.
+const (
+	kindNew place = iota // nothing yet
+	kindLines
+	kindHTTP
+	kindWebSocket
+	kindEvents
+)
+
+func (p place) kind() string {
+	return [...]string{"new", "lines", "http", "websocket", "events"}[p&kindMask]
+}
+
 // count is an address's connections.
-type count struct{ all, unknown int }
+type count struct {
+	origin       netip.Prefix
+	all, unknown int
+}
 
 // ticket is a connection's place in the gate.
 type ticket struct {
-	from  netip.Prefix
-	place // guarded by gate.mu
+	gate  *gate
+	from  *count
+	place place // guarded by gate.mu
 }
 
 func newGate(cfg Config) *gate {
 	g := &gate{
 		max: cfg.MaxConnections, perAddress: cfg.MaxPerAddress, strangers: cfg.MaxStrangers,
-		from: make(map[netip.Prefix]count), places: make(map[place]int), refused: make(map[string]uint64),
+		from: make(map[netip.Prefix]*count), refused: make(map[string]uint64),
+		rush: make(chan struct{}, 1),
 	}
 	if g.max == 0 {
 		g.max = max(openFiles()-reservedFiles, reservedFiles)
@@ -96,61 +111,63 @@ func newGate(cfg Config) *gate {
 
 // enter lets a connection in, or says why not.
 func (g *gate) enter(peer netip.Addr) (*ticket, error) {
-	t := &ticket{from: origin(peer), place: place{kind: kindNew}}
+	from := origin(peer)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	n := g.from[from]
 	switch {
 	case g.open >= g.max:
 		g.refused["full"]++
 		return nil, errFull
-	case g.perAddress > 0 && g.from[t.from].all >= g.perAddress:
+	case n == nil:
+		n = &count{origin: from}
+		g.from[from] = n
+	case g.perAddress > 0 && n.all >= g.perAddress:
 		g.refused["address"]++
 		return nil, errAddress
-	case g.strangers > 0 && g.from[t.from].unknown >= g.strangers:
+	case g.strangers > 0 && n.unknown >= g.strangers:
 		g.refused["strangers"]++
 		return nil, errStrangers
 	}
 	g.open++
 	g.accepted++
-	g.places[t.place]++
-	g.addLocked(t.from, 1, 1)
-	return t, nil
+	g.places[kindNew]++
+	n.all++
+	n.unknown++
+	g.movedLocked()
+	return &ticket{gate: g, from: n, place: kindNew}, nil
 }
 
 // known says that a connection is not a stranger's any more.
-func (g *gate) known(t *ticket) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.knownLocked(t)
+func (t *ticket) known() {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	t.knownLocked()
 }
 
-func (g *gate) knownLocked(t *ticket) {
-	if t.known {
+func (t *ticket) knownLocked() {
+	if t.place&flagKnown != 0 {
 		return
 	}
-	now := t.place
-	now.known = true
-	g.moveLocked(t, now)
-	g.addLocked(t.from, 0, -1)
+	t.moveLocked(t.place | flagKnown)
+	t.from.unknown--
 }
 
 // speaks says what a connection turned out to speak.
-func (g *gate) speaks(t *ticket, kind string, tls bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.moveLocked(t, place{kind, tls, t.known})
-}
-
-func (g *gate) moveLocked(t *ticket, to place) {
-	g.placeLocked(t.place, -1)
-	t.place = to
-	g.placeLocked(to, 1)
-}
-
-func (g *gate) placeLocked(p place, n int) {
-	if g.places[p] += n; g.places[p] == 0 {
-		delete(g.places, p)
+func (t *ticket) speaks(kind place, tls bool) {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	to := kind | t.place&flagKnown
+	if tls {
+		to |= flagTLS
 	}
+	t.moveLocked(to)
+}
+
+func (t *ticket) moveLocked(to place) {
+	t.gate.places[t.place]--
+	t.place = to
+	t.gate.places[to]++
 }
 
 // Stats is how the connections to the port stand, and what became of others.
@@ -177,38 +194,33 @@ func (s *Server) Stats() Stats {
 	defer g.mu.Unlock()
 	now := Stats{Max: g.max, Accepted: g.accepted, Refused: map[string]uint64{"full": 0, "address": 0, "strangers": 0}}
 	maps.Copy(now.Refused, g.refused)
-	for p, n := range g.places {
-		now.Connections = append(now.Connections, Connections{p.kind, p.tls, p.known, n})
+	for i, n := range g.places {
+		if p := place(i); n > 0 {
+			now.Connections = append(now.Connections, Connections{p.kind(), p&flagTLS != 0, p&flagKnown != 0, n})
+		}
 	}
 	return now
 }
 
-func (g *gate) addLocked(from netip.Prefix, all, unknown int) {
-	n := g.from[from]
-	n.all += all
-	n.unknown += unknown
-	if n == (count{}) {
-		delete(g.from, from)
-		return
-	}
-	g.from[from] = n
-}
-
 // stranger reports whether a connection counts among its address's strangers.
-func (g *gate) stranger(t *ticket) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.strangers > 0 && !t.known
+func (t *ticket) stranger() bool {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	return t.gate.strangers > 0 && t.place&flagKnown == 0
 }
 
 // leave gives a connection's place back.
-func (g *gate) leave(t *ticket) {
+func (t *ticket) leave() {
+	g := t.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.knownLocked(t)
-	g.placeLocked(t.place, -1)
-	g.addLocked(t.from, -1, 0)
+	t.knownLocked()
+	g.places[t.place]--
 	g.open--
+	g.movedLocked()
+	if t.from.all--; t.from.all == 0 {
+		delete(g.from, t.from.origin)
+	}
 }
 
 func (g *gate) mayTurnAway() bool {

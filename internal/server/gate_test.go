@@ -22,15 +22,15 @@ func TestGateCountsStrangersPerAddress(t *testing.T) {
 	enter(here, errStrangers)
 	third := enter(there, nil)
 
-	g.known(first) // logged in: makes room for another
-	g.known(first)
+	first.known() // logged in: makes room for another
+	first.known()
 	fourth := enter(here, nil)
 	enter(here, errStrangers)
 
 	for _, k := range []*ticket{first, second, third, fourth} {
-		g.leave(k)
+		k.leave()
 	}
-	if g.open != 0 || len(g.from)+len(g.places) != 0 {
+	if g.open != 0 || len(g.from) != 0 || g.places != [places]int{} {
 		t.Errorf("left behind: %d open, %v, %v", g.open, g.from, g.places)
 	}
 }
@@ -44,21 +44,21 @@ func TestGateCountsAllOfAnAddress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.known(k) // being logged in makes no difference
+		k.known() // being logged in makes no difference
 		inside = append(inside, k)
 	}
 	if _, err := g.enter(here); !errors.Is(err, errAddress) {
 		t.Errorf("a third of two: %v", err)
 	}
-	g.leave(inside[1])
+	inside[1].leave()
 	k, err := g.enter(here)
 	if err != nil {
 		t.Errorf("after one left: %v", err)
 	}
 	for _, k := range []*ticket{inside[0], inside[2], k} {
-		g.leave(k)
+		k.leave()
 	}
-	if g.open != 0 || len(g.from)+len(g.places) != 0 {
+	if g.open != 0 || len(g.from) != 0 || g.places != [places]int{} {
 		t.Errorf("left behind: %d open, %v, %v", g.open, g.from, g.places)
 	}
 }
@@ -91,7 +91,7 @@ func TestGateHasAnEnd(t *testing.T) {
 	if _, err := g.enter(netip.Addr{}); !errors.Is(err, errFull) {
 		t.Errorf("a second of one: %v", err)
 	}
-	g.leave(k)
+	k.leave()
 	if _, err := g.enter(netip.Addr{}); err != nil {
 		t.Errorf("after the first left: %v", err)
 	}

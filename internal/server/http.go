@@ -28,12 +28,15 @@ const (
 
 // httpDoor serves the connections that turn out to speak HTTP.
 type httpDoor struct {
-	srv      http.Server
-	conns    chan net.Conn
-	closed   chan struct{}
-	close    sync.Once
+	srv    http.Server
+	conns  chan net.Conn
+	closed chan struct{}
+	close  sync.Once
+	cancel context.CancelFunc // of requests
+
+	mu       sync.Mutex
+	over     bool // no more requests
 	requests sync.WaitGroup
-	cancel   context.CancelFunc // of requests
 }
 
 // connKey finds a request's webConn in its context.
@@ -45,10 +48,13 @@ func newHTTPDoor(handler http.Handler, log *slog.Logger) *httpDoor {
 	d.cancel = cancel
 	d.srv = http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			d.requests.Add(1)
+			if !d.begin() {
+				httpapi.WriteProblem(w, protocol.NewError(protocol.CodeUnavailable, "the server is stopping"))
+				return
+			}
 			defer d.requests.Done()
 			if c, ok := r.Context().Value(connKey{}).(*webConn); ok {
-				r = r.WithContext(httpapi.WithAuthenticated(r.Context(), func() { c.server.gate.known(c.ticket) }))
+				r = r.WithContext(httpapi.WithAuthenticated(r.Context(), c.ticket.known))
 				if secure := inside(c.Conn); secure != nil {
 					state := secure.ConnectionState()
 					r.TLS = &state
@@ -108,6 +114,17 @@ func (d *httpDoor) Close() error {
 
 func (d *httpDoor) Addr() net.Addr { return &net.TCPAddr{} }
 
+// begin counts a request that is carried out, unless nobody waits for it any
+// more: one that was cut off may have been read all the same.
+func (d *httpDoor) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.over {
+		d.requests.Add(1)
+	}
+	return !d.over
+}
+
 // shutdown answers the requests under way and closes all connections. When ctx
 // ends first it cuts them off.
 func (d *httpDoor) shutdown(ctx context.Context) error {
@@ -116,6 +133,9 @@ func (d *httpDoor) shutdown(ctx context.Context) error {
 		err = errors.Join(err, d.srv.Close())
 	}
 	d.cancel()
+	d.mu.Lock()
+	d.over = true
+	d.mu.Unlock()
 	d.requests.Wait()
 	return err
 }
@@ -124,7 +144,6 @@ func (d *httpDoor) shutdown(ctx context.Context) error {
 type webConn struct {
 	net.Conn
 
-	server *Server
 	ticket *ticket
 	close  sync.Once
 	idle   atomic.Bool // between two requests
@@ -133,14 +152,14 @@ type webConn struct {
 // SetReadDeadline does not let a stranger's connection be idle for long. A
 // deadline beyond that of a request is the one that net/http sets for idleness.
 func (c *webConn) SetReadDeadline(t time.Time) error {
-	if now := time.Now(); c.idle.Load() && t.After(now.Add(requestTimeout)) && c.server.gate.stranger(c.ticket) {
+	if now := time.Now(); c.idle.Load() && t.After(now.Add(requestTimeout)) && c.ticket.stranger() {
 		t = now.Add(strangerIdle)
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *webConn) Close() error {
-	c.close.Do(func() { c.server.gate.leave(c.ticket) })
+	c.close.Do(c.ticket.leave)
 	return c.Conn.Close()
 }
 
@@ -165,9 +184,9 @@ func (s *Server) TakeOver(t httpapi.Taken) {
 		}
 		// What is around the connection was for HTTP, and goes.
 		ticket := web.ticket
-		s.gate.speaks(ticket, kind, inside(web.Conn) != nil)
-		peer.LoggedIn = func() { s.gate.known(ticket) }
-		peer.Closed = func() { s.gate.leave(ticket) }
+		ticket.speaks(kind, inside(web.Conn) != nil)
+		peer.LoggedIn = ticket.known
+		peer.Closed = ticket.leave
 		nc = web.Conn
 	}
 	if p, ok := nc.(*peeked); ok {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -185,6 +186,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	loops.Go(func() { broken <- s.http.serve() })
 	loops.Go(func() { s.cfg.Lines.CheckSessions(s.ctx) })
+	loops.Go(func() { s.gate.tidyUp(s.ctx, debug.FreeOSMemory) })
 
 	code, message := protocol.GoodbyeShutdown, "the server is stopping"
 	var failure error

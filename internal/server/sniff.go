@@ -162,7 +162,7 @@ func (s *Server) welcome(nc net.Conn) {
 	}
 	if err != nil {
 		s.log.Debug("a connection came to nothing", "peer", peer, "error", err)
-		s.gate.leave(t)
+		t.leave()
 		_ = nc.Close()
 		return
 	}
@@ -180,16 +180,16 @@ func (s *Server) welcome(nc net.Conn) {
 		stream.Refuse(conn, stream.Farewell(nil,
 			protocol.GoodbyeProtocolViolation, "use TLS"))
 	case what == speaksHTTP:
-		s.gate.speaks(t, kindHTTP, inside(conn) != nil)
+		t.speaks(kindHTTP, inside(conn) != nil)
 		// It leaves the gate when it is closed.
-		s.http.take(&webConn{Conn: conn, server: s, ticket: t})
+		s.http.take(&webConn{Conn: conn, ticket: t})
 		return
 	default:
-		s.gate.speaks(t, kindLines, inside(conn) != nil)
+		t.speaks(kindLines, inside(conn) != nil)
 		line := stream.Peer{
 			Addr:     s.client(peer),
-			LoggedIn: func() { s.gate.known(t) },
-			Closed:   func() { s.gate.leave(t) },
+			LoggedIn: t.known,
+			Closed:   t.leave,
 		}
 		if p, ok := conn.(*peeked); ok {
 			conn, line.Early = p.Conn, p.head
@@ -197,7 +197,7 @@ func (s *Server) welcome(nc net.Conn) {
 		s.cfg.Lines.Take(conn, line)
 		return
 	}
-	s.gate.leave(t)
+	t.leave()
 }
 
 // unwrap does the TLS handshake and looks at what is inside.

@@ -22,26 +22,28 @@ type alarms struct {
 
 // alarm is a connection's place in alarms.
 type alarm struct {
+	conn  *conn
 	at    int64 // 0: none
 	index int   // in due, while at is not 0
 }
 
-// set wakes c at t, and not when it was to be woken before. 0: not at all.
-func (a *alarms) set(c *conn, t int64) {
+// set wakes l's connection at t, and not when it was to be woken before. 0: not
+// at all.
+func (a *alarms) set(l *alarm, t int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch had := c.alarm.at != 0; {
-	case c.alarm.at == t:
+	switch had := l.at != 0; {
+	case l.at == t:
 		return
 	case t == 0:
-		heap.Remove(&a.due, c.alarm.index)
-		c.alarm.at = t
+		heap.Remove(&a.due, l.index)
+		l.at = t
 	case had:
-		c.alarm.at = t
-		heap.Fix(&a.due, c.alarm.index)
+		l.at = t
+		heap.Fix(&a.due, l.index)
 	default:
-		c.alarm.at = t
-		heap.Push(&a.due, c)
+		l.at = t
+		heap.Push(&a.due, l)
 	}
 	a.windLocked()
 }
@@ -55,7 +57,7 @@ func (a *alarms) windLocked() {
 		a.at = 0
 		return
 	}
-	first := a.due[0].alarm.at
+	first := a.due[0].at
 	if a.at != 0 && first >= a.at {
 		return
 	}
@@ -72,35 +74,35 @@ func (a *alarms) ring() {
 	defer a.mu.Unlock()
 	t := now()
 	a.at = 0
-	for len(a.due) > 0 && a.due[0].alarm.at <= t {
-		c := heap.Pop(&a.due).(*conn)
-		c.alarm.at = 0
-		c.turns.Wake()
+	for len(a.due) > 0 && a.due[0].at <= t {
+		l := heap.Pop(&a.due).(*alarm)
+		l.at = 0
+		l.conn.turns.Wake()
 	}
 	a.windLocked()
 }
 
 // dueHeap implements heap.Interface.
-type dueHeap []*conn
+type dueHeap []*alarm
 
 func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].alarm.at < h[j].alarm.at }
+func (h dueHeap) Less(i, j int) bool { return h[i].at < h[j].at }
 
 func (h dueHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].alarm.index, h[j].alarm.index = i, j
+	h[i].index, h[j].index = i, j
 }
 
 func (h *dueHeap) Push(x any) {
-	c := x.(*conn)
-	c.alarm.index = len(*h)
-	*h = append(*h, c)
+	l := x.(*alarm)
+	l.index = len(*h)
+	*h = append(*h, l)
 }
 
 func (h *dueHeap) Pop() any {
 	last := len(*h) - 1
-	c := (*h)[last]
+	l := (*h)[last]
 	(*h)[last] = nil
 	*h = (*h)[:last]
-	return c
+	return l
 }

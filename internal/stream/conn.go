@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"regexp"
 	"sync"
@@ -25,77 +24,127 @@ import (
 // conn is one connection: a state machine that takes turns. Fields below mu are
 // guarded by it. Those above it never change, or belong to whoever has the turn;
 // while a request is being carried out on a goroutine of its own, to that one,
-// and turns do nothing.
+// and turns do nothing. What an idle client does not need is behind pointers, and
+// they are nil.
 type conn struct {
 	srv    *Server
 	serial uint64 // in the log
 	out    outbox
 	turns  queue.Handle
-	alarm  alarm // guarded by srv.alarms.mu
 
-	addr     netip.Addr
-	events   *Events     // not nil: a client that only listens
-	loggedIn atomic.Bool // what was read before, is bounded
-	busy     atomic.Bool // a request is being carried out
-	spoke    bool        // it sent, edited or deleted a message
-	heard    atomic.Bool // of a client that only listens: an event since the last cursor
-	waited   bool        // the last turn ended before it had read everything
-	violated uint16      // what to close a WebSocket with, if it is not the Goodbye's code
-	errors   int32       // bad lines before login
-	budget   int32       // bytes that may still be read before login
-	early    []byte      // was read before all else
-	lines    *protocol.LineReader
-	ws       *websocket.Reader // nil: lines come as they are
-	pump     *pump             // nil: to is read when there is something
 	asked    limits.Client
+	loggedIn atomic.Bool       // what was read before, is bounded
+	busy     atomic.Bool       // a request is being carried out
+	spoke    bool              // it sent, edited or deleted a message
+	waited   bool              // the last turn ended before it had read everything
+	violated uint16            // what to close a WebSocket with, if it is not the Goodbye's code
+	stranger *stranger         // before login, and as long as there is something in it
+	input    *reading          // while there is input
+	listener *listener         // a client that only listens
+	pump     *pump             // nil: what it speaks over is read when there is something
 	slow     *slowed           // waits for its time; nil: nothing does
 	next     *protocol.Request // waits for the answers before it
-	cursor   string            // of a client that only listens
-	cookie   string            // see Peer.Cookie; empty once logged in
 	place    atomic.Pointer[hub.Conn]
+	closed   func() // see Peer.Closed
 
-	mu        sync.Mutex
-	actor     chat.Actor         // once logged in
-	known     func()             // see Peer.LoggedIn; nil once called
-	closed    func()             // see Peer.Closed
-	bye       *protocol.Goodbye  // set: the connection is ending
-	failed    error              // of writing
-	cancel    context.CancelFunc // of the request that is being carried out
-	limit     int64              // when something has to have happened: login, input, or for who only listens the next beat; 0: never
-	ring      int64              // when there is a turn at the latest, to look at these times
+	mu    sync.Mutex
+	actor chat.Actor // once logged in
+	times *times     // nil: nothing is due
+	last  *ending    // nil: nothing of it
+}
+
+// stranger is what a connection has before login.
+type stranger struct {
+	early  []byte // was read before all else
+	errors int    // bad lines
+	budget int    // bytes that may still be read
+	known  func() // see Peer.LoggedIn; guarded by conn.mu, nil once called
+	cookie string // see Peer.Cookie; empty once logged in
+}
+
+// reading is what takes lines out of what is read.
+type reading struct {
+	lines *protocol.LineReader
+	ws    *websocket.Reader // nil: lines come as they are
+}
+
+// listener is a client that only listens.
+type listener struct {
+	*Events
+
+	heard  atomic.Bool // an event since the last cursor
+	cursor string
+}
+
+// times are those at which something is due, as now counts.
+type times struct {
+	alarm     alarm // guarded by srv.alarms.mu
+	limit     int64 // when something has to have happened: login, input, or for who only listens the next beat; 0: never
+	ring      int64 // when there is a turn at the latest, to look at these times
 	heartbeat time.Duration
-	grace     *time.Timer
-	over      bool
+}
+
+// ending is how a connection ends, and what can be ended of it.
+type ending struct {
+	bye    *protocol.Goodbye  // set: the connection is ending
+	failed error              // of writing
+	cancel context.CancelFunc // of the request that is being carried out
+	grace  *time.Timer
+	over   bool
 }
 
 func newConn(s *Server, nc net.Conn, p Peer) *conn {
 	c := &conn{
-		srv: s, addr: p.Addr, events: p.Events, early: p.Early, cookie: p.Cookie,
-		known: p.LoggedIn, closed: p.Closed, budget: loginBytes, asked: s.cfg.Limits.Client(p.Addr),
+		srv: s, closed: p.Closed, asked: s.cfg.Limits.Client(p.Addr),
+		stranger: &stranger{early: p.Early, known: p.LoggedIn, cookie: p.Cookie, budget: loginBytes},
 	}
-	c.out = outbox{to: carrierOf(nc), form: formOf(p), owner: c}
-	bound := protocol.MaxFrameLogin
+	c.out = outbox{to: carrierOf(nc), form: formOf(p), owner: c, waiting: &nothingWaits}
 	if p.Operator {
 		c.actor.Operator = true
 		c.loggedIn.Store(true)
-		bound = protocol.MaxFrame
 	}
-	if p.Events == nil {
-		var from io.Reader = input{c}
-		if p.WebSocket {
-			c.ws = websocket.NewReader(from, protocol.MaxFrame, c.pong)
-			from = c.ws
-		}
-		c.lines = protocol.NewLineReader(from, bound)
-		c.lines.SetMaxSkip(endless)
+	if p.Events != nil {
+		c.listener = &listener{Events: p.Events}
 	}
 	return c
+}
+
+// reader is what takes lines out of the input.
+func (c *conn) reader() *reading {
+	if c.input == nil {
+		c.input = new(reading)
+		var from io.Reader = input{c}
+		if c.out.form == messages {
+			c.input.ws = websocket.NewReader(from, protocol.MaxFrame, c.pong)
+			from = c.input.ws
+		}
+		c.input.lines = protocol.NewLineReader(from, c.maxLine())
+		c.input.lines.SetMaxSkip(endless)
+	}
+	return c.input
+}
+
+// maxLine bounds the length of a line.
+func (c *conn) maxLine() int {
+	if c.loggedIn.Load() {
+		return protocol.MaxFrame
+	}
+	return protocol.MaxFrameLogin
+}
+
+// allRead ends the reading of what there was.
+func (c *conn) allRead() {
+	r := c.input
+	r.lines.Release()
+	if r.lines.Idle() && (r.ws == nil || r.ws.Idle()) {
+		c.input = nil
+	}
 }
 
 // log is the connection's log. It is made anew each time: little is logged of a
 // connection, and there are many.
 func (c *conn) log() *slog.Logger {
-	log := c.srv.cfg.Log.With("conn", c.serial, "peer", c.addr)
+	log := c.srv.cfg.Log.With("conn", c.serial, "peer", c.asked.Peer())
 	c.mu.Lock()
 	actor := c.actor
 	c.mu.Unlock()
@@ -113,19 +162,17 @@ func (c *conn) start(head []byte) {
 		c.out.putBare(head)
 	}
 	c.out.put(encode(c.hello()))
-	if !c.loggedIn.Load() && c.events == nil {
+	if !c.loggedIn.Load() && c.listener == nil {
 		c.setLimit(c.srv.cfg.AuthTimeout)
 	}
 	var err error
-	if c.out.to.sock != nil {
-		c.out.to.sock.park(&c.turns)
-		err = c.srv.queue.Add(&c.turns, c, c.out.to.sock.Conn.(queue.Source))
-		if err == nil {
+	if sock := c.out.to.sock; sock != nil {
+		if err = sock.park(&c.turns, c, c.srv.queue); err == nil {
 			return
 		}
 		// Out of files, perhaps. A goroutine that waits needs none.
 		c.log().Warn("a connection cannot be polled", "error", err)
-		c.out.to.sock.waits.Store(true)
+		sock.waits = true
 	}
 	c.pump = newPump(c.out.to.nc, &c.turns)
 	if err = c.srv.queue.Add(&c.turns, c, nil); err != nil {
@@ -135,6 +182,9 @@ func (c *conn) start(head []byte) {
 	}
 	c.pump.start()
 }
+
+// Stirred implements queue.Waiter.
+func (c *conn) Stirred() { c.out.to.sock.stir() }
 
 // maxTurn is how many lines are dealt with in one turn.
 const maxTurn = 16
@@ -160,7 +210,7 @@ func (c *conn) depart(why error) {
 		c.pump.stop()
 	}
 	if c.out.to.sock != nil {
-		c.out.to.sock.waits.Store(true)
+		c.out.to.sock.waits = true
 	}
 	c.finish(why)
 	c.close()
@@ -197,7 +247,7 @@ func (c *conn) turn() (queue.Verdict, error) {
 			continue
 		case bye != nil:
 			return queue.Done, nil
-		case c.events != nil:
+		case c.listener != nil:
 			return c.listening()
 		case !c.loggedIn.Load() && c.late():
 			return queue.Done, os.ErrDeadlineExceeded
@@ -206,9 +256,9 @@ func (c *conn) turn() (queue.Verdict, error) {
 		case n == maxTurn:
 			return queue.Again, nil
 		}
-		line, err := c.lines.Next()
+		line, err := c.reader().lines.Next()
 		if err == errNotNow {
-			c.lines.Release()
+			c.allRead()
 			if c.waited {
 				c.waited = false
 				c.alive() // it was we who did not read
@@ -223,7 +273,7 @@ func (c *conn) turn() (queue.Verdict, error) {
 		}
 		if bad, ok := errors.AsType[*protocol.Error](err); ok {
 			c.refuse(protocol.Request{}, bad, nil)
-			if c.ws != nil {
+			if c.out.form == messages {
 				c.violate(websocket.CloseTooBig, bad.Message)
 			}
 			continue
@@ -257,8 +307,9 @@ func (c *conn) attend(req protocol.Request, bad *protocol.Error, line []byte, no
 		c.answer(c.out.begin(), protocol.Refuse(req, no))
 		return
 	}
-	c.budget = loginBytes
-
+	if c.stranger != nil {
+		c.stranger.budget = loginBytes
+	}
 	switch {
 	case req.Type == protocol.TypePing:
 		c.answer(c.out.begin(), &protocol.Response{Type: protocol.TypePong, ID: req.ID, Ignored: req.Ignored})
@@ -333,26 +384,18 @@ func (c *conn) do(req protocol.Request) (answer protocol.Response) {
 func (c *conn) patient() (ctx context.Context, done func()) {
 	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.RequestTimeout)
 	c.mu.Lock()
-	c.cancel = cancel
-	if c.over {
+	last := c.lastLocked()
+	last.cancel = cancel
+	if last.over {
 		cancel()
 	}
 	c.mu.Unlock()
 	return ctx, func() {
 		c.mu.Lock()
-		c.cancel = nil
+		if c.last.cancel = nil; c.last.bye == nil && c.last.failed == nil && !c.last.over {
+			c.last = nil
+		}
 		c.mu.Unlock()
-		cancel()
-	}
-}
-
-// giveUpRequest cancels the request that is being carried out.
-func (c *conn) giveUpRequest() {
-	c.mu.Lock()
-	cancel := c.cancel
-	c.over = true
-	c.mu.Unlock()
-	if cancel != nil {
 		cancel()
 	}
 }
@@ -361,7 +404,11 @@ func (c *conn) giveUpRequest() {
 func (c *conn) caller() api.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return api.Caller{Actor: c.actor, Peer: c.addr, Cookie: c.cookie, OnLogin: c.login, OnUpdate: c.update, OnWatch: c.watch}
+	caller := api.Caller{Actor: c.actor, Peer: c.asked.Peer(), OnLogin: c.login, OnUpdate: c.update, OnWatch: c.watch}
+	if c.stranger != nil {
+		caller.Cookie = c.stranger.cookie
+	}
+	return caller
 }
 
 // httpRequest is the first line of an HTTP request.
@@ -383,7 +430,7 @@ func (c *conn) countError() {
 	if c.loggedIn.Load() {
 		return
 	}
-	if c.errors++; int(c.errors) >= c.srv.cfg.LoginErrors {
+	if c.stranger.errors++; c.stranger.errors >= c.srv.cfg.LoginErrors {
 		c.sendAway(protocol.GoodbyeProtocolViolation, "too many errors before login")
 	}
 }
@@ -396,18 +443,19 @@ type input struct{ c *conn }
 
 func (in input) Read(b []byte) (n int, err error) {
 	c := in.c
+	st := c.stranger
 	before := !c.loggedIn.Load()
 	if before {
-		if c.budget <= 0 {
+		if st.budget <= 0 {
 			return 0, errFlood
 		}
-		b = b[:min(len(b), int(c.budget))]
+		b = b[:min(len(b), st.budget)]
 	}
 	switch {
-	case len(c.early) > 0:
-		n = copy(b, c.early)
-		if c.early = c.early[n:]; len(c.early) == 0 {
-			c.early = nil
+	case st != nil && len(st.early) > 0:
+		n = copy(b, st.early)
+		if st.early = st.early[n:]; len(st.early) == 0 {
+			st.early = nil
 		}
 	case c.pump != nil:
 		n, err = c.pump.Read(b)
@@ -415,7 +463,9 @@ func (in input) Read(b []byte) (n int, err error) {
 		n, err = c.out.to.nc.Read(b)
 	}
 	if before {
-		c.budget -= int32(n)
+		st.budget -= n
+	} else if st != nil && st.early == nil {
+		c.stranger = nil
 	}
 	if n > 0 {
 		c.out.bounds.bytesIn.Add(uint64(n))

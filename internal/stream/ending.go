@@ -36,7 +36,7 @@ const (
 
 // finish says what is left to say. err is why reading ended.
 func (c *conn) finish(err error) {
-	if c.ws != nil && c.ws.CloseCode() != 0 {
+	if c.closeCode() != 0 {
 		err = io.EOF // also when it closed in the middle of a message
 	}
 	broken, against := errors.AsType[*websocket.Error](err)
@@ -71,14 +71,14 @@ func (c *conn) finish(err error) {
 	}
 	bye, _ := c.ending()
 	if bye == nil {
-		c.out.finish(c.last(nil), 0)
+		c.out.finish(c.lastBytes(nil), 0)
 	} else {
 		c.srv.said(bye.Code) // before the client knows
 		within := goodbyeTimeout
 		if bye.Code == protocol.GoodbyeShutdown {
 			within = 0 // Shutdown has a bound of its own
 		}
-		c.out.finish(c.last(bye), within)
+		c.out.finish(c.lastBytes(bye), within)
 	}
 	c.out.waitWritten()
 	if bye != nil && !errors.Is(err, io.EOF) {
@@ -102,25 +102,28 @@ func (c *conn) hearItself(place *hub.Conn) {
 
 // close releases everything.
 func (c *conn) close() {
-	c.srv.alarms.set(c, 0)
 	c.mu.Lock()
-	c.over = true
-	if c.grace != nil {
-		c.grace.Stop()
+	last := c.lastLocked()
+	last.over = true
+	if last.grace != nil {
+		last.grace.Stop()
 	}
 	code := protocol.GoodbyeCode("")
-	if c.bye != nil {
-		code = c.bye.Code
+	if last.bye != nil {
+		code = last.bye.Code
 	}
-	failed := c.failed
+	failed, times := last.failed, c.times
 	c.mu.Unlock()
+	if times != nil {
+		c.srv.alarms.set(&times.alarm, 0)
+	}
 	c.out.abort()
 	if failed != nil {
-		cut(c.out.to.nc)
+		c.out.to.cut()
 	}
 	c.asked.Close()
-	err := c.out.to.nc.Close()
 	c.out.waitWritten()
+	err := c.out.to.nc.Close()
 	if place := c.place.Load(); place != nil {
 		place.Close()
 	}
@@ -155,12 +158,13 @@ func (c *conn) sendAway(code protocol.GoodbyeCode, message string) { c.end(goodb
 // close. The first reason counts. It does not block.
 func (c *conn) end(bye *protocol.Goodbye) {
 	c.mu.Lock()
-	if c.bye != nil || c.over {
+	last := c.lastLocked()
+	if last.bye != nil || last.over {
 		c.mu.Unlock()
 		return
 	}
-	c.bye = bye
-	c.grace = time.AfterFunc(patience, func() {
+	last.bye = bye
+	last.grace = time.AfterFunc(patience, func() {
 		// A shutdown waits for what is under way, within its own bound.
 		if bye.Code != protocol.GoodbyeShutdown {
 			c.giveUpRequest()
@@ -171,33 +175,42 @@ func (c *conn) end(bye *protocol.Goodbye) {
 	c.turns.Wake()
 }
 
+func (c *conn) lastLocked() *ending {
+	if c.last == nil {
+		c.last = new(ending)
+	}
+	return c.last
+}
+
 // ending gives why the connection is ending: it was decided, or nothing can be
 // written any more.
 func (c *conn) ending() (bye *protocol.Goodbye, failed error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.bye, c.failed
+	if c.last == nil {
+		return nil, nil
+	}
+	return c.last.bye, c.last.failed
+}
+
+// giveUpRequest cancels the request that is being carried out.
+func (c *conn) giveUpRequest() {
+	c.mu.Lock()
+	last := c.lastLocked()
+	last.over = true
+	cancel := last.cancel
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
 }
 
 // kill cuts the connection off.
 func (c *conn) kill() {
 	c.out.abort()
 	c.giveUpRequest()
-	cut(c.out.to.nc)
+	c.out.to.cut()
 	c.writeFailed(net.ErrClosed)
-}
-
-// cut closes what is below TLS. Closing TLS itself would first say so, and wait
-// for a client that may not be reading.
-func cut(nc net.Conn) {
-	for {
-		above, ok := nc.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		nc = above.NetConn()
-	}
-	_ = nc.Close() // whose goroutine closes it again and reports
 }
 
 // wake implements owner.
@@ -216,8 +229,8 @@ func (c *conn) writeFailed(err error) {
 		c.sendAway(protocol.GoodbyeSlowConsumer, "nothing was read for too long")
 	}
 	c.mu.Lock()
-	if c.failed == nil {
-		c.failed = err
+	if last := c.lastLocked(); last.failed == nil {
+		last.failed = err
 	}
 	c.mu.Unlock()
 	c.turns.Wake()

@@ -119,7 +119,7 @@ const (
 
 // listen subscribes, and tells what the client missed. It is carried out apart.
 func (c *conn) listen() {
-	e := c.events
+	e := c.listener
 	// Subscribing before reading: what happens meanwhile comes twice rather
 	// than never.
 	if _, err := c.login(chat.Login{Actor: e.Actor}, protocol.SessionStartParams{}); err != nil {
@@ -127,9 +127,9 @@ func (c *conn) listen() {
 		return
 	}
 	if e.Cursor.Set {
-		c.cursor, _ = c.sync(e.Cursor, syncTimeline)
+		c.listener.cursor, _ = c.sync(e.Cursor, syncTimeline)
 	} else {
-		c.cursor, _ = c.syncNow()
+		c.listener.cursor, _ = c.syncNow()
 	}
 	c.setLimit(c.srv.cfg.EventsBeat)
 }
@@ -161,7 +161,6 @@ func (c *conn) listening() (queue.Verdict, error) {
 		case err != nil:
 			return queue.Done, err
 		}
-		c.setLimit(c.srv.cfg.EventsBeat)
 	}
 	return queue.Again, nil
 }
@@ -171,15 +170,15 @@ func (c *conn) beat() {
 	// What was heard is news to the cursor too. The page that brings the
 	// new one says where each of those chats stands, so a reader who was
 	// told all of it finds nothing to do.
-	if c.heard.Swap(false) {
+	if c.listener.heard.Swap(false) {
 		c.apart(func() {
-			c.cursor, _ = c.sync(protocol.Some(c.cursor), 0)
+			c.listener.cursor, _ = c.sync(protocol.Some(c.listener.cursor), 0)
 			c.setLimit(c.srv.cfg.EventsBeat)
 		})
 		return
 	}
 	if now()-c.out.idleSince() >= int64(c.srv.cfg.EventsBeat) {
-		c.out.putBare(c.events.beat())
+		c.out.putBare(c.listener.beat())
 	}
 	c.setLimit(c.srv.cfg.EventsBeat)
 }
@@ -208,7 +207,7 @@ func (c *conn) sync(since protocol.Opt[string], timeline int64) (cursor string, 
 				r.Result, r.Error = nil, c.srv.cfg.API.Error(protocol.OpSync, err)
 			}
 		}
-		c.out.answerBare(n, c.events.synced(encode(&r), page.Cursor))
+		c.out.answerBare(n, c.listener.synced(encode(&r), page.Cursor))
 		c.out.flush()
 		if r.Error != nil {
 			c.sendAway(protocol.GoodbyeInternal, "what you missed could not be read; come back")
@@ -235,7 +234,7 @@ func (c *conn) syncNow() (cursor string, ok bool) {
 	if err != nil {
 		r.Result, r.Error = nil, c.srv.cfg.API.Error(protocol.OpSync, err)
 	}
-	c.out.answerBare(n, c.events.synced(encode(&r), at.Cursor))
+	c.out.answerBare(n, c.listener.synced(encode(&r), at.Cursor))
 	if r.Error != nil {
 		c.sendAway(protocol.GoodbyeInternal, "the position could not be read; come back")
 	}

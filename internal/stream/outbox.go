@@ -26,26 +26,55 @@ type outbox struct {
 	bounds *bounds
 	owner  owner
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	*waiting
+	first   uint64 // the number of answers[0]
+	queued  [2]int // bytes in queue and held, and being written: of answers, of events
+	lastPut int64  // Unix time in ns
+	owed    need   // what the owner is woken for
+	holding bool   // events wait behind the answers outstanding
+	corked  bool
+	writing bool
+	later   bool // somebody was told to flush
+	armed   bool // the connection has a deadline for writing
+	full    bool // an event was refused; the owner will hear of room
+	hurried bool // nobody is to wait for room any more
+	closed  bool // takes no more answers and events
+	broken  bool // cannot write any more
+}
+
+// waiting is what an outbox has while something waits in it. What all others
+// share is empty, and stays it: who puts something in calls ownLocked before.
+type waiting struct {
 	changed  chan struct{} // closed when answers, queue, writing or closed change; nil: nobody waits
 	answers  []answer      // outstanding, in the order of their requests
-	first    uint64        // the number of answers[0]
 	held     []chunk
 	queue    []chunk
 	pong     []byte    // goes out ahead of queue, as it is; a newer one replaces it
-	queued   [2]int    // bytes in queue and held, and being written: of answers, of events
-	lastPut  int64     // Unix time in ns
 	deadline time.Time // of all writing to come; zero: none
-	owed     need      // what the owner is woken for
-	holding  bool      // events wait behind the answers outstanding
-	corked   bool
-	writing  bool
-	later    bool // somebody was told to flush
-	armed    bool // the connection has a deadline for writing
-	full     bool // an event was refused; the owner will hear of room
-	hurried  bool // nobody is to wait for room any more
-	closed   bool // takes no more answers and events
-	broken   bool // cannot write any more
+}
+
+var (
+	nothingWaits waiting
+	waitings     = sync.Pool{New: func() any { return new(waiting) }}
+)
+
+// ownLocked gives the outbox a waiting of its own.
+func (o *outbox) ownLocked() {
+	if o.waiting == &nothingWaits {
+		o.waiting = waitings.Get().(*waiting)
+	}
+}
+
+// disownLocked gives it back, if nothing waits in it.
+func (o *outbox) disownLocked() {
+	w := o.waiting
+	if w == &nothingWaits || len(w.answers)+len(w.held)+len(w.queue)+len(w.pong) > 0 || w.changed != nil || !w.deadline.IsZero() {
+		return
+	}
+	o.waiting = &nothingWaits
+	*w = waiting{}
+	waitings.Put(w)
 }
 
 // bounds are those of many outboxes of a server.
@@ -131,6 +160,7 @@ var joinBuffers = sync.Pool{New: func() any {
 func (o *outbox) begin() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.ownLocked()
 	o.answers = append(o.answers, answer{})
 	return o.first + uint64(len(o.answers)) - 1
 }
@@ -171,6 +201,7 @@ func (o *outbox) fill(n uint64, a answer) (flush bool) {
 	}
 	o.changedLocked()
 	if len(o.queue) == 0 || o.writing || o.corked || o.later {
+		o.disownLocked()
 		return false
 	}
 	o.later = true
@@ -246,6 +277,7 @@ func (o *outbox) event(r run) bool {
 		return false
 	case o.holding:
 		o.queued[ofEvent] += size
+		o.ownLocked()
 		o.held = append(o.held, chunk{run: r, kind: ofEvent})
 		o.mu.Unlock()
 		return true
@@ -263,6 +295,7 @@ func (o *outbox) notice(r run) {
 		o.mu.Unlock()
 	case o.holding:
 		o.queued[ofEvent] += size
+		o.ownLocked()
 		o.held = append(o.held, chunk{run: r, kind: ofEvent})
 		o.mu.Unlock()
 	default:
@@ -308,6 +341,7 @@ func (o *outbox) putChunk(c chunk) {
 func (o *outbox) putPong(b []byte) {
 	o.mu.Lock()
 	if !o.closed {
+		o.ownLocked()
 		o.pong = b
 	}
 	o.mu.Unlock()
@@ -335,6 +369,7 @@ func (o *outbox) finish(last []byte, within time.Duration) {
 	o.mu.Lock()
 	o.closed = true
 	if within > 0 && o.deadline.IsZero() {
+		o.ownLocked()
 		o.deadline = time.Now().Add(within)
 		if o.writing && o.armed && o.armLocked() != nil {
 			o.broken = true // the connection is closed already
@@ -372,11 +407,14 @@ func (o *outbox) closeLocked() {
 	for i := range o.held {
 		o.queued[o.held[i].kind] -= o.held[i].size()
 	}
-	o.queue, o.held, o.pong = nil, nil, nil
+	if o.waiting != &nothingWaits {
+		o.queue, o.held, o.pong = nil, nil, nil
+	}
 	o.changedLocked()
 }
 
 func (o *outbox) putLocked(c chunk) {
+	o.ownLocked()
 	o.queue = append(o.queue, c)
 	o.queued[c.kind] += c.size()
 	o.lastPut = now()
@@ -384,6 +422,7 @@ func (o *outbox) putLocked(c chunk) {
 
 // waitLocked waits for a change.
 func (o *outbox) waitLocked() {
+	o.ownLocked()
 	if o.changed == nil {
 		o.changed = make(chan struct{})
 	}

@@ -39,7 +39,7 @@ func (c *conn) hello() *protocol.Hello {
 
 func (c *conn) mechanisms() []string {
 	list := []string{protocol.MechanismPlain, protocol.MechanismToken}
-	if c.cookie != "" {
+	if c.stranger.cookie != "" {
 		list = append(list, protocol.MechanismCookie)
 	}
 	return list
@@ -78,15 +78,17 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 		c.asked.Close() // it may log in again, as somebody else
 		return 0, err
 	}
-	if c.lines != nil {
-		c.lines.SetMax(protocol.MaxFrame)
-	}
+	var known func()
 	c.mu.Lock()
-	known := c.known
-	c.actor, c.known = l.Actor, nil
+	c.actor = l.Actor
+	if c.stranger != nil {
+		known, c.stranger.known, c.stranger.cookie = c.stranger.known, nil, ""
+	}
 	c.mu.Unlock()
-	c.cookie = ""
 	c.loggedIn.Store(true)
+	if c.input != nil {
+		c.input.lines.SetMax(c.maxLine())
+	}
 	c.log().Debug("logged in")
 	if known != nil {
 		known()
@@ -159,7 +161,11 @@ func (c *conn) update(p protocol.SessionUpdateParams) (protocol.SessionUpdateRes
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return protocol.SessionUpdateResult{HeartbeatMS: c.heartbeat.Milliseconds()}, nil
+	heartbeat := time.Duration(0)
+	if c.times != nil {
+		heartbeat = c.times.heartbeat
+	}
+	return protocol.SessionUpdateResult{HeartbeatMS: heartbeat.Milliseconds()}, nil
 }
 
 // watch carries out presence.watch. On a connection without events there is
@@ -186,25 +192,38 @@ func grantHeartbeat(ms int64) (time.Duration, error) {
 
 func (c *conn) setHeartbeat(d time.Duration) {
 	c.mu.Lock()
-	c.heartbeat = d
+	if d > 0 || c.times != nil {
+		c.timesLocked().heartbeat = d
+	}
 	c.mu.Unlock()
 	c.setLimit(2 * d)
+}
+
+func (c *conn) timesLocked() *times {
+	if c.times == nil {
+		c.times = &times{alarm: alarm{conn: c}}
+	}
+	return c.times
 }
 
 // setLimit ends the connection in d, unless something happens before; 0: never.
 func (c *conn) setLimit(d time.Duration) {
 	c.mu.Lock()
-	c.limit = 0
+	t := c.timesLocked()
+	t.limit = 0
 	if d > 0 {
-		c.limit = now() + int64(d)
+		t.limit = now() + int64(d)
 	}
-	c.ring = c.limit
-	if c.heartbeat > 0 {
-		c.ring = c.out.idleSince() + int64(c.heartbeat)
+	t.ring = t.limit
+	if t.heartbeat > 0 {
+		t.ring = c.out.idleSince() + int64(t.heartbeat)
 	}
-	ring := c.ring
+	ring := t.ring
+	if ring == 0 {
+		c.times = nil
+	}
 	c.mu.Unlock()
-	c.srv.alarms.set(c, ring)
+	c.srv.alarms.set(&t.alarm, ring)
 }
 
 // alive puts off the end of a connection that was heard of.
@@ -214,8 +233,8 @@ func (c *conn) alive() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.heartbeat > 0 {
-		c.limit = now() + 2*int64(c.heartbeat)
+	if t := c.times; t != nil && t.heartbeat > 0 {
+		t.limit = now() + 2*int64(t.heartbeat)
 	}
 }
 
@@ -223,7 +242,7 @@ func (c *conn) alive() {
 func (c *conn) late() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.limit != 0 && now() >= c.limit
+	return c.times != nil && c.times.limit != 0 && now() >= c.times.limit
 }
 
 var ping = encode(&protocol.Request{Type: protocol.TypePing})
@@ -233,31 +252,31 @@ var ping = encode(&protocol.Request{Type: protocol.TypePing})
 // that off, of which the alarm is told when it rings.
 func (c *conn) pulse() {
 	c.mu.Lock()
-	t := now()
-	if c.heartbeat == 0 || c.bye != nil || t < c.ring {
+	t, now := c.times, now()
+	if t == nil || t.heartbeat == 0 || c.last != nil && c.last.bye != nil || now < t.ring {
 		c.mu.Unlock()
 		return
 	}
-	next := c.out.idleSince() + int64(c.heartbeat)
-	due := next <= t
+	next := c.out.idleSince() + int64(t.heartbeat)
+	due := next <= now
 	if due {
-		next = t + int64(c.heartbeat)
+		next = now + int64(t.heartbeat)
 	}
-	if c.limit > t {
-		next = min(next, c.limit)
+	if t.limit > now {
+		next = min(next, t.limit)
 	}
-	c.ring = next
+	t.ring = next
 	c.mu.Unlock()
 	if due {
 		c.out.put(ping)
 	}
-	c.srv.alarms.set(c, next)
+	c.srv.alarms.set(&t.alarm, next)
 }
 
 // Deliver implements hub.Subscriber.
 func (c *conn) Deliver(r *hub.Run) bool {
-	if c.events != nil {
-		c.heard.Store(true)
+	if c.listener != nil {
+		c.listener.heard.Store(true)
 	}
 	return c.out.event(r)
 }

@@ -5,8 +5,8 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/grima-chat/grima/internal/queue"
 )
@@ -26,20 +26,46 @@ func (notNow) Temporary() bool { return true }
 // give an error that passes instead of waiting, and of its writes it keeps what
 // does not fit into the kernel's buffer, until somebody drains it. TLS goes on
 // top of one.
+//
+// Where the kernel is asked who has input, a parked Socket is a descriptor and no
+// net.Conn any more: that is as large as all else of an idle client, and Go would
+// hear of each of its packets, too. Who has to wait for it all the same, for room
+// or at its end, hears from the queue when something happens to it.
 type Socket struct {
+	file  *file         // nil: it is a descriptor
+	turns *queue.Handle // once parked
+
+	mu   sync.Mutex // also for the writes of TLS, which come from its reader too
+	more *unsent    // nil: none
+
+	fd     int32 // if it is a descriptor; else -1
+	fed    int32 // bytes read in this turn
+	parked bool  // writes do not wait
+	waits  bool  // reads wait all the same
+	empty  bool  // nothing to read before another turn
+}
+
+// file is a connection that Go polls.
+type file struct {
 	net.Conn
 
-	raw    syscall.RawConn
-	parked atomic.Bool   // writes do not wait
-	waits  atomic.Bool   // reads wait all the same
-	turns  *queue.Handle // once parked
-	empty  bool          // nothing to read before another turn
-	fed    int           // bytes read in this turn
-
-	mu       sync.Mutex // for the writes of TLS, which come from its reader too
-	rest     []byte     // written, and not yet taken by the kernel
-	draining bool
+	raw syscall.RawConn
 }
+
+// unsent is what a Socket has when somebody has to wait for it.
+type unsent struct {
+	rest     []byte // written, and not yet taken by the kernel
+	draining bool
+
+	// Of a descriptor:
+	until   [2]time.Time  // deadlines of reads and of writes
+	stirred chan struct{} // closed when something happens to it; nil: nobody waits
+}
+
+const (
+	reads = iota
+	writes
+)
 
 // NewSocket makes a Socket of a connection that has a file, and nil of others.
 func NewSocket(nc net.Conn) *Socket {
@@ -51,47 +77,72 @@ func NewSocket(nc net.Conn) *Socket {
 	if err != nil {
 		return nil
 	}
-	return &Socket{Conn: nc, raw: raw}
+	return &Socket{file: &file{nc, raw}, fd: -1}
 }
 
-// NetConn is the connection below.
-func (s *Socket) NetConn() net.Conn { return s.Conn }
-
-// CloseWrite closes the sending half, if there are halves.
-func (s *Socket) CloseWrite() error {
-	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
+// park makes c, whose turns these are, a client of q, with s as its input. If
+// that fails s is what it was.
+func (s *Socket) park(turns *queue.Handle, c queue.Client, q queue.Queue) error {
+	s.turns, s.parked = turns, true
+	own := s.file
+	if q.Polls() {
+		if fd, err := own.duplicate(); err == nil { // else out of files, perhaps
+			s.become(nil, fd)
+		}
 	}
-	return errors.ErrUnsupported
+	err := q.Add(turns, c, s)
+	switch {
+	case s.file != nil:
+	case err == nil:
+		_ = own.Close() // of the two descriptors, the one that is not used any more
+	default:
+		err = errors.Join(err, closeFile(int(s.fd)))
+		s.become(own, -1)
+	}
+	return err
 }
 
-func (s *Socket) park(turns *queue.Handle) {
-	s.turns = turns
-	s.parked.Store(true)
+// become makes it a file or a descriptor.
+func (s *Socket) become(f *file, fd int32) {
+	s.mu.Lock() // somebody may want to cut it off
+	defer s.mu.Unlock()
+	s.file, s.fd = f, fd
+}
+
+// duplicate gives another descriptor of the same connection.
+func (f *file) duplicate() (fd int32, err error) {
+	failed := f.raw.Control(func(old uintptr) { fd, err = duplicate(old) })
+	return fd, errors.Join(failed, err)
 }
 
 // Read implements net.Conn.
 func (s *Socket) Read(b []byte) (int, error) {
-	if !s.parked.Load() || s.waits.Load() {
-		return s.Conn.Read(b)
+	switch {
+	case s.parked && !s.waits:
+	case s.file != nil:
+		return s.file.Read(b)
+	default:
+		return s.patiently(reads, func() (int, error) { return tryRead(uintptr(s.fd), b) })
 	}
 	if s.empty || s.fed >= turnBytes {
 		return 0, errNotNow
 	}
-	n, err := s.TryRead(b)
-	s.fed += n
+	n, err := s.tryRead(b)
+	s.fed += int32(n)
 	if n > 0 && n < len(b) && s.turns.Polled() && !s.turns.HungUp() {
 		s.empty = true // and when something comes, there will be another turn
 	}
 	return n, err
 }
 
-// TryRead reads what there is. When there is nothing, the error is a
-// net.Error that passes.
-func (s *Socket) TryRead(b []byte) (int, error) {
+// tryRead reads what there is.
+func (s *Socket) tryRead(b []byte) (int, error) {
+	if s.file == nil {
+		return tryRead(uintptr(s.fd), b)
+	}
 	t := tries.Get().(*try)
 	t.b = b
-	err := s.raw.Read(t.read)
+	err := s.file.raw.Read(t.read)
 	n, err := t.result(err)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = errNotNow // somebody wants the turn to end
@@ -100,11 +151,15 @@ func (s *Socket) TryRead(b []byte) (int, error) {
 }
 
 // tryWrite writes what fits into the kernel's buffer.
-func (s *Socket) tryWrite(b []byte) (int, error) {
-	t := tries.Get().(*try)
-	t.b = b
-	err := s.raw.Write(t.write)
-	n, err := t.result(err)
+func (s *Socket) tryWrite(b []byte) (n int, err error) {
+	if s.file == nil {
+		n, err = tryWrite(uintptr(s.fd), b)
+	} else {
+		t := tries.Get().(*try)
+		t.b = b
+		err = s.file.raw.Write(t.write)
+		n, err = t.result(err)
+	}
 	if err == errNotNow {
 		err = nil
 	}
@@ -113,71 +168,234 @@ func (s *Socket) tryWrite(b []byte) (int, error) {
 
 // Write implements net.Conn.
 func (s *Socket) Write(b []byte) (int, error) {
-	if !s.parked.Load() {
-		return s.Conn.Write(b)
+	if !s.parked {
+		return s.file.Write(b)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
-	if !s.draining && len(s.rest) == 0 {
+	if s.more == nil || !s.more.draining && len(s.more.rest) == 0 {
 		var err error
-		if n, err = s.tryWrite(b); err != nil {
+		if n, err = s.tryWrite(b); err != nil || n == len(b) {
 			return n, err
 		}
 	}
-	s.rest = append(s.rest, b[n:]...)
+	m := s.moreLocked()
+	m.rest = append(m.rest, b[n:]...)
 	return len(b), nil
+}
+
+// writeWaiting writes as net.Conn does, but perhaps not all.
+func (s *Socket) writeWaiting(b []byte) (int, error) {
+	if s.file != nil {
+		return s.file.Write(b)
+	}
+	return s.patiently(writes, func() (int, error) { return tryWrite(uintptr(s.fd), b) })
+}
+
+// patiently tries to read or to write until that is done or its deadline over.
+// Only one of both waits at a time.
+func (s *Socket) patiently(what int, try func() (int, error)) (int, error) {
+	if err := s.turns.Await(); err != nil {
+		return 0, err
+	}
+	defer s.turns.Unwait()
+	for {
+		s.mu.Lock()
+		m := s.moreLocked()
+		if m.stirred == nil {
+			m.stirred = make(chan struct{})
+		}
+		stirred, until := m.stirred, m.until[what]
+		s.mu.Unlock()
+		if n, err := try(); n > 0 || err != errNotNow {
+			return n, err
+		}
+		if err := wait(stirred, until); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// wait waits until something happens, or until then; zero: for as long as it
+// takes.
+func wait(stirred <-chan struct{}, until time.Time) error {
+	if until.IsZero() {
+		<-stirred
+		return nil
+	}
+	patience := time.NewTimer(time.Until(until))
+	defer patience.Stop()
+	select {
+	case <-stirred:
+		return nil
+	case <-patience.C:
+		return os.ErrDeadlineExceeded
+	}
+}
+
+func (s *Socket) moreLocked() *unsent {
+	if s.more == nil {
+		s.more = new(unsent)
+	}
+	return s.more
+}
+
+// stir ends a wait, to look again.
+func (s *Socket) stir() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stirLocked()
+}
+
+func (s *Socket) stirLocked() {
+	if m := s.more; m != nil && m.stirred != nil {
+		close(m.stirred)
+		m.stirred = nil
+	}
+}
+
+// SetReadDeadline implements net.Conn.
+func (s *Socket) SetReadDeadline(t time.Time) error { return s.setDeadline(reads, t) }
+
+// SetWriteDeadline implements net.Conn.
+func (s *Socket) SetWriteDeadline(t time.Time) error { return s.setDeadline(writes, t) }
+
+// SetDeadline implements net.Conn.
+func (s *Socket) SetDeadline(t time.Time) error {
+	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
+}
+
+func (s *Socket) setDeadline(of int, t time.Time) error {
+	switch {
+	case s.file == nil:
+	case of == reads:
+		return s.file.SetReadDeadline(t)
+	default:
+		return s.file.SetWriteDeadline(t)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return net.ErrClosed
+	}
+	if s.more != nil || !t.IsZero() {
+		s.moreLocked().until[of] = t
+		s.stirLocked()
+	}
+	return nil
+}
+
+// SyscallConn implements queue.Source.
+func (s *Socket) SyscallConn() (syscall.RawConn, error) {
+	if s.file != nil {
+		return s.file.raw, nil
+	}
+	return descriptor(s.fd), nil
+}
+
+// descriptor is the RawConn of a connection that Go does not poll.
+type descriptor int32
+
+func (d descriptor) Control(f func(fd uintptr)) error { f(uintptr(d)); return nil }
+func (descriptor) Read(func(uintptr) bool) error      { return errors.ErrUnsupported }
+func (descriptor) Write(func(uintptr) bool) error     { return errors.ErrUnsupported }
+
+// LocalAddr implements net.Conn. A descriptor has forgotten it.
+func (s *Socket) LocalAddr() net.Addr {
+	if s.file != nil {
+		return s.file.LocalAddr()
+	}
+	return &net.TCPAddr{}
+}
+
+// RemoteAddr implements net.Conn. A descriptor has forgotten it.
+func (s *Socket) RemoteAddr() net.Addr {
+	if s.file != nil {
+		return s.file.RemoteAddr()
+	}
+	return &net.TCPAddr{}
+}
+
+// CloseWrite closes the sending half, if there are halves.
+func (s *Socket) CloseWrite() error {
+	if s.file == nil {
+		return closeHalf(uintptr(s.fd))
+	}
+	if half, ok := s.file.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// cut ends the conversation for both sides: whoever waits for it hears of that.
+// It may come while others use the Socket, and after Close.
+func (s *Socket) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.file != nil:
+		_ = s.file.raw.Control(closeBoth)
+	case s.fd >= 0:
+		closeBoth(uintptr(s.fd))
+	}
+}
+
+// Close implements net.Conn. Once it is parked, nobody may be reading or writing.
+func (s *Socket) Close() error {
+	if s.parked {
+		s.turns.Leave()
+	}
+	if s.file != nil {
+		return s.file.Close()
+	}
+	s.mu.Lock()
+	fd := s.fd
+	s.fd = -1
+	s.mu.Unlock()
+	if fd < 0 {
+		return net.ErrClosed
+	}
+	return closeFile(int(fd))
 }
 
 // turnBytes is how much is read in one turn.
 const turnBytes = 64 << 10
-
-func (c *carrier) full() bool { return c.sock != nil && c.sock.fed >= turnBytes }
-
-func (c *carrier) rest() int {
-	if !c.secure {
-		return 0
-	}
-	c.sock.mu.Lock()
-	defer c.sock.mu.Unlock()
-	return len(c.sock.rest)
-}
-
-// behind reports whether there is something to drain.
-func (s *Socket) behind() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.rest) > 0
-}
 
 // drain writes what was kept, waiting for the other end. before is called
 // before every few KiB.
 func (s *Socket) drain(before func() error) error {
 	for {
 		s.mu.Lock()
-		b := s.rest
-		s.rest, s.draining = nil, len(b) > 0
+		var b []byte
+		if m := s.more; m != nil {
+			b = m.rest
+			m.rest, m.draining = nil, len(b) > 0
+		}
 		s.mu.Unlock()
 		if len(b) == 0 {
 			return nil
 		}
-		if err := writeSlowly(s.Conn, b, before); err != nil {
+		if err := writeSlowly(s.writeWaiting, b, before); err != nil {
 			return err
 		}
 	}
 }
 
 // writeSlowly writes all of b, and calls before at every step on the way.
-func writeSlowly(nc net.Conn, b []byte, before func() error) error {
+func writeSlowly(write func([]byte) (int, error), b []byte, before func() error) error {
 	for len(b) > 0 {
 		if err := before(); err != nil {
 			return err
 		}
-		n, err := nc.Write(b[:min(len(b), progress)])
-		if err != nil {
-			return err
+		// Within a step there may be several writes; they share its time.
+		for step := b[:min(len(b), progress)]; len(step) > 0; {
+			n, err := write(step)
+			if err != nil {
+				return err
+			}
+			step, b = step[n:], b[n:]
 		}
-		b = b[n:]
 	}
 	return nil
 }
@@ -213,141 +431,4 @@ func (t *try) result(err error) (int, error) {
 	t.b, t.n, t.err = nil, 0, nil
 	tries.Put(t)
 	return n, err
-}
-
-// carrier is what a connection's bytes go over: a socket, TLS on a socket, or
-// something that can only be waited for.
-type carrier struct {
-	nc     net.Conn
-	sock   *Socket // nil: it can only be waited for
-	secure bool    // there is TLS between nc and sock
-}
-
-// carrierOf finds the socket below nc, under whatever is around it.
-func carrierOf(nc net.Conn) carrier {
-	if sock := NewSocket(nc); sock != nil {
-		nc = sock
-	}
-	c := carrier{nc: nc}
-	for {
-		if sock, ok := nc.(*Socket); ok {
-			c.sock = sock
-			break
-		}
-		above, ok := nc.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		nc = above.NetConn()
-	}
-	c.secure = c.sock != nil && c.nc != net.Conn(c.sock)
-	return c
-}
-
-// tryWrite writes what can be written without waiting. more says that not all
-// went out: write what is left with finish.
-func (c *carrier) tryWrite(b []byte) (n int, more bool, err error) {
-	switch {
-	case c.sock == nil:
-		return 0, true, nil
-	case c.secure:
-		n, err = c.nc.Write(b)
-		return n, c.sock.behind(), err
-	}
-	n, err = c.sock.tryWrite(b)
-	return n, n < len(b), err
-}
-
-// write writes b after what tryWrite left, and waits for the other end.
-func (c *carrier) write(b []byte, before func() error) error {
-	switch {
-	case c.sock == nil:
-		return writeSlowly(c.nc, b, before)
-	case !c.secure:
-		return writeSlowly(c.sock.Conn, b, before)
-	}
-	if err := c.sock.drain(before); err != nil {
-		return err
-	}
-	for len(b) > 0 {
-		n, err := c.nc.Write(b[:min(len(b), progress)])
-		if err != nil {
-			return err
-		}
-		if err := c.sock.drain(before); err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
-}
-
-// pump reads for a client whose connection can only be waited for. It has a
-// goroutine, which waits until what it read was taken.
-type pump struct {
-	nc    net.Conn
-	turns *queue.Handle
-	over  sync.WaitGroup
-
-	mu    sync.Mutex
-	buf   []byte
-	taken sync.Cond // buf is empty, or nobody wants more
-	err   error
-	quit  bool
-}
-
-func newPump(nc net.Conn, turns *queue.Handle) *pump {
-	p := &pump{nc: nc, turns: turns}
-	p.taken.L = &p.mu
-	return p
-}
-
-func (p *pump) start() { p.over.Go(p.run) }
-
-func (p *pump) run() {
-	buf := make([]byte, 4<<10)
-	for {
-		n, err := p.nc.Read(buf)
-		p.mu.Lock()
-		p.buf, p.err = buf[:n], err
-		p.mu.Unlock()
-		p.turns.Ready()
-		p.mu.Lock()
-		for len(p.buf) > 0 && !p.quit {
-			p.taken.Wait()
-		}
-		quit := p.quit || err != nil
-		p.mu.Unlock()
-		if quit {
-			return
-		}
-	}
-}
-
-// Read gives what was read, without waiting.
-func (p *pump) Read(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := copy(b, p.buf)
-	p.buf = p.buf[n:]
-	if len(p.buf) == 0 {
-		p.taken.Signal()
-	}
-	switch {
-	case n > 0:
-		return n, nil
-	case p.err != nil:
-		return 0, p.err
-	}
-	return 0, errNotNow
-}
-
-// stop ends the reading.
-func (p *pump) stop() {
-	p.mu.Lock()
-	p.quit = true
-	p.taken.Signal()
-	p.mu.Unlock()
-	_ = p.nc.SetReadDeadline(past) // fails when it is closed, of which run hears
-	p.over.Wait()
 }

@@ -170,7 +170,7 @@ func (s *Server) Take(nc net.Conn, p Peer) {
 	s.mu.Lock()
 	if bye := s.bye; bye != nil {
 		s.mu.Unlock()
-		Refuse(nc, append(slices.Clone(p.Head), c.last(bye)...))
+		Refuse(nc, append(slices.Clone(p.Head), c.lastBytes(bye)...))
 		if c.closed != nil {
 			c.closed()
 		}

@@ -434,3 +434,41 @@ func TestSessionsOfOpenConnections(t *testing.T) {
 		<-checking
 	})
 }
+
+// What a client that only listens sends is not looked at, nor taken for a reason
+// not to let it hear something now and then.
+func TestBeatsForWhoKeepsSending(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		near, far := net.Pipe()
+		go w.Serve(near, stream.Peer{Events: &stream.Events{Actor: w.login().Actor}})
+		c := testserver.NewConn(w.T, far)
+		c.Want(`{"type":"Hello"}`, `{"op":"sync"}`)
+		if err := far.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
+			w.Fatal(err)
+		}
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			for {
+				time.Sleep(10 * time.Second)
+				if _, err := far.Write([]byte("x")); err != nil {
+					return // the test is over
+				}
+			}
+		}()
+		began := time.Now()
+		beat := make([]byte, 1)
+		for i := range 4 {
+			if _, err := far.Read(beat); err != nil || beat[0] != '\n' {
+				w.Fatalf("%q %v", beat, err)
+			}
+			if after := time.Since(began).Round(time.Second); after != time.Duration(i+1)*25*time.Second {
+				w.Errorf("beat %d after %v", i+1, after)
+			}
+		}
+		if err := far.Close(); err != nil {
+			w.Error(err)
+		}
+		<-over
+	})
+}

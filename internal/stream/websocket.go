@@ -15,18 +15,26 @@ func (c *conn) violate(closeCode int, reason string) {
 	c.sendAway(protocol.GoodbyeProtocolViolation, reason)
 }
 
-// last gives the bytes that end the conversation. With bye nil it was the
+// closeCode is what the client closed its WebSocket with; 0: it has not.
+func (c *conn) closeCode() int {
+	if c.input == nil || c.input.ws == nil {
+		return 0
+	}
+	return c.input.ws.CloseCode()
+}
+
+// lastBytes gives the bytes that end the conversation. With bye nil it was the
 // client who ended it.
-func (c *conn) last(bye *protocol.Goodbye) []byte {
-	switch {
-	case c.ws != nil && bye == nil:
+func (c *conn) lastBytes(bye *protocol.Goodbye) []byte {
+	switch web := c.out.form == messages; {
+	case web && bye == nil:
 		// RFC 6455: an end is answered with its own code.
-		code := c.ws.CloseCode()
+		code := c.closeCode()
 		if code == 0 {
 			code = websocket.CloseNormal
 		}
 		return websocket.AppendClose(nil, code, "")
-	case c.ws != nil:
+	case web:
 		code := bye.Code.CloseCode()
 		if c.violated != 0 && bye.Code == protocol.GoodbyeProtocolViolation {
 			code = int(c.violated)
@@ -34,8 +42,8 @@ func (c *conn) last(bye *protocol.Goodbye) []byte {
 		return websocket.AppendClose(websocket.AppendText(nil, encode(bye)), code, string(bye.Code))
 	case bye == nil:
 		return nil
-	case c.events != nil:
-		return c.events.last(bye)
+	case c.listener != nil:
+		return c.listener.last(bye)
 	}
 	return encode(bye)
 }

@@ -130,7 +130,7 @@ func (o *outbox) wrote(of batch, err error) {
 
 // endLocked ends the writing.
 func (o *outbox) endLocked() {
-	if len(o.queue) == 0 {
+	if o.waiting != &nothingWaits && len(o.queue) == 0 {
 		o.queue = nil
 	}
 	if o.armed {
@@ -139,13 +139,15 @@ func (o *outbox) endLocked() {
 	}
 	o.writing = false
 	o.changedLocked()
+	o.disownLocked()
 }
 
 // takeLocked takes off the queue what is to be written next: one chunk by
 // itself, or as many as fit into a buffer.
 func (o *outbox) takeLocked() (b []byte, of batch) {
 	if len(o.queue) == 0 {
-		if b, o.pong = o.pong, nil; len(b) > 0 {
+		if len(o.pong) > 0 {
+			b, o.pong = o.pong, nil
 			of.frames = 1
 		}
 		return b, of

@@ -58,6 +58,12 @@ func NewReader(r io.Reader, max int, onPing func(payload []byte)) *Reader {
 	return &Reader{r: r, max: max, onPing: onPing}
 }
 
+// Idle reports whether the reader is between two messages and two frames, and
+// owes nothing. Another one can go on in its place.
+func (d *Reader) Idle() bool {
+	return d.have == 0 && !d.inFrame && !d.inMessage && !d.owed && d.err == nil
+}
+
 // CloseCode is what the client closed with, CloseNormal if it gave no code; 0
 // when it has not closed.
 func (d *Reader) CloseCode() int { return d.code }
