@@ -2,6 +2,9 @@ module github.com/grima-chat/grima
 
 go 1.26.0
 
+// What npm installs may have Go in it, which is none of ours.
+ignore node_modules
+
 require (
 	charm.land/bubbletea/v2 v2.1.1
 	github.com/alecthomas/kong v1.17.0

@@ -16,6 +16,9 @@ const (
 	MaxTitle       = 128      // code points of a chat's title
 	MaxTopic       = 1024     // code points of a chat's topic
 	MaxName        = 64       // code points of a user's display name
+	MaxStatus      = 140      // code points of what a user says of themselves
+	MaxAvatar      = 64 << 10 // bytes of a picture
+	MaxAvatarSide  = 512      // pixels of a picture, in width and in height
 	MaxUsername    = 32       // bytes of a username
 	MinPassword    = 8        // bytes of a password
 	MaxPassword    = 1024     // bytes of a password

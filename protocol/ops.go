@@ -10,6 +10,7 @@ const (
 	OpSync             = "sync"
 	OpChangesList      = "changes.list"
 	OpChatsList        = "chats.list"
+	OpChatsBrowse      = "chats.browse"
 	OpChatsGet         = "chats.get"
 	OpParticipantsList = "participants.list"
 	OpMessagesList     = "messages.list"
@@ -44,8 +45,9 @@ const (
 
 // Mechanisms of session.start (docs/protocol.md#login).
 const (
-	MechanismPlain = "PLAIN"
-	MechanismToken = "TOKEN"
+	MechanismPlain  = "PLAIN"
+	MechanismToken  = "TOKEN"
+	MechanismCookie = "COOKIE" // where a browser's cookie came along (docs/protocol.md#cookies)
 )
 
 // Rows.
@@ -59,6 +61,8 @@ type User struct {
 	Role      string `json:"role,omitzero"` // on the server: owner, admin, member
 	Bot       bool   `json:"bot,omitzero"`
 	Disabled  bool   `json:"disabled,omitzero"`
+	Avatar    string `json:"avatar,omitzero"` // a hash, for GET /v1/avatars/{hash}
+	Status    string `json:"status,omitzero"` // what they say of themselves
 	CreatedAt string `json:"created_at,omitzero"`
 
 	HidesPresence bool `json:"hides_presence,omitzero"` // told to themselves only
@@ -98,8 +102,9 @@ type Chat struct {
 	Kind       string   `json:"kind"` // private, group
 	Title      string   `json:"title,omitzero"`
 	Topic      string   `json:"topic,omitzero"`
-	History    string   `json:"history,omitzero"`  // what newcomers may read: all, joined
-	UserIDs    []string `json:"user_ids,omitzero"` // of a private chat, its two people
+	History    string   `json:"history,omitzero"`    // what newcomers may read: all, joined
+	Visibility string   `json:"visibility,omitzero"` // listed: everybody may find it and come in; absent: unlisted
+	UserIDs    []string `json:"user_ids,omitzero"`   // of a private chat, its two people
 	CreatedBy  string   `json:"created_by,omitzero"`
 	CreatedAt  string   `json:"created_at"`
 	Deleted    bool     `json:"deleted,omitzero"`
@@ -115,9 +120,17 @@ type ChatState struct {
 	Role       string    `json:"role,omitzero"`
 	JoinedSeq  int64     `json:"joined_seq,omitzero"`
 	ReadSeq    int64     `json:"read_seq"`
-	Unread     int64     `json:"unread"`   // capped at 1000, which means "more than 999"
-	Mentions   int64     `json:"mentions"` // capped alike
+	Notify     string    `json:"notify,omitzero"` // mentions, none; absent: all
+	Unread     int64     `json:"unread"`          // capped at 1000, which means "more than 999"
+	Mentions   int64     `json:"mentions"`        // capped alike
 	Messages   []Message `json:"messages,omitzero"`
+}
+
+// ListedChat is a group as chats.browse shows it to those who may not be in it.
+type ListedChat struct {
+	Chat
+	Participants int64  `json:"participants"` // how many are in
+	Membership   string `json:"membership"`   // of who asks: joined, left
 }
 
 // Participant is somebody's place in a chat. Somebody who left keeps the row,
@@ -126,6 +139,8 @@ type Participant struct {
 	UserID     string `json:"user_id"`
 	Username   string `json:"username,omitzero"` // only in participants.list
 	Name       string `json:"name,omitzero"`     // only in participants.list
+	Avatar     string `json:"avatar,omitzero"`   // only in participants.list
+	Status     string `json:"status,omitzero"`   // only in participants.list
 	Role       string `json:"role"`              // owner, admin, member
 	JoinedSeq  int64  `json:"joined_seq"`
 	LeftSeq    int64  `json:"left_seq,omitzero"`
@@ -167,11 +182,12 @@ type (
 		Client      string `json:"client,omitzero"`
 		Subscribe   *bool  `json:"subscribe,omitzero"`    // live events on this connection; absent means true
 		HeartbeatMS int64  `json:"heartbeat_ms,omitzero"` // 0: none
+		Cookie      bool   `json:"cookie,omitzero"`       // over HTTP: the token comes as a cookie, not in the result
 	}
 	SessionStartResult struct {
 		SessionID   string `json:"session_id"`
 		User        User   `json:"user"`
-		Token       string `json:"token,omitzero"` // only after PLAIN
+		Token       string `json:"token,omitzero"` // only after PLAIN, without cookie
 		ExpiresAt   string `json:"expires_at"`
 		Epoch       string `json:"epoch"`
 		HeartbeatMS int64  `json:"heartbeat_ms"`
@@ -217,6 +233,15 @@ type (
 		Cursor  string      `json:"cursor,omitzero"`
 		HasMore bool        `json:"has_more"`
 	}
+	ChatsBrowseParams struct {
+		Limit  int64  `json:"limit,omitzero"`
+		Cursor string `json:"cursor,omitzero"`
+	}
+	ChatsBrowseResult struct {
+		Chats   []ListedChat `json:"chats"`
+		Cursor  string       `json:"cursor,omitzero"`
+		HasMore bool         `json:"has_more"`
+	}
 	ChatParams struct {
 		ChatID string `json:"chat_id"`
 	}
@@ -228,7 +253,8 @@ type (
 		UserID       string   `json:"user_id,omitzero"` // private
 		Title        string   `json:"title,omitzero"`   // group
 		Topic        string   `json:"topic,omitzero"`
-		History      string   `json:"history,omitzero"` // absent: all
+		History      string   `json:"history,omitzero"`    // absent: all
+		Visibility   string   `json:"visibility,omitzero"` // absent: unlisted
 		UserIDs      []string `json:"user_ids,omitzero"`
 		ClientChatID string   `json:"client_chat_id,omitzero"`
 	}
@@ -237,10 +263,11 @@ type (
 		Duplicate bool      `json:"duplicate"` // it was there already
 	}
 	ChatsUpdateParams struct {
-		ChatID  string      `json:"chat_id"`
-		Title   *string     `json:"title,omitzero"`
-		Topic   Opt[string] `json:"topic,omitzero"`
-		History *string     `json:"history,omitzero"`
+		ChatID     string      `json:"chat_id"`
+		Title      *string     `json:"title,omitzero"`
+		Topic      Opt[string] `json:"topic,omitzero"`
+		History    *string     `json:"history,omitzero"`
+		Visibility *string     `json:"visibility,omitzero"`
 	}
 
 	ParticipantsListParams struct {
@@ -262,9 +289,10 @@ type (
 		Participants []Participant `json:"participants"` // those who were not in already are new
 	}
 	ParticipantsUpdateParams struct {
-		ChatID string `json:"chat_id"`
-		UserID string `json:"user_id"`
-		Role   string `json:"role"`
+		ChatID string  `json:"chat_id"`
+		UserID string  `json:"user_id"`
+		Role   *string `json:"role,omitzero"`
+		Notify *string `json:"notify,omitzero"` // one's own: all, mentions, none
 	}
 	ParticipantParams struct {
 		ChatID string `json:"chat_id"`
@@ -275,17 +303,19 @@ type (
 	}
 
 	MessagesListParams struct {
-		ChatID string `json:"chat_id"`
-		Before *int64 `json:"before,omitzero"` // at most one of the three; none: the newest page
-		After  *int64 `json:"after,omitzero"`
-		Around *int64 `json:"around,omitzero"`
-		Limit  int64  `json:"limit,omitzero"`
+		ChatID string  `json:"chat_id"`
+		Before *int64  `json:"before,omitzero"` // at most one of the four; none: the newest page
+		After  *int64  `json:"after,omitzero"`
+		Around *int64  `json:"around,omitzero"`
+		At     *string `json:"at,omitzero"` // a time
+		Limit  int64   `json:"limit,omitzero"`
 	}
 	MessagesListResult struct {
 		Messages      []Message `json:"messages"` // ascending by seq
 		HasMoreBefore bool      `json:"has_more_before"`
 		HasMoreAfter  bool      `json:"has_more_after"`
 		LastSeq       int64     `json:"last_seq"`
+		AtSeq         int64     `json:"at_seq,omitzero"` // with at: the first message of that time or later
 	}
 	MessageParams struct {
 		ChatID string `json:"chat_id"`
@@ -360,13 +390,14 @@ type (
 		Role     string `json:"role,omitzero"` // only for who may add people without an invite
 	}
 	UsersUpdateParams struct {
-		UserID          string  `json:"user_id,omitzero"` // absent: oneself; others are for the server's admins
-		Name            *string `json:"name,omitzero"`
-		Password        *string `json:"password,omitzero"`
-		CurrentPassword *string `json:"current_password,omitzero"` // needed with password, save for the operator
-		Role            *string `json:"role,omitzero"`
-		Disabled        *bool   `json:"disabled,omitzero"`
-		HidesPresence   *bool   `json:"hides_presence,omitzero"` // one's own
+		UserID          string      `json:"user_id,omitzero"` // absent: oneself; others are for the server's admins
+		Name            *string     `json:"name,omitzero"`
+		Status          Opt[string] `json:"status,omitzero"`
+		Password        *string     `json:"password,omitzero"`
+		CurrentPassword *string     `json:"current_password,omitzero"` // needed with password, save for the operator
+		Role            *string     `json:"role,omitzero"`
+		Disabled        *bool       `json:"disabled,omitzero"`
+		HidesPresence   *bool       `json:"hides_presence,omitzero"` // one's own
 	}
 
 	PresenceParams struct {

@@ -29,6 +29,7 @@ var paramsOf = map[string]func() any{
 	OpSync:               func() any { return new(SyncParams) },
 	OpChangesList:        func() any { return new(ChangesListParams) },
 	OpChatsList:          func() any { return new(ChatsListParams) },
+	OpChatsBrowse:        func() any { return new(ChatsBrowseParams) },
 	OpChatsGet:           func() any { return new(ChatParams) },
 	OpParticipantsList:   func() any { return new(ParticipantsListParams) },
 	OpMessagesList:       func() any { return new(MessagesListParams) },

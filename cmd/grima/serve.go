@@ -21,6 +21,7 @@ import (
 	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/internal/store/sqlite"
 	"github.com/grima-chat/grima/internal/stream"
+	"github.com/grima-chat/grima/web"
 )
 
 type serveCmd struct{ serveFlags }
@@ -187,6 +188,8 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 			TakeOver: func(t httpapi.Taken) { srv.TakeOver(t) },
 			Origins:  c.origins(),
 			Observe:  asked.HTTP,
+			Client:   web.Files(),
+			Reported: asked.Report,
 			Metrics:  metrics.Handler(shown, log), MetricsToken: token,
 		}),
 		Failed:        store.Failed(),

@@ -28,6 +28,12 @@ type Caller struct {
 	Actor chat.Actor
 	Peer  netip.Addr // the client's address, for limits; zero: not known, or local
 
+	// Cookie is the token that a browser's cookie brought, from a page of ours;
+	// empty: none came.
+	Cookie string
+	// OnCookie has the browser keep a token as a cookie, at most until it can be
+	// of no use any more. Nil on live connections, which have no cookies to set.
+	OnCookie func(token string, until time.Time)
 	// OnLogin is how a live connection learns of its session.start: it is
 	// called after the credentials were accepted and before the answer. It
 	// returns the heartbeat granted. Nil over HTTP, where the answer is all.

@@ -9,8 +9,12 @@ import (
 
 // docs/protocol.md#chats.create
 func (a *API) chatsCreate(ctx context.Context, c Caller, p *protocol.ChatsCreateParams) (protocol.ChatsCreateResult, error) {
+	listed, err := parseVisibility(p.Visibility)
+	if err != nil && p.Visibility != "" {
+		return protocol.ChatsCreateResult{}, err
+	}
 	n := chat.NewChat{
-		Kind: chat.Kind(p.Kind), Title: p.Title, Topic: p.Topic, History: chat.History(p.History),
+		Kind: chat.Kind(p.Kind), Title: p.Title, Topic: p.Topic, History: chat.History(p.History), Listed: listed,
 		Users: userIDs(p.UserIDs), ClientChatID: p.ClientChatID,
 	}
 	if p.UserID != "" {
@@ -34,6 +38,34 @@ func (a *API) chatsList(ctx context.Context, c Caller, p *protocol.ChatsListPara
 	return res, err
 }
 
+// What a chat's visibility may be.
+const (
+	visibilityListed   = "listed"
+	visibilityUnlisted = "unlisted"
+)
+
+func parseVisibility(s string) (listed bool, err error) {
+	if s != visibilityListed && s != visibilityUnlisted {
+		err = protocol.NewError(protocol.CodeInvalidRequest, "visibility must be listed or unlisted")
+	}
+	return s == visibilityListed, err
+}
+
+// docs/protocol.md#chats.browse
+func (a *API) chatsBrowse(ctx context.Context, c Caller, p *protocol.ChatsBrowseParams) (protocol.ChatsBrowseResult, error) {
+	// It goes by ascending id, as those of users do.
+	after, err := parseAfter(p.Cursor, cursorListed, 0)
+	if err != nil {
+		return protocol.ChatsBrowseResult{}, err
+	}
+	list, next, more, err := a.svc.ListedChats(ctx, c.Actor, chat.ChatID(after), int(p.Limit))
+	res := protocol.ChatsBrowseResult{Chats: convert(list, toListedChat), HasMore: more}
+	if more {
+		res.Cursor = formatAfter(cursorListed, 0, chat.UserID(next))
+	}
+	return res, err
+}
+
 // docs/protocol.md#chats.get
 func (a *API) chatsGet(ctx context.Context, c Caller, p *protocol.ChatParams) (protocol.ChatResult, error) {
 	st, err := a.svc.Chat(ctx, c.Actor, chatID(p.ChatID))
@@ -43,6 +75,13 @@ func (a *API) chatsGet(ctx context.Context, c Caller, p *protocol.ChatParams) (p
 // docs/protocol.md#chats.update
 func (a *API) chatsUpdate(ctx context.Context, c Caller, p *protocol.ChatsUpdateParams) (protocol.ChatResult, error) {
 	patch := chat.ChatPatch{Title: p.Title, History: (*chat.History)(p.History)}
+	if p.Visibility != nil {
+		listed, err := parseVisibility(*p.Visibility)
+		if err != nil {
+			return protocol.ChatResult{}, err
+		}
+		patch.Listed = &listed
+	}
 	if p.Topic.Set {
 		patch.Topic = &p.Topic.Value // null clears: the value is then empty
 	}
@@ -90,8 +129,26 @@ func (a *API) participantsAdd(ctx context.Context, c Caller, p *protocol.Partici
 
 // docs/protocol.md#participants.update
 func (a *API) participantsUpdate(ctx context.Context, c Caller, p *protocol.ParticipantsUpdateParams) (protocol.ParticipantResult, error) {
-	one, err := a.svc.UpdateParticipant(ctx, c.Actor, chatID(p.ChatID), userID(p.UserID), chat.Role(p.Role))
+	if (p.Role == nil) == (p.Notify == nil) {
+		return protocol.ParticipantResult{}, protocol.NewError(protocol.CodeInvalidRequest, "give either role or notify")
+	}
+	if p.Notify != nil {
+		one, err := a.svc.SetNotify(ctx, c.Actor, chatID(p.ChatID), userID(p.UserID), parseNotify(*p.Notify))
+		return protocol.ParticipantResult{Participant: toParticipant(one)}, err
+	}
+	one, err := a.svc.UpdateParticipant(ctx, c.Actor, chatID(p.ChatID), userID(p.UserID), chat.Role(*p.Role))
 	return protocol.ParticipantResult{Participant: toParticipant(one)}, err
+}
+
+// parseNotify reads a level; the rules refuse one that there is not.
+func parseNotify(s string) chat.Notify {
+	switch s {
+	case "all":
+		return chat.NotifyAll
+	case "":
+		return "nothing"
+	}
+	return chat.Notify(s)
 }
 
 // docs/protocol.md#participants.remove

@@ -18,7 +18,7 @@ func convert[In, Out any](in []In, f func(In) Out) []Out {
 func toUser(u chat.User) protocol.User {
 	return protocol.User{
 		UserID: FormatUser(u.ID), Username: u.Username, Name: u.Name, Role: string(u.Role),
-		Bot: u.Bot, Disabled: u.Disabled, CreatedAt: formatTime(u.CreatedAt),
+		Bot: u.Bot, Disabled: u.Disabled, Avatar: u.Avatar, Status: u.Status, CreatedAt: formatTime(u.CreatedAt),
 	}
 }
 
@@ -51,8 +51,19 @@ func toChat(c chat.Chat) protocol.Chat {
 		CreatedBy: FormatUser(c.CreatedBy), CreatedAt: formatTime(c.CreatedAt),
 		Deleted: !c.DeletedAt.IsZero(), UpdatedSeq: c.UpdatedSeq,
 	}
+	if c.Listed {
+		out.Visibility = visibilityListed
+	}
 	if c.Kind == chat.KindPrivate {
 		out.UserIDs = []string{FormatUser(c.Pair[0]), FormatUser(c.Pair[1])}
+	}
+	return out
+}
+
+func toListedChat(l chat.ListedChat) protocol.ListedChat {
+	out := protocol.ListedChat{Chat: toChat(l.Chat), Participants: int64(l.Participants), Membership: "left"}
+	if l.Joined {
+		out.Membership = "joined"
 	}
 	return out
 }
@@ -61,7 +72,7 @@ func toChatState(s chat.ChatState) protocol.ChatState {
 	out := protocol.ChatState{
 		Chat: toChat(s.Chat), LastSeq: s.Chat.LastSeq, Membership: "left",
 		Role: string(s.Participant.Role), JoinedSeq: s.Participant.JoinedSeq, ReadSeq: s.Participant.ReadSeq,
-		Unread: s.Unread, Mentions: s.Mentions,
+		Notify: string(s.Participant.Notify), Unread: s.Unread, Mentions: s.Mentions,
 	}
 	if s.Participant.In() && s.Chat.DeletedAt.IsZero() {
 		out.Membership = "joined"
@@ -82,7 +93,7 @@ func toParticipant(p chat.Participant) protocol.Participant {
 
 func toMember(m chat.Member) protocol.Participant {
 	out := toParticipant(m.Participant)
-	out.Username, out.Name, out.ReadSeq = m.Username, m.Name, m.ReadSeq
+	out.Username, out.Name, out.Avatar, out.Status, out.ReadSeq = m.Username, m.Name, m.Avatar, m.Status, m.ReadSeq
 	return out
 }
 

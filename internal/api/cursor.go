@@ -16,11 +16,13 @@ import (
 //	c1.<epoch>.<user>.<after>[.<chat>[.<below>.<chat>]]   chats.list
 //	p1.<chat>.<user>                                      participants.list
 //	u1.<user>                                             users.list
+//	b1.<chat>                                             chats.browse
 const (
 	cursorSync         = "v1"
 	cursorChats        = "c1"
 	cursorParticipants = "p1"
 	cursorUsers        = "u1"
+	cursorListed       = "b1"
 )
 
 var errCursor = protocol.NewError(protocol.CodeCursorInvalid, "this cursor is not one of this list, this user and this server's history: begin again without one")

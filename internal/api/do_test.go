@@ -27,12 +27,12 @@ func TestAbsentAndForeignAreAlike(t *testing.T) {
 	door := apitest.Direct(a)
 	apitest.Run(t, door, invite)
 	room := ask(t, door, "ana", `{"type":"DataRequest","op":"chats.create","params":{"kind":"group","title":"Room"}}`)
-	if !strings.Contains(room, `"chat_id":"c_3"`) {
+	if !strings.Contains(room, `"chat_id":"c_4"`) {
 		t.Fatal(room)
 	}
 	for _, s := range apitest.OfAChat() {
 		heard := map[string][]string{}
-		for _, id := range []string{"c_3", "c_4", "c_999", "c_03", "c_-3", "c_", "u_1", "room"} {
+		for _, id := range []string{"c_4", "c_5", "c_999", "c_03", "c_-3", "c_", "u_1", "room"} {
 			req, err := apitest.Step{Op: s.Op, Params: `{"chat_id":"` + id + `"` + s.Params + `}`}.Request(nil)
 			if err != nil {
 				t.Fatal(err)

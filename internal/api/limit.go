@@ -63,6 +63,10 @@ func checkZeros(params any, raw jsontext.Value) *protocol.Error {
 		if written(p.Cursor == "", "cursor") {
 			return errCursor
 		}
+	case *protocol.ChatsBrowseParams:
+		if written(p.Cursor == "", "cursor") {
+			return errCursor
+		}
 	case *protocol.UsersListParams:
 		if written(p.Cursor == "", "cursor") {
 			return errCursor

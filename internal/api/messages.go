@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/protocol"
@@ -10,10 +11,18 @@ import (
 
 // docs/protocol.md#messages.list
 func (a *API) messagesList(ctx context.Context, c Caller, p *protocol.MessagesListParams) (protocol.MessagesListResult, error) {
-	page, err := a.svc.Messages(ctx, c.Actor, chatID(p.ChatID), chat.Anchor{Before: p.Before, After: p.After, Around: p.Around}, int(p.Limit))
+	at := chat.Anchor{Before: p.Before, After: p.After, Around: p.Around}
+	if p.At != nil {
+		t, err := time.Parse(time.RFC3339Nano, *p.At)
+		if err != nil {
+			return protocol.MessagesListResult{}, protocol.NewError(protocol.CodeInvalidRequest, "at must be a time as RFC 3339 has it: 2026-09-20T10:00:07Z")
+		}
+		at.At = &t
+	}
+	page, err := a.svc.Messages(ctx, c.Actor, chatID(p.ChatID), at, int(p.Limit))
 	return protocol.MessagesListResult{
 		Messages:      convert(page.Messages, toMessage),
-		HasMoreBefore: page.HasMoreBefore, HasMoreAfter: page.HasMoreAfter, LastSeq: page.LastSeq,
+		HasMoreBefore: page.HasMoreBefore, HasMoreAfter: page.HasMoreAfter, LastSeq: page.LastSeq, AtSeq: page.AtSeq,
 	}, err
 }
 

@@ -94,13 +94,14 @@ const (
 // table is the one table of operations, in the order of
 // docs/protocol.md#operations.
 var table = []*Operation{
-	op(protocol.OpSessionStart, session, Anyone, Write, "Log in with a password or a token", (*API).sessionStart, false, "POST /v1/sessions"),
+	op(protocol.OpSessionStart, session, Anyone, Write, "Log in with a password, a token or a cookie", (*API).sessionStart, false, "POST /v1/sessions"),
 	op(protocol.OpSessionUpdate, session, Account, Instant, "Tell the server about this connection: what is on the screen, heartbeat", (*API).sessionUpdate, false),
 	op(protocol.OpSessionEnd, session, Account, Write, "Log out: end the session this token belongs to", (*API).sessionEnd, false, "DELETE /v1/sessions/current"),
 
 	op(protocol.OpSync, data, Account, Heavy, "List the chats that changed since a cursor", (*API).sync, false, "GET /v1/sync"),
 	op(protocol.OpChangesList, data, Account, Heavy, "List a chat's changes after a position", (*API).changesList, false, "GET /v1/chats/{chat_id}/changes"),
 	op(protocol.OpChatsList, data, Account, Heavy, "List the chats one is in, by latest activity", (*API).chatsList, false, "GET /v1/chats"),
+	op(protocol.OpChatsBrowse, data, Account, Heavy, "List the groups that everybody may come into", (*API).chatsBrowse, false, "GET /v1/chats/browse"),
 	op(protocol.OpChatsGet, data, Account, Light, "Get a chat", (*API).chatsGet, false, "GET /v1/chats/{chat_id}"),
 	op(protocol.OpParticipantsList, data, Account, Heavy, "List a chat's participants", (*API).participantsList, false, "GET /v1/chats/{chat_id}/participants"),
 	op(protocol.OpMessagesList, data, Account, Heavy, "List a chat's messages: the newest, or before, after or around a seq", (*API).messagesList, false, "GET /v1/chats/{chat_id}/messages"),
@@ -116,10 +117,10 @@ var table = []*Operation{
 	op(protocol.OpUsersCreate, data, Anyone, Write, "Register, or add somebody", (*API).usersCreate, true, "POST /v1/users"),
 	op(protocol.OpUsersUpdate, data, AccountOrOperator, Write, "Change oneself or, as an admin, somebody else", (*API).usersUpdate, false, "PATCH /v1/users/me", "PATCH /v1/users/{user_id}"),
 	told(op(protocol.OpChatsCreate, data, Account, Write, "Make a group, or find or make the private chat with somebody", (*API).chatsCreate, true, "POST /v1/chats")),
-	told(op(protocol.OpChatsUpdate, data, Account, Write, "Change a group's title, topic or history", (*API).chatsUpdate, false, "PATCH /v1/chats/{chat_id}")),
+	told(op(protocol.OpChatsUpdate, data, Account, Write, "Change a group's title, topic, history or visibility", (*API).chatsUpdate, false, "PATCH /v1/chats/{chat_id}")),
 	told(op(protocol.OpChatsDelete, data, Account, Write, "Delete a group for everybody", (*API).chatsDelete, false, "DELETE /v1/chats/{chat_id}")),
-	told(op(protocol.OpParticipantsAdd, data, Account, Write, "Add people to a group", (*API).participantsAdd, false, "POST /v1/chats/{chat_id}/participants")),
-	told(op(protocol.OpParticipantsUpdate, data, Account, Write, "Change a participant's role", (*API).participantsUpdate, false, "PATCH /v1/chats/{chat_id}/participants/{user_id}")),
+	told(op(protocol.OpParticipantsAdd, data, Account, Write, "Add people to a group, or come into a listed one", (*API).participantsAdd, false, "POST /v1/chats/{chat_id}/participants")),
+	told(op(protocol.OpParticipantsUpdate, data, Account, Write, "Change a participant's role, or of what oneself is told", (*API).participantsUpdate, false, "PATCH /v1/chats/{chat_id}/participants/{user_id}")),
 	told(op(protocol.OpParticipantsRemove, data, Account, Write, "Remove somebody from a group, or leave it", (*API).participantsRemove, false, "DELETE /v1/chats/{chat_id}/participants/{user_id}")),
 	told(op(protocol.OpReadSet, data, Account, Write, "Move one's read mark up", (*API).readSet, false, "PUT /v1/chats/{chat_id}/read")),
 	op(protocol.OpTokensCreate, data, Account, Write, "Make a token for a script or a bot", (*API).tokensCreate, true, "POST /v1/tokens"),

@@ -21,14 +21,28 @@ func (a *API) sessionStart(ctx context.Context, c Caller, p *protocol.SessionSta
 	if c.OnLogin != nil && (c.Actor.User != 0 || c.Actor.Operator) {
 		return protocol.SessionStartResult{}, protocol.NewError(protocol.CodeConflict, "this connection is logged in already; open another one")
 	}
-	var l chat.Login
+	if p.Cookie && c.OnCookie == nil {
+		return protocol.SessionStartResult{}, protocol.NewError(protocol.CodeInvalidRequest, "cookie makes sense only over HTTP")
+	}
+	var (
+		l     chat.Login
+		token string // for a cookie
+	)
 	switch p.Mechanism {
 	case protocol.MechanismPlain:
 		l, err = a.svc.LoginPassword(ctx, c.Peer, p.Username, p.Password, p.Device, p.Client)
+		token = l.Token
 	case protocol.MechanismToken:
 		l, err = a.svc.LoginToken(ctx, p.Token)
+		token = p.Token
+	case protocol.MechanismCookie:
+		if c.Cookie == "" {
+			return protocol.SessionStartResult{}, protocol.NewError(protocol.CodeUnauthenticated, "no cookie of a session came along; log in")
+		}
+		l, err = a.svc.LoginToken(ctx, c.Cookie)
+		token = c.Cookie
 	default:
-		err = protocol.NewError(protocol.CodeInvalidRequest, "mechanism must be PLAIN or TOKEN")
+		err = protocol.NewError(protocol.CodeInvalidRequest, "mechanism must be PLAIN, TOKEN or COOKIE")
 	}
 	if err != nil {
 		return protocol.SessionStartResult{}, err
@@ -36,6 +50,10 @@ func (a *API) sessionStart(ctx context.Context, c Caller, p *protocol.SessionSta
 	res = protocol.SessionStartResult{
 		SessionID: FormatSession(l.Session.ID), User: toUser(l.User), Token: l.Token,
 		ExpiresAt: formatTime(l.Session.ExpiresAt), Epoch: a.svc.Epoch(),
+	}
+	if c.OnCookie != nil && (p.Cookie || p.Mechanism == protocol.MechanismCookie) {
+		res.Token = ""
+		c.OnCookie(token, l.Session.LastEnd())
 	}
 	if c.OnLogin != nil {
 		if res.HeartbeatMS, err = c.OnLogin(l, *p); err != nil {

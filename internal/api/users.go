@@ -21,10 +21,14 @@ func (a *API) usersUpdate(ctx context.Context, c Caller, p *protocol.UsersUpdate
 	if p.UserID != "" {
 		user = userID(p.UserID)
 	}
-	u, err := a.svc.UpdateUser(ctx, c.Actor, user, chat.UserPatch{
+	patch := chat.UserPatch{
 		Name: p.Name, Password: p.Password, CurrentPassword: p.CurrentPassword,
 		Role: (*chat.Role)(p.Role), Disabled: p.Disabled, HidesPresence: p.HidesPresence,
-	})
+	}
+	if p.Status.Set {
+		patch.Status = &p.Status.Value // null clears: the value is then empty
+	}
+	u, err := a.svc.UpdateUser(ctx, c.Actor, user, patch)
 	return protocol.UserResult{User: toSelf(u, c)}, err
 }
 

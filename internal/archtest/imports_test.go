@@ -22,11 +22,13 @@ var may = map[string][]string{
 	"internal/store/sqlite": {"internal/chat"},
 	"internal/hub":          {"internal/chat"},
 	"internal/websocket":    {},
+	"internal/picture":      {},
+	"web":                   {},
 	"internal/api":          {"internal/chat", "protocol"},
 	"internal/limits":       {"internal/chat", "internal/api"},
 	"internal/queue":        {},
 	"internal/stream":       {"internal/chat", "internal/api", "internal/hub", "internal/limits", "internal/queue", "internal/websocket", "protocol"},
-	"internal/httpapi":      {"internal/chat", "internal/api", "internal/hub", "internal/limits", "internal/websocket", "protocol"},
+	"internal/httpapi":      {"internal/chat", "internal/api", "internal/hub", "internal/limits", "internal/picture", "internal/websocket", "protocol"},
 	"internal/metrics":      {"internal/hub", "internal/queue", "internal/chat", "internal/limits", "internal/password", "internal/server", "internal/api", "protocol"},
 	"internal/tui":          {"client", "protocol"},
 	"internal/server":       {"internal/stream", "internal/httpapi", "internal/chat", "internal/api", "internal/hub", "protocol"},
@@ -37,6 +39,8 @@ var may = map[string][]string{
 var outside = map[string][]string{
 	"internal/chat":      {},
 	"internal/websocket": {},
+	"internal/picture":   {},
+	"web":                {},
 	"protocol":           {"github.com/go-json-experiment/json"},
 	"client":             {"github.com/go-json-experiment/json", "github.com/coder/websocket"},
 }

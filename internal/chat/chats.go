@@ -128,6 +128,7 @@ type NewChat struct {
 	Peer         UserID // private
 	Title, Topic string // group
 	History      History
+	Listed       bool
 	Users        []UserID
 	ClientChatID string
 }
@@ -164,8 +165,8 @@ func (s *Service) CreateChat(ctx context.Context, a Actor, n NewChat) (st ChatSt
 // participant means that it was found.
 func newPrivate(a Actor, n NewChat) (func(Tx, *news) (ChatState, error), error) {
 	switch {
-	case n.Title != "" || n.Topic != "" || n.History != "" || n.Users != nil:
-		return nil, Errorf(CodeInvalidRequest, "a private chat has a user_id, and no title, topic, history or user_ids")
+	case n.Title != "" || n.Topic != "" || n.History != "" || n.Listed || n.Users != nil:
+		return nil, Errorf(CodeInvalidRequest, "a private chat has a user_id, and no title, topic, history or user_ids, and is not listed")
 	case n.ClientChatID != "":
 		return nil, Errorf(CodeInvalidRequest, "a private chat needs no client_chat_id: there is one per pair")
 	case n.Peer == 0:
@@ -217,8 +218,11 @@ func newGroup(a Actor, n NewChat) (func(Tx, *news) (ChatState, error), error) {
 	sorted := sortedUsers(users)
 	var b body
 	b.text(string(n.Kind)).text(title).text(topic).text(string(n.History)).users(sorted)
+	if n.Listed { // else the hash is that of before there were listed ones
+		b.text("listed")
+	}
 	c := Chat{
-		Kind: KindGroup, Title: title, Topic: topic, History: n.History,
+		Kind: KindGroup, Title: title, Topic: topic, History: n.History, Listed: n.Listed,
 		ClientChatID: n.ClientChatID, BodyHash: b.hash(),
 	}
 	return func(tx Tx, fresh *news) (ChatState, error) {
@@ -315,6 +319,7 @@ type ChatPatch struct {
 	Title   *string
 	Topic   *string
 	History *History
+	Listed  *bool
 }
 
 // UpdateChat changes a group, for its admins and owners. What changes nothing
@@ -354,6 +359,9 @@ func (s *Service) UpdateChat(ctx context.Context, a Actor, id ChatID, patch Chat
 		if patch.History != nil {
 			p.chat.History = *patch.History
 		}
+		if patch.Listed != nil {
+			p.chat.Listed = *patch.Listed
+		}
 		if p.chat == old {
 			return none{}, nil
 		}
@@ -386,6 +394,52 @@ func (s *Service) DeleteChat(ctx context.Context, a Actor, id ChatID) error {
 		return none{}, p.putChat(tx, n, ChatDeleted)
 	})
 	return err
+}
+
+// ListedChat is a listed group as anybody on the server sees it.
+type ListedChat struct {
+	Chat         Chat
+	Participants int
+	Joined       bool // who asks is in
+}
+
+// ListedChats lists the listed groups by ascending id, without those that
+// everybody has left.
+func (s *Service) ListedChats(ctx context.Context, a Actor, after ChatID, limit int) (chats []ListedChat, next ChatID, more bool, err error) {
+	if err := person(a); err != nil {
+		return nil, 0, false, err
+	}
+	if limit, err = pageLimit(limit); err != nil {
+		return nil, 0, false, err
+	}
+	err = s.view(ctx, "listing the listed chats", func(r Reader) error {
+		list, err := r.ListedChats(after, limit+1)
+		if err != nil {
+			return err
+		}
+		list, more = cutPage(list, limit)
+		for _, c := range list {
+			next = c.ID
+			one := ListedChat{Chat: c}
+			if one.Participants, err = r.CountParticipants(c.ID, RoleOwner, RoleAdmin, RoleMember); err != nil {
+				return err
+			}
+			if one.Participants == 0 {
+				continue
+			}
+			me, err := r.Participant(c.ID, a.User)
+			if missing(err, nil) != nil {
+				return err
+			}
+			one.Joined = me.In()
+			chats = append(chats, one)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, false, err
+	}
+	return chats, next, more, nil
 }
 
 // body is the canonical encoding of a request, of which the hash is kept: no

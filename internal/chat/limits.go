@@ -16,6 +16,8 @@ const (
 	MaxUsername    = 32       // bytes of a username
 	MinPassword    = 8        // bytes of a password
 	MaxPassword    = 1024     // bytes of a password
+	MaxStatus      = 140      // code points of what a user says of themselves
+	MaxAvatar      = 64 << 10 // bytes of a picture
 	MaxDevice      = 64       // code points of a session's device or client name
 )
 

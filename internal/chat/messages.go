@@ -20,17 +20,21 @@ func (p *place) message(r Reader, seq int64) (Message, error) {
 }
 
 // Anchor says which page of messages is asked for; at most one is set.
-type Anchor struct{ Before, After, Around *int64 }
+type Anchor struct {
+	Before, After, Around *int64
+	At                    *time.Time // around the first message of that time or later
+}
 
 // MessagePage is a page of messages, ascending by seq.
 type MessagePage struct {
 	Messages                    []Message
 	HasMoreBefore, HasMoreAfter bool
 	LastSeq                     int64
+	AtSeq                       int64 // what Anchor.At found; 0: nothing
 }
 
 // Messages lists a page of messages (docs/protocol.md#messages.list): those
-// before a seq, after one, around one, or the newest.
+// before a seq, after one, around one, around a time, or the newest.
 func (s *Service) Messages(ctx context.Context, a Actor, id ChatID, at Anchor, limit int) (MessagePage, error) {
 	limit, err := pageLimit(limit)
 	if err != nil {
@@ -46,8 +50,11 @@ func (s *Service) Messages(ctx context.Context, a Actor, id ChatID, at Anchor, l
 			return MessagePage{}, Errorf(CodeInvalidRequest, "before, after and around are positions: 0 or more")
 		}
 	}
+	if at.At != nil {
+		set++
+	}
 	if set > 1 {
-		return MessagePage{}, Errorf(CodeInvalidRequest, "give one of before, after and around")
+		return MessagePage{}, Errorf(CodeInvalidRequest, "give one of before, after, around and at")
 	}
 	var page MessagePage
 	err = s.view(ctx, "listing messages", func(r Reader) error {
@@ -64,6 +71,15 @@ func (s *Service) Messages(ctx context.Context, a Actor, id ChatID, at Anchor, l
 // there is more.
 func (p *place) messages(r Reader, at Anchor, limit int) (MessagePage, error) {
 	page := MessagePage{LastSeq: p.chat.LastSeq}
+	if at.At != nil {
+		var err error
+		if page.AtSeq, err = p.firstAt(r, *at.At); err != nil {
+			return MessagePage{}, err
+		}
+		if page.AtSeq > 0 {
+			at.Around = &page.AtSeq
+		}
+	}
 	lo, hi := p.floor(), p.chat.LastSeq+1
 	split, below, above := hi, limit, 0 // the newest
 	switch {
@@ -93,6 +109,29 @@ func (p *place) messages(r Reader, at Anchor, limit int) (MessagePage, error) {
 	page.HasMoreBefore, page.HasMoreAfter = len(before) > below, len(after) > above
 	page.Messages = slices.Concat(before[len(before)-below:], after[:above])
 	return page, nil
+}
+
+// firstAt finds the first message of a time or later, and 0 if all are earlier.
+// Clocks jump, so times need not ascend with seq: then it is one of those with
+// an earlier one before them.
+func (p *place) firstAt(r Reader, at time.Time) (int64, error) {
+	lo, hi, first := p.floor(), p.chat.LastSeq+1, int64(0)
+	for lo < hi {
+		// What is below lo is earlier, and from hi on there is nothing before first.
+		mid := lo + (hi-lo)/2
+		list, err := r.Messages(p.chat.ID, mid, hi, 1, false)
+		switch {
+		case err != nil:
+			return 0, err
+		case len(list) == 0:
+			hi = mid
+		case list[0].CreatedAt.Before(at):
+			lo = list[0].Seq + 1
+		default:
+			first, hi = list[0].Seq, mid
+		}
+	}
+	return first, nil
 }
 
 // nearest is how many of before's last and after's first messages fit on one

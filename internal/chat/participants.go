@@ -10,7 +10,7 @@ var errNoParticipant = Errorf(CodeNotFound, "no such participant")
 // Member is a participant with what people call them.
 type Member struct {
 	Participant
-	Username, Name string
+	Username, Name, Avatar, Status string
 }
 
 // Participants lists who is in the chat, by ascending user id.
@@ -33,7 +33,7 @@ func (s *Service) Participants(ctx context.Context, a Actor, id ChatID, after Us
 			if err != nil {
 				return err
 			}
-			members[i] = Member{p, u.Username, u.Name}
+			members[i] = Member{p, u.Username, u.Name, u.Avatar, u.Status}
 		}
 		return nil
 	})
@@ -44,8 +44,9 @@ func (s *Service) Participants(ctx context.Context, a Actor, id ChatID, after Us
 }
 
 // AddParticipants brings people into a group, for its admins and owners; role
-// empty: as members. It answers all of users' places, ascending; those who
-// were in already keep theirs.
+// empty: as members. Into one that is listed everybody may bring themselves, as
+// a member. It answers all of users' places, ascending; those who were in
+// already keep theirs.
 func (s *Service) AddParticipants(ctx context.Context, a Actor, id ChatID, users []UserID, role Role) ([]Participant, error) {
 	role = orMember(role)
 	if err := checkRole(role); err != nil {
@@ -59,7 +60,7 @@ func (s *Service) AddParticipants(ctx context.Context, a Actor, id ChatID, users
 	}
 	sorted := sortedUsers(users)
 	return update(ctx, s, "adding participants", Op{Chat: id, User: a.User}, func(tx Tx, n *news) ([]Participant, error) {
-		p, err := groupOf(tx, a, id, RoleAdmin, "add people")
+		p, err := openTo(tx, a, id, sorted, role)
 		if err != nil {
 			return nil, err
 		}
@@ -102,6 +103,34 @@ func (s *Service) AddParticipants(ctx context.Context, a Actor, id ChatID, users
 		}
 		return list, tx.PutChat(p.chat)
 	})
+}
+
+// openTo is groupOf for who adds users: those who may, and anybody who adds
+// themselves to a listed group, or to a group that they are in already.
+func openTo(r Reader, a Actor, id ChatID, users []UserID, role Role) (place, error) {
+	if len(users) != 1 || users[0] != a.User || role != RoleMember {
+		return groupOf(r, a, id, RoleAdmin, "add people")
+	}
+	p, err := groupOf(r, a, id, RoleMember, "add people")
+	if CodeOf(err) != CodeNotFound {
+		return p, err
+	}
+	c, unseen := r.Chat(id)
+	if unseen != nil {
+		return place{}, missing(unseen, err)
+	}
+	if !c.Listed || !c.DeletedAt.IsZero() {
+		return place{}, err
+	}
+	// Where everybody has left nobody could be an owner.
+	in, unseen := r.CountParticipants(id, RoleOwner, RoleAdmin, RoleMember)
+	if unseen != nil {
+		return place{}, unseen
+	}
+	if in == 0 {
+		return place{}, err
+	}
+	return place{chat: c, me: Participant{Chat: id, User: a.User, Role: RoleMember}}, nil
 }
 
 // putParticipant stores a change of one's place that took the chat's latest
@@ -165,6 +194,34 @@ func (s *Service) UpdateParticipant(ctx context.Context, a Actor, id ChatID, use
 			return Participant{}, err
 		}
 		return one, tx.PutChat(p.chat)
+	})
+}
+
+// SetNotify says of which messages in a chat the actor, whom user must name,
+// wants to be told. It is no change of the chat, as a read mark is none.
+func (s *Service) SetNotify(ctx context.Context, a Actor, id ChatID, user UserID, level Notify) (Participant, error) {
+	switch level {
+	case NotifyAll, NotifyMentions, NotifyNone:
+	default:
+		return Participant{}, Errorf(CodeInvalidRequest, "notify must be all, mentions or none")
+	}
+	return update(ctx, s, "setting what somebody is told of", Op{Chat: id, User: a.User}, func(tx Tx, _ *news) (Participant, error) {
+		p, err := placeOf(tx, a, id)
+		if err != nil {
+			return Participant{}, err
+		}
+		if user != a.User {
+			return Participant{}, Errorf(CodePermissionDenied, "of what somebody is told is theirs to say")
+		}
+		if p.me.Notify == level {
+			return p.me, nil
+		}
+		p.me.Notify = level
+		if err := tx.PutParticipant(p.me); err != nil {
+			return Participant{}, err
+		}
+		// The stamp is how their other devices learn of it.
+		return p.me, tx.PutReadMark(id, user, p.me.ReadSeq)
 	})
 }
 

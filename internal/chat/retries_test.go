@@ -71,7 +71,7 @@ func TestRepeatedWrites(t *testing.T) {
 		}
 		return err
 	})
-	twice("users.update of a password", chat.CodeUnauthenticated, func() error {
+	twice("users.update of a password", chat.CodeInvalidCredentials, func() error {
 		a, err := w.Authenticate(ctx, bob.token)
 		if err == nil {
 			_, err = w.UpdateUser(ctx, a, 0, chat.UserPatch{Password: ptr("another secret"), CurrentPassword: ptr(secret("bob"))})

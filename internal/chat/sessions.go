@@ -182,13 +182,16 @@ func endSession(tx Tx, n *news, id SessionID) error {
 	return tx.DeleteSession(id)
 }
 
-// endSessions ends all of user's sessions.
-func endSessions(tx Tx, n *news, user UserID) error {
+// endSessions ends all of user's sessions but kept.
+func endSessions(tx Tx, n *news, user UserID, kept SessionID) error {
 	list, err := tx.Sessions(user)
 	if err != nil {
 		return err
 	}
 	for _, session := range list {
+		if session.ID == kept {
+			continue
+		}
 		if err := endSession(tx, n, session.ID); err != nil {
 			return err
 		}
@@ -255,7 +258,7 @@ func (s *Service) touch(ctx context.Context, session Session) (Session, error) {
 		}
 		current.UsedAt = now
 		if !current.API {
-			current.ExpiresAt = earlier(now.Add(SessionIdle), current.CreatedAt.Add(SessionAbsolute))
+			current.ExpiresAt = earlier(now.Add(SessionIdle), current.LastEnd())
 		}
 		return current, tx.PutSession(current)
 	})
@@ -265,6 +268,14 @@ func (s *Service) touch(ctx context.Context, session Session) (Session, error) {
 		return session, nil
 	}
 	return touched, err
+}
+
+// LastEnd is when the session ends at the latest, however much it is used.
+func (s Session) LastEnd() time.Time {
+	if s.API {
+		return s.ExpiresAt
+	}
+	return s.CreatedAt.Add(SessionAbsolute)
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -68,6 +68,9 @@ type Reader interface {
 	// Users lists at most limit users with ID > after whose username begins
 	// with prefix, by ascending ID.
 	Users(prefix string, after UserID, limit int) ([]User, error)
+	// Avatar gives a picture with this hash, whosever it is; in a Tx as a list
+	// does.
+	Avatar(hash string) (Avatar, error)
 
 	Session(id SessionID) (Session, error)
 	SessionByToken(hash [32]byte) (Session, error)
@@ -81,6 +84,9 @@ type Reader interface {
 	Chat(id ChatID) (Chat, error)
 	ChatByPair(pair [2]UserID) (Chat, error)
 	ChatByClientID(creator UserID, clientChatID string) (Chat, error)
+	// ListedChats lists at most limit of the chats that are Listed, save deleted
+	// ones, with ID > after, by ascending ID.
+	ListedChats(after ChatID, limit int) ([]Chat, error)
 
 	// Participant also gives those who left.
 	Participant(chat ChatID, user UserID) (Participant, error)
@@ -180,6 +186,8 @@ type Tx interface {
 	NewInviteID() (InviteID, error)
 
 	PutUser(User) error
+	PutAvatar(Avatar) error // in the place of the one that the user had
+	DeleteAvatar(UserID) error
 	PutSession(Session) error
 	DeleteSession(SessionID) error
 	PutInvite(Invite) error

@@ -44,6 +44,15 @@ const (
 	HistoryJoined History = "joined" // from their joined_seq on
 )
 
+// Notify says of which messages in a chat somebody wants to be told.
+type Notify string
+
+const (
+	NotifyAll      Notify = ""
+	NotifyMentions Notify = "mentions" // those that mention them
+	NotifyNone     Notify = "none"
+)
+
 // User is somebody who can log in, or could.
 type User struct {
 	ID           UserID
@@ -55,7 +64,17 @@ type User struct {
 	PasswordHash string // with its parameters; empty: no password login
 	CreatedAt    time.Time
 
-	HidesPresence bool // nobody sees whether they are there
+	HidesPresence bool   // nobody sees whether they are there
+	Status        string // what they say of themselves; empty: nothing
+	Avatar        string // the Hash of their Avatar; empty: they have none
+}
+
+// Avatar is the picture of a user, of which there is at most one.
+type Avatar struct {
+	User  UserID
+	Hash  string // names User's Bytes; what another picture never has
+	Type  string // as in Content-Type
+	Bytes []byte
 }
 
 // Session is one login of one device. Its token is known only to the device.
@@ -95,6 +114,7 @@ type Chat struct {
 	Title        string
 	Topic        string
 	History      History
+	Listed       bool      // a group that everybody on the server may find and come into
 	Pair         [2]UserID // of a private chat, ascending; unique
 	CreatedBy    UserID
 	ClientChatID string   // unique per CreatedBy when not empty
@@ -111,11 +131,12 @@ type Participant struct {
 	Chat       ChatID
 	User       UserID
 	Role       Role
-	JoinedSeq  int64 // where their latest membership begins
-	LeftSeq    int64 // 0: they are in
-	ReadSeq    int64 // they have read up to here; never falls; not a change of the chat
+	JoinedSeq  int64  // where their latest membership begins
+	LeftSeq    int64  // 0: they are in
+	ReadSeq    int64  // they have read up to here; never falls; not a change of the chat
+	Notify     Notify // their own affair, as ReadSeq is
 	UpdatedSeq int64
-	Stamp      int64 // the store's change stamp when they last read on or left, for sync
+	Stamp      int64 // the store's change stamp when they last read on, left, or changed Notify, for sync
 }
 
 // In reports whether p is in the chat now.

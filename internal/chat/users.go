@@ -223,6 +223,7 @@ func orMember(r Role) Role {
 // UserPatch is what UpdateUser changes; nil keeps.
 type UserPatch struct {
 	Name            *string
+	Status          *string // empty: none
 	Password        *string
 	CurrentPassword *string
 	Role            *Role
@@ -231,8 +232,9 @@ type UserPatch struct {
 }
 
 // UpdateUser changes oneself (user 0 or one's own) or, for the server's admins
-// and the operator, somebody else. A new password and a disabling end all the
-// user's sessions. The server keeps at least one owner that is not disabled.
+// and the operator, somebody else. A new password ends all the user's sessions
+// but the one that asks, if it is theirs, and a disabling all of them. The server
+// keeps at least one owner that is not disabled.
 func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPatch) (User, error) {
 	if user == 0 {
 		if err := person(a); err != nil {
@@ -246,6 +248,13 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 			return User{}, err
 		}
 		p.Name = &name
+	}
+	if p.Status != nil {
+		status, err := checkLine("status", *p.Status, MaxStatus)
+		if err != nil {
+			return User{}, err
+		}
+		p.Status = &status
 	}
 	if p.Role != nil {
 		if err := checkRole(*p.Role); err != nil {
@@ -275,6 +284,9 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 		if p.Name != nil {
 			u.Name = *p.Name
 		}
+		if p.Status != nil {
+			u.Status = *p.Status
+		}
 		if p.Role != nil {
 			u.Role = *p.Role
 		}
@@ -299,7 +311,11 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 			}
 		}
 		if u.PasswordHash != old.PasswordHash || u.Disabled {
-			if err := endSessions(tx, n, u.ID); err != nil {
+			kept := SessionID(0)
+			if u.ID == a.User && !u.Disabled {
+				kept = a.Session
+			}
+			if err := endSessions(tx, n, u.ID, kept); err != nil {
 				return User{}, err
 			}
 		}

@@ -44,7 +44,7 @@ func requests(chat, user string) (lines [][]byte) {
 		{protocol.OpChatsUpdate, protocol.ChatsUpdateParams{ChatID: chat, Topic: protocol.Some("t")}},
 		{protocol.OpParticipantsAdd, protocol.ParticipantsAddParams{ChatID: chat, UserIDs: []string{user}}},
 		{protocol.OpParticipantsRemove, protocol.ParticipantParams{ChatID: chat, UserID: user}},
-		{protocol.OpParticipantsUpdate, protocol.ParticipantsUpdateParams{ChatID: chat, UserID: user, Role: "admin"}},
+		{protocol.OpParticipantsUpdate, protocol.ParticipantsUpdateParams{ChatID: chat, UserID: user, Role: new("admin")}},
 		{protocol.OpReadSet, protocol.ReadSetParams{ChatID: chat, Seq: 1}},
 		{protocol.OpTokensCreate, protocol.TokensCreateParams{Device: "d", TTLMS: 1000}},
 		{protocol.OpSessionStart, protocol.SessionStartParams{Mechanism: "TOKEN", Token: "gt_x", Subscribe: &yes}},

@@ -1,15 +1,18 @@
 // Package httpapi is Grima over HTTP/1.1: a resource-shaped route for every row
 // of api's table that has one, the two doors that take and give the frames
 // themselves, the OpenAPI document made from the same table, health, and a page
-// that says what this is (docs/protocol.md#http).
+// that says what this is (docs/protocol.md#http). And it serves the files of the
+// web client, which is one more client of all that.
 //
-// It holds no state. Who asks is told by a bearer token on every request; there
-// are no cookies, so there is nothing another site could make a browser send.
+// It holds no state. Who asks is told by a bearer token on every request, or by
+// a cookie where a browser says that the page which asks is ours.
 package httpapi
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"path"
@@ -52,6 +55,13 @@ type Config struct {
 	Metrics      http.Handler
 	MetricsToken string
 
+	// Client is the web client as it was built, with an index.html (nil, or
+	// without that file: browsers get a page that says how to build it).
+	Client fs.FS
+	// Reported hears of each report that the web client was kept from something
+	// by its content security policy. It must not block (nil: nobody hears).
+	Reported func()
+
 	// Origins are those of pages elsewhere that may open a WebSocket (none).
 	Origins []string
 }
@@ -67,7 +77,10 @@ func WithAuthenticated(ctx context.Context, call func()) context.Context {
 // handler is what New makes.
 type handler struct {
 	Config
-	mux *http.ServeMux
+	mux     *http.ServeMux
+	client  map[string]*clientFile
+	reports reports
+	drawing chan struct{} // holds one while a picture is drawn
 }
 
 // New makes the handler of everything HTTP. Timeouts of connections, headers
@@ -85,7 +98,7 @@ func New(cfg Config) http.Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	h := &handler{Config: cfg, mux: http.NewServeMux()}
+	h := &handler{Config: cfg, mux: http.NewServeMux(), drawing: make(chan struct{}, 1)}
 	for _, op := range api.Operations() {
 		for _, route := range op.Routes {
 			h.mux.HandleFunc(route, h.resource(op, route))
@@ -103,29 +116,55 @@ func New(cfg Config) http.Handler {
 	}
 	h.mux.HandleFunc("GET /healthz", h.healthz)
 	h.mux.HandleFunc("GET /readyz", h.readyz)
-	h.mux.HandleFunc("GET /{$}", h.light(h.page(indexPage)))
-	h.mux.HandleFunc("GET /join", h.light(h.page(joinPage)))
+	h.mux.HandleFunc("PUT "+ownAvatar, h.putAvatar)
+	h.mux.HandleFunc("DELETE "+ownAvatar, h.deleteAvatar)
+	h.mux.HandleFunc("GET "+avatars, h.getAvatar)
+	h.mux.HandleFunc("POST "+reportPath, h.light(h.cspReport))
+	h.serveClient(cfg.Client)
 
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusForbidden, protocol.NewError(protocol.CodePermissionDenied, "another site's page asked for this"))
 	}))
-	return sealed(h.recovering(sameOrigin.Handler(http.HandlerFunc(h.route))))
+	return h.sealed(h.recovering(sameOrigin.Handler(http.HandlerFunc(h.route))))
 }
 
+// permissions are those of a browser's that no page of ours needs.
+const permissions = "bluetooth=(), camera=(), display-capture=(), geolocation=(), hid=(), microphone=(), midi=(), payment=(), serial=(), usb=()"
+
 // sealed sets the headers that every answer carries.
-func sealed(next http.Handler) http.Handler {
+func (h *handler) sealed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		head := w.Header()
 		head.Set("Cache-Control", "no-store")
 		head.Set("Content-Security-Policy", contentPolicy)
 		head.Set("Cross-Origin-Opener-Policy", "same-origin")
 		head.Set("Cross-Origin-Resource-Policy", "same-origin")
+		head.Set("Permissions-Policy", permissions)
 		head.Set("Referrer-Policy", "no-referrer")
 		head.Set("X-Content-Type-Options", "nosniff")
 		head.Set("X-Frame-Options", "DENY")
+		if h.secure(r) && !local(r.Host) {
+			head.Set("Strict-Transport-Security", "max-age=31536000")
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// secure reports whether r came in TLS, which may have ended at the proxy.
+func (h *handler) secure(r *http.Request) bool {
+	return r.TLS != nil || h.BehindProxy && r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
+// local reports whether host names this machine from within: a browser told to
+// use TLS with that name would do so with every other program that it names.
+func local(host string) bool {
+	name := host
+	if n, _, err := net.SplitHostPort(host); err == nil {
+		name = n
+	}
+	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return strings.EqualFold(name, "localhost") || strings.HasSuffix(strings.ToLower(name), ".localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
 // route is the mux, save that where nothing matches, the mux's plain text
@@ -189,17 +228,23 @@ func (v *verdict) WriteHeader(status int)      { v.status = status }
 func (v *verdict) Write(b []byte) (int, error) { return len(b), nil }
 
 // caller tells who asks for something of that cost, and whether they may ask
-// now; admit comes before it. Without a token it is nobody yet.
+// now; admit comes before it. Without a token, in a header or a cookie, it is
+// nobody yet.
 func (h *handler) caller(r *http.Request, cost api.Cost) (api.Caller, *protocol.Error) {
 	c := api.Caller{Peer: h.peer(r)}
 	values := r.Header.Values("Authorization")
+	var token string
 	if len(values) == 0 {
-		return c, nil
-	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	token = strings.TrimLeft(token, " ")
-	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return c, protocol.NewError(protocol.CodeUnauthenticated, "the Authorization header must be: Bearer <token>")
+		var err *protocol.Error
+		if token, err = h.cookie(r); token == "" {
+			return c, err
+		}
+	} else {
+		scheme, given, _ := strings.Cut(values[0], " ")
+		token = strings.TrimLeft(given, " ")
+		if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
+			return c, protocol.NewError(protocol.CodeUnauthenticated, "the Authorization header must be: Bearer <token>")
+		}
 	}
 	actor, err := h.Service.Authenticate(r.Context(), token)
 	if err != nil {

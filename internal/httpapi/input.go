@@ -212,7 +212,7 @@ func readBody(w http.ResponseWriter, r *http.Request, allowed bool) (body []byte
 		return refuse(http.StatusUnsupportedMediaType, protocol.CodeInvalidRequest, "a body is taken as it is, without Content-Encoding")
 	}
 	most := int64(protocol.MaxFrame)
-	if len(r.Header.Values("Authorization")) == 0 {
+	if len(r.Header.Values("Authorization")) == 0 && !byCookie(r) {
 		most = protocol.MaxFrameLogin
 	}
 	body, failure := io.ReadAll(http.MaxBytesReader(w, r.Body, most))

@@ -41,6 +41,7 @@ type Taken struct {
 	Early  []byte // what was read of it beyond the request
 	Head   []byte // of the answer, still to be written
 	Peer   netip.Addr
+	Cookie string  // the token that a cookie brought, if a page of ours asks
 	Events *Events // nil: a WebSocket
 }
 
@@ -68,7 +69,9 @@ func (h *handler) webSocket(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, no.Status, protocol.NewError(code, no.Reason))
 		return
 	}
-	h.takeOver(w, Taken{Head: head, Peer: h.peer(r)})
+	// The pages of others that may open one do so without our cookie.
+	cookie, _ := h.cookie(r)
+	h.takeOver(w, Taken{Head: head, Peer: h.peer(r), Cookie: cookie})
 }
 
 func (h *handler) events(w http.ResponseWriter, r *http.Request) {

@@ -13,7 +13,8 @@ import (
 )
 
 // The pages say what this is and how to go on by hand. They are plain text in
-// nature; a browser gets the same in a little HTML, without scripts.
+// nature; a browser gets the same in a little HTML, without scripts, where the
+// web client was not built.
 
 const pageStyle = `body{max-width:46rem;margin:3rem auto;padding:0 1rem;font:1rem/1.5 system-ui,sans-serif}pre{padding:1rem;overflow:auto;border:1px solid;border-radius:.4rem}`
 
@@ -101,6 +102,9 @@ func (h *handler) page(p pageText) http.HandlerFunc {
 		}
 		fill := strings.NewReplacer("{{.URL}}", scheme+"://"+host, "{{.Connect}}", connect)
 		var steps []step
+		if h.client[indexFile] == nil {
+			steps = append(steps, step{"There is no web client in this build. One with it is made, where the source is, by:", "make build"})
+		}
 		for _, s := range p.steps {
 			steps = append(steps, step{s.say, fill.Replace(s.do)})
 		}
@@ -113,7 +117,7 @@ func (h *handler) page(p pageText) http.HandlerFunc {
 			media = "text/plain; charset=utf-8"
 			err   error
 		)
-		if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		if acceptsHTML(r) {
 			media = "text/html; charset=utf-8"
 			err = htmlPage.Execute(&out, content)
 		} else {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -30,14 +31,13 @@ func (h *handler) resource(op *api.Operation, route string) http.HandlerFunc {
 			writeProblem(w, status, err)
 			return
 		}
-		// Who logs in may well send along the token of the session that is
-		// over; it has no meaning here.
-		c := api.Caller{Peer: h.peer(r)}
-		if op.Name != protocol.OpSessionStart {
-			if c, err = h.caller(r, op.Cost); err != nil {
-				writeProblem(w, err.Code.Info().Status, err)
-				return
+		c, err := h.asks(w, r, op)
+		if err != nil {
+			if op.Name == protocol.OpSessionEnd && byCookie(r) && err.Code.Info().Status == http.StatusUnauthorized {
+				forget(w) // of a session that is over already
 			}
+			writeProblem(w, err.Code.Info().Status, err)
+			return
 		}
 		answer := h.do(r.Context(), c, protocol.Request{
 			Type: op.Frame, Op: op.Name, Params: params,
@@ -50,8 +50,27 @@ func (h *handler) resource(op *api.Operation, route string) http.HandlerFunc {
 			writeProblem(w, answer.Error.Code.Info().Status, answer.Error)
 			return
 		}
+		if op.Name == protocol.OpSessionEnd && byCookie(r) {
+			forget(w)
+		}
 		writeJSON(w, successStatus(op, answer.Result), answer.Result)
 	}
+}
+
+// asks is caller, save for who logs in: they may well send along the token of
+// the session that is over, which has no meaning there. A cookie has one if they
+// say so, and is where a browser keeps the token if they ask for it.
+func (h *handler) asks(w http.ResponseWriter, r *http.Request, op *api.Operation) (api.Caller, *protocol.Error) {
+	if op.Name != protocol.OpSessionStart {
+		return h.caller(r, op.Cost)
+	}
+	c := api.Caller{Peer: h.peer(r), OnCookie: func(token string, until time.Time) { keep(w, token, until) }}
+	if len(r.Header.Values("Authorization")) > 0 {
+		return c, nil
+	}
+	var err *protocol.Error
+	c.Cookie, err = h.cookie(r)
+	return c, err
 }
 
 // successStatus is 201 where something new was made, else 200.

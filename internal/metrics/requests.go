@@ -19,6 +19,7 @@ type Requests struct {
 	logins   *prometheus.CounterVec
 	http     *prometheus.CounterVec
 	httpTime prometheus.Histogram
+	reports  prometheus.Counter
 }
 
 // unknownOp stands for whatever is no operation, so that clients cannot make up
@@ -55,6 +56,10 @@ func NewRequests() *Requests {
 			Help:    "Time from an HTTP request's headers to its answer, waiting by the limits on rates included.",
 			Buckets: times,
 		}),
+		reports: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "grima_csp_reports_total",
+			Help: "Reports of browsers that the content security policy kept the web client from something; there should be none.",
+		}),
 	}
 	for _, op := range api.Operations() {
 		r.byOp[op.Name] = r.seconds.WithLabelValues(op.Name)
@@ -63,7 +68,7 @@ func NewRequests() *Requests {
 }
 
 func (r *Requests) all() []prometheus.Collector {
-	return []prometheus.Collector{r.requests, r.seconds, r.logins, r.http, r.httpTime}
+	return []prometheus.Collector{r.requests, r.seconds, r.logins, r.http, r.httpTime, r.reports}
 }
 
 // Request implements api.Observer.
@@ -79,7 +84,7 @@ func (r *Requests) Request(op string, code protocol.Code, took time.Duration) {
 // Login implements api.Observer.
 func (r *Requests) Login(mechanism string, code protocol.Code) {
 	switch mechanism {
-	case protocol.MechanismPlain, protocol.MechanismToken:
+	case protocol.MechanismPlain, protocol.MechanismToken, protocol.MechanismCookie:
 	default:
 		mechanism = unknownOp
 	}
@@ -94,6 +99,9 @@ func (r *Requests) HTTP(route string, status int, took time.Duration) {
 	r.http.WithLabelValues(route, strconv.Itoa(status)).Inc()
 	r.httpTime.Observe(took.Seconds())
 }
+
+// Report counts a browser's report of what the web client was kept from.
+func (r *Requests) Report() { r.reports.Inc() }
 
 func ok(code protocol.Code) string {
 	if code == "" {

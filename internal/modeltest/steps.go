@@ -36,7 +36,7 @@ func (d *device) step() {
 	case n < 74:
 		_ = d.call(protocol.OpParticipantsRemove, protocol.ParticipantParams{ChatID: d.someChat(), UserID: d.pick(d.somebody(), d.person.id)}, nil)
 	case n < 76:
-		_ = d.call(protocol.OpParticipantsUpdate, protocol.ParticipantsUpdateParams{ChatID: d.someChat(), UserID: d.somebody(), Role: d.pick("owner", "admin", "member")}, nil)
+		_ = d.call(protocol.OpParticipantsUpdate, protocol.ParticipantsUpdateParams{ChatID: d.someChat(), UserID: d.somebody(), Role: new(d.pick("owner", "admin", "member"))}, nil)
 	case n < 79:
 		d.rename()
 	case n < 80:

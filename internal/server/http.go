@@ -152,7 +152,7 @@ func (c *webConn) CloseWrite() error { return closeWrite(c.Conn) }
 
 // TakeOver serves a connection that outlives its HTTP request.
 func (s *Server) TakeOver(t httpapi.Taken) {
-	peer := stream.Peer{Addr: t.Peer, Early: t.Early, Head: t.Head, WebSocket: t.Events == nil}
+	peer := stream.Peer{Addr: t.Peer, Early: t.Early, Head: t.Head, Cookie: t.Cookie, WebSocket: t.Events == nil}
 	if t.Events != nil {
 		events := stream.Events(*t.Events)
 		peer.Events = &events

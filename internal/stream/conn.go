@@ -51,6 +51,7 @@ type conn struct {
 	slow     *slowed           // waits for its time; nil: nothing does
 	next     *protocol.Request // waits for the answers before it
 	cursor   string            // of a client that only listens
+	cookie   string            // see Peer.Cookie; empty once logged in
 	place    atomic.Pointer[hub.Conn]
 
 	mu        sync.Mutex
@@ -69,7 +70,7 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn, p Peer) *conn {
 	c := &conn{
-		srv: s, addr: p.Addr, events: p.Events, early: p.Early,
+		srv: s, addr: p.Addr, events: p.Events, early: p.Early, cookie: p.Cookie,
 		known: p.LoggedIn, closed: p.Closed, budget: loginBytes, asked: s.cfg.Limits.Client(p.Addr),
 	}
 	c.out = outbox{to: carrierOf(nc), form: formOf(p), owner: c}
@@ -360,7 +361,7 @@ func (c *conn) giveUpRequest() {
 func (c *conn) caller() api.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return api.Caller{Actor: c.actor, Peer: c.addr, OnLogin: c.login, OnUpdate: c.update, OnWatch: c.watch}
+	return api.Caller{Actor: c.actor, Peer: c.addr, Cookie: c.cookie, OnLogin: c.login, OnUpdate: c.update, OnWatch: c.watch}
 }
 
 // httpRequest is the first line of an HTTP request.

@@ -25,7 +25,7 @@ func (c *conn) hello() *protocol.Hello {
 		Server:       c.srv.cfg.Software,
 		ServerID:     c.srv.cfg.ServerID,
 		Epoch:        c.srv.cfg.Service.Epoch(),
-		Auth:         []string{protocol.MechanismPlain, protocol.MechanismToken},
+		Auth:         c.mechanisms(),
 		Capabilities: c.capabilities(),
 		Limits: protocol.Limits{
 			MaxFrame:      protocol.MaxFrame,
@@ -35,6 +35,14 @@ func (c *conn) hello() *protocol.Hello {
 		},
 		Time: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
 	}
+}
+
+func (c *conn) mechanisms() []string {
+	list := []string{protocol.MechanismPlain, protocol.MechanismToken}
+	if c.cookie != "" {
+		list = append(list, protocol.MechanismCookie)
+	}
+	return list
 }
 
 func (c *conn) capabilities() []string {
@@ -77,6 +85,7 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 	known := c.known
 	c.actor, c.known = l.Actor, nil
 	c.mu.Unlock()
+	c.cookie = ""
 	c.loggedIn.Store(true)
 	c.log().Debug("logged in")
 	if known != nil {

@@ -144,6 +144,7 @@ type Peer struct {
 
 	Early     []byte  // what was read of it already
 	Head      []byte  // is written before anything else: what an HTTP request was answered with
+	Cookie    string  // the token of the session that a browser's cookie names; empty: none came
 	WebSocket bool    // lines are text messages (docs/protocol.md#websocket)
 	Events    *Events // not nil: a client that only listens
 }

@@ -95,11 +95,8 @@ func (o Offer) welcomes(r *http.Request) bool {
 	if len(origins) == 0 {
 		return true
 	}
-	if len(origins) > 1 {
-		return false
-	}
 	page, ok := parseOrigin(origins[0])
-	if !ok {
+	if !ok || len(origins) > 1 {
 		return false
 	}
 	if slices.ContainsFunc(o.Origins, func(allowed string) bool {
@@ -108,11 +105,26 @@ func (o Offer) welcomes(r *http.Request) bool {
 	}) {
 		return true
 	}
+	return SameOrigin(r, o.AnyScheme)
+}
+
+// SameOrigin reports whether a page of the host that r went to asks, as r's
+// Origin says; anyScheme: in TLS or not, which may have ended before us. Without
+// an Origin nobody says so.
+func SameOrigin(r *http.Request, anyScheme bool) bool {
+	origins := r.Header.Values("Origin")
+	if len(origins) != 1 {
+		return false
+	}
+	page, ok := parseOrigin(origins[0])
+	if !ok {
+		return false
+	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	if o.AnyScheme {
+	if anyScheme {
 		scheme = page.scheme
 	}
 	own, ok := parseOrigin(scheme + "://" + r.Host)

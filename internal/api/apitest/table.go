@@ -6,7 +6,7 @@ import "github.com/grima-chat/grima/protocol"
 // talk. dan is logged in and in none of their chats.
 func Table() []Step {
 	var all []Step
-	for _, chapter := range [][]Step{arrivals, groups, talk, reading, private, strangers, strictness, people, departures} {
+	for _, chapter := range [][]Step{arrivals, groups, talk, reading, private, strangers, strictness, people, open, departures} {
 		all = append(all, chapter...)
 	}
 	return all
@@ -251,6 +251,8 @@ func OfAChat() []Step {
 		{Op: "participants.list", Params: `,"cursor":""`},
 		{Op: "participants.add", Params: `,"user_ids":["u_1"]`},
 		{Op: "participants.update", Params: `,"user_id":"u_1","role":"member"`},
+		{Op: "participants.update", Params: `,"user_id":"u_1","notify":"none"`},
+		{Op: "messages.list", Params: `,"at":"2026-09-20T10:00:00Z"`},
 		{Op: "participants.remove", Params: `,"user_id":"u_1"`},
 		{Op: "participants.remove", Params: `,"user_id":"nobody"`},
 		{Op: "messages.list"},
@@ -316,6 +318,67 @@ var people = []Step{
 	{As: "ana", Op: "users.update", Params: `{"role":"member"}`, Error: protocol.CodeConflict},
 }
 
+const (
+	square = `"chat_id":"$square","kind":"group","title":"Square","history":"all","visibility":"listed","created_by":"$ana","created_at":"$*"`
+	// inSquare is how it looks to bob, who came in by himself.
+	inSquare = `"membership":"joined","role":"member","joined_seq":2,"read_seq":2,"unread":0,"mentions":0`
+)
+
+// open: groups that everybody may find, and what people say of themselves.
+var open = []Step{
+	{
+		As: "ana", Op: "chats.create", Params: `{"kind":"group","title":"Square","visibility":"listed"}`,
+		Want: `{"chat":{` + square + `,"updated_seq":1,"last_seq":1,"membership":"joined","role":"owner","joined_seq":1,"read_seq":"$?","unread":0,"mentions":0},"duplicate":false}`,
+	},
+	{As: "ana", Op: "chats.create", Params: `{"kind":"group","title":"Square","visibility":"public"}`, Error: protocol.CodeInvalidRequest},
+	{As: "ana", Op: "chats.create", Params: `{"kind":"private","user_id":"$bob","visibility":"listed"}`, Error: protocol.CodeInvalidRequest},
+	{As: "bob", Op: "chats.browse", Want: `{"chats":[{` + square + `,"updated_seq":1,"participants":1,"membership":"left"}],"has_more":false}`},
+	{As: "bob", Op: "chats.browse", Params: `{"cursor":"b1.x"}`, Error: protocol.CodeCursorInvalid},
+	{As: "bob", Op: "chats.browse", Params: `{"cursor":""}`, Error: protocol.CodeCursorInvalid},
+	{As: "bob", Op: "chats.browse", Params: `{"limit":0}`, Error: protocol.CodeInvalidRequest},
+	{As: "bob", Op: "chats.get", Params: `{"chat_id":"$square"}`, Error: protocol.CodeNotFound},
+	{As: "bob", Op: "participants.add", Params: `{"chat_id":"$square","user_ids":["$bob"],"role":"admin"}`, Error: protocol.CodeNotFound},
+	{As: "bob", Op: "participants.add", Params: `{"chat_id":"$square","user_ids":["$bob","$cyd"]}`, Error: protocol.CodeNotFound},
+	{
+		As: "bob", Op: "participants.add", Params: `{"chat_id":"$square","user_ids":["$bob"]}`,
+		Want: `{"participants":[{"user_id":"$bob","role":"member","joined_seq":2,"updated_seq":2}]}`,
+	},
+	{As: "bob", Op: "chats.browse", Params: `{"limit":1}`, Want: `{"chats":[{` + square + `,"updated_seq":1,"participants":2,"membership":"joined"}],"has_more":false}`},
+	{
+		As: "bob", Op: "participants.update", Params: `{"chat_id":"$square","user_id":"$bob","notify":"mentions"}`,
+		Want: `{"participant":{"user_id":"$bob","role":"member","joined_seq":2,"updated_seq":2}}`,
+	},
+	{As: "bob", Op: "participants.update", Params: `{"chat_id":"$square","user_id":"$bob","notify":""}`, Error: protocol.CodeInvalidRequest},
+	{As: "bob", Op: "participants.update", Params: `{"chat_id":"$square","user_id":"$bob"}`, Error: protocol.CodeInvalidRequest},
+	{As: "ana", Op: "participants.update", Params: `{"chat_id":"$square","user_id":"$bob","role":"admin","notify":"all"}`, Error: protocol.CodeInvalidRequest},
+	{As: "ana", Op: "participants.update", Params: `{"chat_id":"$square","user_id":"$bob","notify":"all"}`, Error: protocol.CodePermissionDenied},
+	{As: "bob", Op: "chats.get", Params: `{"chat_id":"$square"}`, Want: `{"chat":{` + square + `,"updated_seq":1,"last_seq":2,"notify":"mentions",` + inSquare + `}}`},
+	{As: "bob", Op: "participants.update", Params: `{"chat_id":"$square","user_id":"$bob","notify":"all"}`, Want: `{"participant":{"user_id":"$bob","role":"member","joined_seq":2,"updated_seq":2}}`},
+	{As: "bob", Op: "chats.get", Params: `{"chat_id":"$square"}`, Want: `{"chat":{` + square + `,"updated_seq":1,"last_seq":2,` + inSquare + `}}`},
+	{
+		As: "bob", Op: "messages.list", Params: `{"chat_id":"$port","at":"2000-01-01T00:00:00Z","limit":1}`,
+		Want: `{"messages":[` + ahoy + `],"has_more_before":false,"has_more_after":true,"last_seq":11,"at_seq":7}`,
+	},
+	{
+		As: "bob", Op: "messages.list", Params: `{"chat_id":"$port","at":"9000-01-01T00:00:00.000+02:00","limit":1}`,
+		Want: `{"messages":[` + oops + `],"has_more_before":true,"has_more_after":false,"last_seq":11}`,
+	},
+	{As: "bob", Op: "messages.list", Params: `{"chat_id":"$port","at":"yesterday"}`, Error: protocol.CodeInvalidRequest},
+	{As: "bob", Op: "messages.list", Params: `{"chat_id":"$port","at":""}`, Error: protocol.CodeInvalidRequest},
+	{As: "bob", Op: "messages.list", Params: `{"chat_id":"$port","at":"2000-01-01T00:00:00Z","after":3}`, Error: protocol.CodeInvalidRequest},
+	{
+		As: "ana", Op: "chats.update", Params: `{"chat_id":"$square","visibility":"unlisted"}`,
+		Want: `{"chat":{"chat_id":"$square","kind":"group","title":"Square","history":"all","created_by":"$ana","created_at":"$*","updated_seq":3,"last_seq":3,"membership":"joined","role":"owner","joined_seq":1,"read_seq":"$?","unread":0,"mentions":0}}`,
+	},
+	{As: "ana", Op: "chats.update", Params: `{"chat_id":"$square","visibility":""}`, Error: protocol.CodeInvalidRequest},
+	{As: "bob", Op: "chats.browse", Want: `{"chats":[],"has_more":false}`},
+	{As: "cyd", Op: "participants.add", Params: `{"chat_id":"$square","user_ids":["$cyd"]}`, Error: protocol.CodeNotFound},
+
+	{As: "dan", Op: "users.update", Params: `{"status":"at sea"}`, Want: `{"user":{"user_id":"$dan","username":"dan","name":"Daniel","role":"member","status":"at sea","created_at":"$*"}}`},
+	{As: "dan", Op: "users.update", Params: `{"status":null}`, Want: `{"user":{"user_id":"$dan","username":"dan","name":"Daniel","role":"member","created_at":"$*"}}`},
+	{As: "dan", Op: "users.update", Params: `{"status":"two\nlines"}`, Error: protocol.CodeInvalidRequest},
+}
+
 const laptop = `"device":"laptop","client":"apitest","created_at":"$*","used_at":"$*","expires_at":"$*"`
 
 var departures = []Step{
@@ -344,4 +407,5 @@ var departures = []Step{
 	{As: "ana", Op: "chats.get", Params: `{"chat_id":"$port"}`, Error: protocol.CodeNotFound},
 	{As: "cyd", Op: "session.end", Want: `{}`},
 	{As: "late", Op: "session.start", Params: `{"mechanism":"TOKEN","token":"$cyd_token"}`, Error: protocol.CodeUnauthenticated},
+	{As: "late", Op: "session.start", Params: `{"mechanism":"COOKIE"}`, Error: protocol.CodeUnauthenticated},
 }

@@ -38,6 +38,10 @@ SELECT chat_id FROM messages WHERE deleted_at IS NOT NULL AND (content <> '' OR 
 	{"a change stamp is above the counter", `
 SELECT chat_id FROM chats WHERE stamp > (SELECT value FROM counters WHERE name = 'stamp')
 UNION SELECT chat_id FROM participants WHERE stamp > (SELECT value FROM counters WHERE name = 'stamp')`},
+	{"a user has an avatar that is not there", `
+SELECT user_id FROM users u WHERE avatar <> ifnull((SELECT hash FROM avatars a WHERE a.user_id = u.user_id), '')`},
+	{"an avatar belongs to no user", `
+SELECT user_id FROM avatars WHERE user_id NOT IN (SELECT user_id FROM users)`},
 	{"a chat has a number that was not given out yet", `
 SELECT chat_id FROM chats WHERE chat_id > (SELECT value FROM counters WHERE name = 'chat')`},
 }
@@ -55,12 +59,12 @@ func (s *Store) Check(ctx context.Context) error {
 			return fmt.Errorf("the database is damaged: %s", strings.Join(found, "; "))
 		}
 		for _, check := range checks {
-			chats, err := c.texts(check.sql + " LIMIT 10")
+			rows, err := c.texts(check.sql + " LIMIT 10")
 			if err != nil {
 				return readError(ctx, "check that not "+check.wrong, err)
 			}
-			if len(chats) > 0 {
-				return fmt.Errorf("the database is inconsistent: %s; chats %s", check.wrong, strings.Join(chats, ", "))
+			if len(rows) > 0 {
+				return fmt.Errorf("the database is inconsistent: %s: %s", check.wrong, strings.Join(rows, ", "))
 			}
 		}
 		return nil

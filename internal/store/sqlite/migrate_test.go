@@ -13,6 +13,12 @@ import (
 // toVersion1 takes a database back to the first schema, rows and all.
 const toVersion1 = `
 BEGIN;
+DROP INDEX chats_listed;
+ALTER TABLE chats DROP COLUMN listed;
+ALTER TABLE participants DROP COLUMN notify;
+DROP TABLE avatars;
+ALTER TABLE users DROP COLUMN avatar;
+ALTER TABLE users DROP COLUMN status;
 ALTER TABLE users DROP COLUMN hides_presence;
 ALTER TABLE sent RENAME TO sent_by_id;
 CREATE TABLE sent (

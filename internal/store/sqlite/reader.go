@@ -57,6 +57,8 @@ const (
 	selUsersPrefix = `SELECT ` + userColumns + ` FROM users WHERE username >= ? AND username < ? AND +user_id > ?
 ORDER BY user_id LIMIT ?`
 
+	selAvatar = `SELECT ` + avatarColumns + ` FROM avatars WHERE hash = ? ORDER BY user_id LIMIT 1`
+
 	selSession        = `SELECT ` + sessionColumns + ` FROM sessions WHERE session_id = ?`
 	selSessionByToken = `SELECT ` + sessionColumns + ` FROM sessions WHERE token_hash = ?`
 	selSessions       = `SELECT ` + sessionColumns + ` FROM sessions WHERE user_id = ? ORDER BY session_id`
@@ -87,6 +89,10 @@ func pastPrefix(prefix string) string {
 	b := []byte(prefix)
 	b[len(b)-1]++ // no byte of UTF-8 is 0xff
 	return string(b)
+}
+
+func (r *reader) Avatar(hash string) (chat.Avatar, error) {
+	return one(r, "read an avatar", r.c.prep(selAvatar).text(hash), scanAvatar)
 }
 
 func (r *reader) Session(id chat.SessionID) (chat.Session, error) {

@@ -14,6 +14,9 @@ const (
 	selChatByPair     = `SELECT ` + chatColumns + ` FROM chats c WHERE c.pair_low = ? AND c.pair_high = ?`
 	selChatByClientID = `SELECT ` + chatColumns + ` FROM chats c WHERE c.created_by = ? AND c.client_chat_id = ?`
 
+	selListedChats = `SELECT ` + chatColumns + ` FROM chats c INDEXED BY chats_listed
+WHERE c.listed = 1 AND c.deleted_at IS NULL AND c.chat_id > ? ORDER BY c.chat_id LIMIT ?`
+
 	selParticipant  = `SELECT ` + participantColumns + ` FROM participants p WHERE p.chat_id = ? AND p.user_id = ?`
 	selParticipants = `SELECT ` + participantColumns + ` FROM participants p
 WHERE p.chat_id = ? AND p.user_id > ? AND p.joined_seq > 0 AND p.left_seq = 0 ORDER BY p.user_id LIMIT ?`
@@ -86,6 +89,10 @@ func (r *reader) ChatByPair(pair [2]chat.UserID) (chat.Chat, error) {
 func (r *reader) ChatByClientID(creator chat.UserID, clientChatID string) (chat.Chat, error) {
 	q := r.c.prep(selChatByClientID).int(int64(creator)).text(clientChatID)
 	return one(r, "find a chat by its client_chat_id", q, scanChat)
+}
+
+func (r *reader) ListedChats(after chat.ChatID, limit int) ([]chat.Chat, error) {
+	return all(r, "list the listed chats", r.c.prep(selListedChats).int(int64(after)).int(int64(limit)), scanChat)
 }
 
 func (r *reader) Participant(id chat.ChatID, user chat.UserID) (chat.Participant, error) {

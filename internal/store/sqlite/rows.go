@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -15,30 +16,42 @@ import (
 // of columns, of binding and of scanning are the same.
 
 const (
-	userColumns        = `user_id, username, name, role, bot, disabled, password_hash, created_at, hides_presence`
+	userColumns        = `user_id, username, name, role, bot, disabled, password_hash, created_at, hides_presence, status, avatar`
+	avatarColumns      = `user_id, hash, type, bytes`
 	sessionColumns     = `session_id, user_id, token_hash, device, client, api, created_at, used_at, expires_at`
 	inviteColumns      = `invite_id, code_hash, role, max_uses, uses, created_by, created_at, expires_at`
-	chatColumns        = `c.chat_id, c.kind, c.title, c.topic, c.history, c.pair_low, c.pair_high, c.created_by, c.client_chat_id, c.body_hash, c.created_at, c.deleted_at, c.last_seq, c.updated_seq, c.stamp`
-	participantColumns = `p.chat_id, p.user_id, p.role, p.joined_seq, p.left_seq, p.read_seq, p.updated_seq, p.stamp`
+	chatColumns        = `c.chat_id, c.kind, c.title, c.topic, c.history, c.pair_low, c.pair_high, c.created_by, c.client_chat_id, c.body_hash, c.created_at, c.deleted_at, c.last_seq, c.updated_seq, c.stamp, c.listed`
+	participantColumns = `p.chat_id, p.user_id, p.role, p.joined_seq, p.left_seq, p.read_seq, p.updated_seq, p.stamp, p.notify`
 	messageColumns     = `chat_id, seq, updated_seq, sender_id, content, reply_to, mentions, mention_all, created_at, edited_at, deleted_at`
 )
 
-const putUser = `INSERT INTO users (` + userColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+const putUser = `INSERT INTO users (` + userColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (user_id) DO UPDATE SET username = excluded.username, name = excluded.name, role = excluded.role,
 bot = excluded.bot, disabled = excluded.disabled, password_hash = excluded.password_hash, created_at = excluded.created_at,
-hides_presence = excluded.hides_presence`
+hides_presence = excluded.hides_presence, status = excluded.status, avatar = excluded.avatar`
 
 func writeUser(c *conn, u *chat.User) error {
 	return c.prep(putUser).int(int64(u.ID)).text(u.Username).text(u.Name).text(string(u.Role)).
-		bool(u.Bot).bool(u.Disabled).text(u.PasswordHash).time(u.CreatedAt).bool(u.HidesPresence).run()
+		bool(u.Bot).bool(u.Disabled).text(u.PasswordHash).time(u.CreatedAt).bool(u.HidesPresence).
+		text(u.Status).text(u.Avatar).run()
 }
 
 func scanUser(s *stmt) chat.User {
 	return chat.User{
 		ID: chat.UserID(s.getInt()), Username: s.getText(), Name: s.getText(), Role: chat.Role(s.getText()),
 		Bot: s.getBool(), Disabled: s.getBool(), PasswordHash: s.getText(), CreatedAt: s.getTime(),
-		HidesPresence: s.getBool(),
+		HidesPresence: s.getBool(), Status: s.getText(), Avatar: s.getText(),
 	}
+}
+
+const putAvatar = `REPLACE INTO avatars (` + avatarColumns + `) VALUES (?, ?, ?, ?)`
+
+func writeAvatar(c *conn, v *chat.Avatar) error {
+	return c.prep(putAvatar).int(int64(v.User)).text(v.Hash).text(v.Type).blob(v.Bytes).run()
+}
+
+func scanAvatar(s *stmt) chat.Avatar {
+	return chat.Avatar{User: chat.UserID(s.getInt()), Hash: s.getText(), Type: s.getText(), Bytes: bytes.Clone(s.getRaw())}
 }
 
 const putSession = `INSERT INTO sessions (` + sessionColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -78,19 +91,19 @@ func scanInvite(s *stmt) chat.Invite {
 }
 
 const putChat = `INSERT INTO chats (chat_id, kind, title, topic, history, pair_low, pair_high, created_by,
-client_chat_id, body_hash, created_at, deleted_at, last_seq, updated_seq, stamp)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+client_chat_id, body_hash, created_at, deleted_at, last_seq, updated_seq, stamp, listed)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (chat_id) DO UPDATE SET kind = excluded.kind, title = excluded.title, topic = excluded.topic,
 history = excluded.history, pair_low = excluded.pair_low, pair_high = excluded.pair_high,
 created_by = excluded.created_by, client_chat_id = excluded.client_chat_id, body_hash = excluded.body_hash,
 created_at = excluded.created_at, deleted_at = excluded.deleted_at, last_seq = excluded.last_seq,
-updated_seq = excluded.updated_seq, stamp = excluded.stamp`
+updated_seq = excluded.updated_seq, stamp = excluded.stamp, listed = excluded.listed`
 
 func writeChat(c *conn, v *chat.Chat) error {
 	return c.prep(putChat).int(int64(v.ID)).text(string(v.Kind)).text(v.Title).text(v.Topic).text(string(v.History)).
 		orNull(int64(v.Pair[0])).orNull(int64(v.Pair[1])).orNull(int64(v.CreatedBy)).textOrNull(v.ClientChatID).
 		blob(v.BodyHash[:]).time(v.CreatedAt).timeOrNull(v.DeletedAt).
-		int(v.LastSeq).int(v.UpdatedSeq).int(v.Stamp).run()
+		int(v.LastSeq).int(v.UpdatedSeq).int(v.Stamp).bool(v.Listed).run()
 }
 
 func scanChat(s *stmt) chat.Chat {
@@ -99,24 +112,26 @@ func scanChat(s *stmt) chat.Chat {
 		History: chat.History(s.getText()), Pair: [2]chat.UserID{chat.UserID(s.getInt()), chat.UserID(s.getInt())},
 		CreatedBy: chat.UserID(s.getInt()), ClientChatID: s.getText(), BodyHash: getHash[chat.BodyHash](s),
 		CreatedAt: s.getTime(), DeletedAt: s.getTime(),
-		LastSeq: s.getInt(), UpdatedSeq: s.getInt(), Stamp: s.getInt(),
+		LastSeq: s.getInt(), UpdatedSeq: s.getInt(), Stamp: s.getInt(), Listed: s.getBool(),
 	}
 }
 
 const putParticipant = `INSERT INTO participants
-(chat_id, user_id, role, joined_seq, left_seq, read_seq, updated_seq, stamp) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+(chat_id, user_id, role, joined_seq, left_seq, read_seq, updated_seq, stamp, notify) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (chat_id, user_id) DO UPDATE SET role = excluded.role, joined_seq = excluded.joined_seq,
-left_seq = excluded.left_seq, read_seq = excluded.read_seq, updated_seq = excluded.updated_seq, stamp = excluded.stamp`
+left_seq = excluded.left_seq, read_seq = excluded.read_seq, updated_seq = excluded.updated_seq, stamp = excluded.stamp,
+notify = excluded.notify`
 
 func writeParticipant(c *conn, p *chat.Participant) error {
 	return c.prep(putParticipant).int(int64(p.Chat)).int(int64(p.User)).text(string(p.Role)).
-		int(p.JoinedSeq).int(p.LeftSeq).int(p.ReadSeq).int(p.UpdatedSeq).int(p.Stamp).run()
+		int(p.JoinedSeq).int(p.LeftSeq).int(p.ReadSeq).int(p.UpdatedSeq).int(p.Stamp).text(string(p.Notify)).run()
 }
 
 func scanParticipant(s *stmt) chat.Participant {
 	return chat.Participant{
 		Chat: chat.ChatID(s.getInt()), User: chat.UserID(s.getInt()), Role: chat.Role(s.getText()),
 		JoinedSeq: s.getInt(), LeftSeq: s.getInt(), ReadSeq: s.getInt(), UpdatedSeq: s.getInt(), Stamp: s.getInt(),
+		Notify: chat.Notify(s.getText()),
 	}
 }
 

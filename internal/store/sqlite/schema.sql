@@ -33,8 +33,21 @@ CREATE TABLE users (
   disabled      INTEGER NOT NULL CHECK (disabled IN (0, 1)),
   password_hash TEXT NOT NULL,        -- empty: no password login
   created_at    INTEGER NOT NULL,
-  hides_presence INTEGER NOT NULL DEFAULT 0 CHECK (hides_presence IN (0, 1))
+  hides_presence INTEGER NOT NULL DEFAULT 0 CHECK (hides_presence IN (0, 1)),
+  status        TEXT NOT NULL DEFAULT '',
+  avatar        TEXT NOT NULL DEFAULT '' -- avatars.hash of theirs; empty: none
 ) STRICT;
+
+-- Pictures of people, beside their rows, which are read much more often. Two may
+-- have the same picture.
+CREATE TABLE avatars (
+  user_id INTEGER PRIMARY KEY,
+  hash    TEXT NOT NULL,
+  type    TEXT NOT NULL,
+  bytes   BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX avatars_by_hash ON avatars (hash);
 
 CREATE TABLE sessions (
   session_id INTEGER PRIMARY KEY,
@@ -79,6 +92,7 @@ CREATE TABLE chats (
   -- The server-wide number of the update that last changed the chat: what sync
   -- finds changed chats by. It grows in the order of commits.
   stamp          INTEGER NOT NULL,
+  listed         INTEGER NOT NULL DEFAULT 0 CHECK (listed IN (0, 1)), -- everybody may find it
   CHECK ((pair_low IS NULL) = (pair_high IS NULL))
 ) STRICT;
 
@@ -88,6 +102,8 @@ WHERE pair_low IS NOT NULL;
 
 CREATE UNIQUE INDEX chats_by_client_id ON chats (created_by, client_chat_id)
 WHERE client_chat_id IS NOT NULL;
+
+CREATE INDEX chats_listed ON chats (chat_id) WHERE listed = 1 AND deleted_at IS NULL;
 
 -- Who is or was in a chat; left_seq 0: they are in.
 CREATE TABLE participants (
@@ -99,6 +115,7 @@ CREATE TABLE participants (
   read_seq    INTEGER NOT NULL,
   updated_seq INTEGER NOT NULL,
   stamp       INTEGER NOT NULL, -- as chats.stamp, of the last read mark
+  notify      TEXT NOT NULL DEFAULT '' CHECK (notify IN ('', 'mentions', 'none')), -- empty: all
   PRIMARY KEY (chat_id, user_id)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ type tx struct {
 	r *reader // on the writer's connection
 
 	users        rows[chat.UserID, chat.User]
+	avatars      rows[chat.UserID, chat.Avatar]
 	sessions     rows[chat.SessionID, chat.Session]
 	invites      rows[chat.InviteID, chat.Invite]
 	chats        rows[chat.ChatID, chat.Chat]
@@ -63,6 +65,7 @@ const (
 const cached = 1 << 16
 
 const (
+	deleteAvatar  = `DELETE FROM avatars WHERE user_id = ?`
 	deleteSession = `DELETE FROM sessions WHERE session_id = ?`
 	deleteInvite  = `DELETE FROM invites WHERE invite_id = ?`
 	selCounter    = `SELECT value FROM counters WHERE name = ?`
@@ -72,6 +75,11 @@ const (
 func newTx(r *reader) *tx {
 	t := &tx{r: r}
 	t.users = rows[chat.UserID, chat.User]{load: (*reader).User, write: writeUser, keep: cached}
+	// Nobody asks for a picture by its user, so none is loaded.
+	t.avatars = rows[chat.UserID, chat.Avatar]{
+		write:  writeAvatar,
+		remove: func(c *conn, id chat.UserID) error { return c.prep(deleteAvatar).int(int64(id)).run() },
+	}
 	t.sessions = rows[chat.SessionID, chat.Session]{
 		load: (*reader).Session, write: writeSession,
 		remove: func(c *conn, id chat.SessionID) error { return c.prep(deleteSession).int(int64(id)).run() },
@@ -109,7 +117,7 @@ func newTx(r *reader) *tx {
 		keep:  cached,
 	}
 	t.tables = []table{
-		&t.users, &t.sessions, &t.invites, &t.chats, &t.participants, &t.messages, &t.sent, &t.counters,
+		&t.users, &t.avatars, &t.sessions, &t.invites, &t.chats, &t.participants, &t.messages, &t.sent, &t.counters,
 	}
 	return t
 }
@@ -237,7 +245,20 @@ func (t *tx) PutUser(u chat.User) error {
 		return err
 	}
 	t.users.put(u.ID, u)
-	t.wrote(len(u.Name) + len(u.PasswordHash))
+	t.wrote(len(u.Name) + len(u.Status) + len(u.PasswordHash))
+	return nil
+}
+
+func (t *tx) PutAvatar(a chat.Avatar) error {
+	a.Bytes = bytes.Clone(a.Bytes)
+	t.avatars.put(a.User, a)
+	t.wrote(len(a.Bytes))
+	return nil
+}
+
+func (t *tx) DeleteAvatar(user chat.UserID) error {
+	t.avatars.delete(user)
+	t.wrote(0)
 	return nil
 }
 

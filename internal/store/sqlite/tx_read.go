@@ -27,6 +27,13 @@ func (t *tx) Users(prefix string, after chat.UserID, limit int) ([]chat.User, er
 	return t.r.Users(prefix, after, limit)
 }
 
+func (t *tx) Avatar(hash string) (chat.Avatar, error) {
+	if err := t.list(); err != nil {
+		return chat.Avatar{}, err
+	}
+	return t.r.Avatar(hash)
+}
+
 func (t *tx) Session(id chat.SessionID) (chat.Session, error) { return t.sessions.get(t.r, id) }
 
 func (t *tx) SessionByToken(hash [32]byte) (chat.Session, error) {
@@ -79,6 +86,13 @@ func (t *tx) ChatByClientID(creator chat.UserID, clientChatID string) (chat.Chat
 		func(c *chat.Chat) bool { return c.CreatedBy == creator && c.ClientChatID == clientChatID },
 		func() (chat.Chat, error) { return t.r.ChatByClientID(creator, clientChatID) },
 		func(c *chat.Chat) chat.ChatID { return c.ID })
+}
+
+func (t *tx) ListedChats(after chat.ChatID, limit int) ([]chat.Chat, error) {
+	if err := t.list(); err != nil {
+		return nil, err
+	}
+	return t.r.ListedChats(after, limit)
 }
 
 func (t *tx) Participant(id chat.ChatID, user chat.UserID) (chat.Participant, error) {

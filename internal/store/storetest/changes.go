@@ -158,6 +158,40 @@ func setRole(id chat.ChatID, user chat.UserID, role chat.Role) write {
 	return changeParticipant(id, user, func(p *chat.Participant, _ int64) { p.Role = role })
 }
 
+func listed(id chat.ChatID, yes bool) write {
+	return change(id, func(_ chat.Tx, c *chat.Chat) error {
+		c.Listed, c.UpdatedSeq = yes, c.LastSeq
+		return nil
+	})
+}
+
+// notify also stamps the row, as leave does.
+func notify(id chat.ChatID, user chat.UserID, level chat.Notify) write {
+	return func(tx chat.Tx) error {
+		p, err := tx.Participant(id, user)
+		if err != nil {
+			return err
+		}
+		p.Notify = level
+		return errors.Join(tx.PutParticipant(p), tx.PutReadMark(id, user, p.ReadSeq))
+	}
+}
+
+// showAvatar gives a user a picture, or with an empty hash none.
+func showAvatar(user chat.UserID, hash string) write {
+	return func(tx chat.Tx) error {
+		u, err := tx.User(user)
+		if err != nil {
+			return err
+		}
+		u.Avatar = hash
+		if hash == "" {
+			return errors.Join(tx.PutUser(u), tx.DeleteAvatar(user))
+		}
+		return errors.Join(tx.PutUser(u), tx.PutAvatar(chat.Avatar{User: user, Hash: hash, Type: "image/png", Bytes: []byte(hash)}))
+	}
+}
+
 func mark(id chat.ChatID, user chat.UserID, seq int64) write {
 	return func(tx chat.Tx) error { return tx.PutReadMark(id, user, seq) }
 }

@@ -236,6 +236,9 @@ var mutants = map[string]struct {
 	"now has microseconds":           {"Now is in UTC", writes(func(t *tx) *tx { t.now = t.now.Add(time.Microsecond); return t })},
 	"ids come again":                 {"New ids", writes(func(t *tx) idsAgain { return idsAgain{t} })},
 	"deleted sessions stay":          {"A deleted session", writes(func(t *tx) sessionsStay { return sessionsStay{t} })},
+	"deleted avatars stay":           {"A user has one avatar", writes(func(t *tx) avatarsStay { return avatarsStay{t} })},
+	"old avatars stay":               {"A user has one avatar", writes(func(t *tx) oldAvatarsStay { return oldAvatarsStay{t} })},
+	"avatars are shared":             {"The bytes of an avatar", writes(func(t *tx) avatarsShared { return avatarsShared{t} })},
 	"read marks stamp the chat":      {"A read mark moves", writes(func(t *tx) readStampsChat { return readStampsChat{t} })},
 	"read marks do not stamp":        {"A read mark moves", writes(func(t *tx) readUnstamped { return readUnstamped{t} })},
 	"rows bring stamps":              {"PutParticipant keeps", writes(func(t *tx) bringsStamps { return bringsStamps{t} })},
@@ -266,6 +269,7 @@ var mutants = map[string]struct {
 	"positions of deleted chats are missing": {"LastSeqs are", reads(func(r *reader) deletedMissing { return deletedMissing{r} })},
 	"positions are not in order":             {"LastSeqs are", reads(func(r *reader) positionsSorted { return positionsSorted{r} })},
 	"participants include those who left":    {"Participants, their count", reads(func(r *reader) leaversIn { return leaversIn{r} })},
+	"deleted chats are listed":               {"Listed chats", reads(func(r *reader) deletedListed { return deletedListed{r} })},
 	"participants page from the last again":  {"Participants, their count", reads(func(r *reader) samePage { return samePage{r} })},
 	"prefixes are patterns":                  {"Users come by", reads(func(r *reader) patterns { return patterns{r} })},
 }
@@ -380,6 +384,36 @@ func (t idsAgain) lock() func() { return t.tx.lock() }
 type sessionsStay struct{ *tx }
 
 func (t sessionsStay) DeleteSession(chat.SessionID) error { return nil }
+
+type avatarsStay struct{ *tx }
+
+func (t avatarsStay) DeleteAvatar(chat.UserID) error { return nil }
+
+type oldAvatarsStay struct{ *tx }
+
+func (t oldAvatarsStay) PutAvatar(a chat.Avatar) error {
+	defer t.tx.lock()()
+	put(t.tx, t.m.avatars, a.User+chat.UserID(len(t.m.avatars))<<32, a)
+	return nil
+}
+
+type avatarsShared struct{ *tx }
+
+func (t avatarsShared) PutAvatar(a chat.Avatar) error {
+	defer t.tx.lock()()
+	put(t.tx, t.m.avatars, a.User, a)
+	return nil
+}
+
+type deletedListed struct{ *reader }
+
+func (r deletedListed) ListedChats(after chat.ChatID, limit int) ([]chat.Chat, error) {
+	defer r.lock()()
+	list := sorted(r.m.chats.all(r.listAt),
+		func(c chat.Chat) bool { return c.Listed && c.ID > after },
+		func(c chat.Chat) chat.ChatID { return c.ID })
+	return list[:min(limit, len(list))], nil
+}
 
 type readStampsChat struct{ *tx }
 

@@ -129,6 +129,13 @@ func (w *world) draw(rt *rapid.T) step {
 		func() step { return plain("set role", setRole(id, user, someRoles.Draw(rt, "role"))) },
 		func() step { return plain("rename", rename(id, someTexts.Draw(rt, "title"))) },
 		func() step { return plain("mark", mark(id, user, seq-1)) },
+		func() step { return plain("list", listed(id, rapid.Bool().Draw(rt, "listed"))) },
+		func() step {
+			return plain("notify", notify(id, user, pick(rt, "level", []chat.Notify{chat.NotifyAll, chat.NotifyMentions, chat.NotifyNone})))
+		},
+		func() step {
+			return plain("avatar", showAvatar(user, pick(rt, "picture", []string{"", "one", "two"})))
+		},
 		func() step { return plain("erase", erase(id, seq, at)) },
 		func() step {
 			return plain("edit", edit(id, seq, someTexts.Draw(rt, "text"), at, rapid.Bool().Draw(rt, "all"), other))
@@ -442,11 +449,15 @@ func (w *world) facts(r chat.Reader, seed int64, stamp func(point) int64) (facts
 		fact(s, err, "session by %s", h)
 		i, err := r.InviteByCode(hash(h))
 		fact(i, err, "invite by %s", h)
+		a, err := r.Avatar(h)
+		fact(a, err, "avatar %s", h)
 	}
 	users, err1 := r.Users("", 0, 1000)
 	fact(users, err1, "users")
 	invites, err2 := r.Invites()
 	fact(invites, err2, "invites")
+	open, err4 := r.ListedChats(chat.ChatID(size(3)-1), size(5))
+	fact(open, err4, "listed chats")
 	for _, u := range w.users {
 		sessions, err := r.Sessions(u)
 		fact(sessions, err, "sessions of %d", u)
@@ -481,6 +492,10 @@ func withoutStamps(v any) any {
 	case chat.Participant:
 		v.Stamp = 0
 		return v
+	case []chat.Chat:
+		for i := range v {
+			v[i].Stamp = 0
+		}
 	case []chat.Participant:
 		for i := range v {
 			v[i].Stamp = 0

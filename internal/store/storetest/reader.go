@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"cmp"
 	"iter"
 	"slices"
@@ -77,6 +78,18 @@ func (r *reader) Users(prefix string, after chat.UserID, limit int) ([]chat.User
 	return list[:min(limit, len(list))], nil
 }
 
+func (r *reader) Avatar(hash string) (chat.Avatar, error) {
+	defer r.lock()()
+	list := sorted(r.m.avatars.all(r.listAt),
+		func(a chat.Avatar) bool { return a.Hash == hash },
+		func(a chat.Avatar) chat.UserID { return a.User })
+	if len(list) == 0 {
+		return chat.Avatar{}, chat.ErrNotFound
+	}
+	list[0].Bytes = bytes.Clone(list[0].Bytes)
+	return list[0], nil
+}
+
 func (r *reader) Session(id chat.SessionID) (chat.Session, error) {
 	defer r.lock()()
 	return found(r.m.sessions.get(id, r.at))
@@ -126,6 +139,14 @@ func (r *reader) ChatByClientID(creator chat.UserID, clientChatID string) (chat.
 	return first(r.m.chats.all(r.at), func(c chat.Chat) bool {
 		return c.ClientChatID != "" && c.CreatedBy == creator && c.ClientChatID == clientChatID
 	})
+}
+
+func (r *reader) ListedChats(after chat.ChatID, limit int) ([]chat.Chat, error) {
+	defer r.lock()()
+	list := sorted(r.m.chats.all(r.listAt),
+		func(c chat.Chat) bool { return c.Listed && c.DeletedAt.IsZero() && c.ID > after },
+		func(c chat.Chat) chat.ChatID { return c.ID })
+	return list[:min(limit, len(list))], nil
 }
 
 func hasPair(c chat.Chat) bool { return c.Pair != [2]chat.UserID{} }

@@ -57,6 +57,61 @@ var keyClauses = []clause{
 			})
 		}
 	}},
+	{"A user has one avatar, the one put last, until it is deleted", func(b *box) {
+		of := func(user chat.UserID, hash string, bytes ...byte) chat.Avatar {
+			return chat.Avatar{User: user, Hash: hash, Type: "image/png", Bytes: bytes}
+		}
+		want := func(what string, r chat.Reader, hashes map[string]*chat.Avatar) {
+			for hash, a := range hashes {
+				got, err := r.Avatar(hash)
+				switch {
+				case a == nil:
+					if !errors.Is(err, chat.ErrNotFound) {
+						b.Errorf("%s: %s is %v, %v", what, hash, got, err)
+					}
+				case err != nil:
+					b.Errorf("%s: %s: %v", what, hash, err)
+				default:
+					b.same(what+": "+hash, *a, got)
+				}
+			}
+		}
+		all := func(what string, hashes map[string]*chat.Avatar) {
+			b.view(func(r chat.Reader) error { want(what, r, hashes); return nil })
+			b.do(func(tx chat.Tx) error { want(what+", in an update", tx, hashes); return nil })
+		}
+		one, two, same := of(1, "one", 0, 1, 0xff), of(1, "two", 2), of(2, "two", 2)
+		all("before", map[string]*chat.Avatar{"one": nil, "two": nil, "": nil})
+		b.do(func(tx chat.Tx) error { return tx.PutAvatar(one) })
+		all("after a put", map[string]*chat.Avatar{"one": &one, "two": nil})
+		b.do(func(tx chat.Tx) error { return errors.Join(tx.PutAvatar(same), tx.PutAvatar(two)) })
+		all("after another", map[string]*chat.Avatar{"one": nil, "two": &two}) // the first user's
+		if err := b.try(func(tx chat.Tx) error {
+			return errors.Join(tx.DeleteAvatar(1), tx.PutAvatar(of(2, "three", 3)), errUndo)
+		}); err == nil {
+			b.Error("no error")
+		}
+		all("after what was undone", map[string]*chat.Avatar{"two": &two, "three": nil})
+		b.do(func(tx chat.Tx) error { return tx.DeleteAvatar(1) })
+		all("after a delete", map[string]*chat.Avatar{"one": nil, "two": &same})
+		b.do(func(tx chat.Tx) error {
+			return errors.Join(tx.DeleteAvatar(1), tx.DeleteAvatar(2), tx.DeleteAvatar(99))
+		})
+		all("in the end", map[string]*chat.Avatar{"one": nil, "two": nil})
+	}},
+	{"The bytes of an avatar are shared with no caller", func(b *box) {
+		b.do(func(tx chat.Tx) error {
+			given := []byte{1, 2, 3}
+			err := tx.PutAvatar(chat.Avatar{User: 1, Hash: "one", Type: "image/png", Bytes: given})
+			given[0] = 99
+			return err
+		})
+		for range 2 {
+			got := read(b, func(r chat.Reader) (chat.Avatar, error) { return r.Avatar("one") })
+			b.same("bytes", []byte{1, 2, 3}, got.Bytes)
+			got.Bytes[1] = 98
+		}
+	}},
 	{"A deleted session or invite is gone by every key, and its token and code are free", func(b *box) {
 		x, y := sampleRows(1, "ana"), sampleRows(2, "ana")
 		b.do(putAll(x), func(tx chat.Tx) error {

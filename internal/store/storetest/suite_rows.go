@@ -80,6 +80,7 @@ var rowClauses = []clause{
 		b.do(putAll(sampleRows(1, "ana")))
 		want := sampleRows(1, "bob")
 		want.user.Bot, want.user.Name, want.user.PasswordHash = false, "", ""
+		want.user.Status, want.user.Avatar, want.chat.Listed, want.participant.Notify = "", "", false, chat.NotifyNone
 		want.session.API, want.session.Client = false, ""
 		want.chat.Topic, want.chat.DeletedAt, want.chat.Pair = "", time.Time{}, [2]chat.UserID{}
 		want.message.ReplyTo, want.message.Mentions, want.message.MentionAll = 0, nil, false
@@ -95,7 +96,7 @@ var rowClauses = []clause{
 			"0f8c2a4e-7d11-4a0e-9f1c-3a1f0b6f8a11", "0F8C2A4E-7D11-4A0E-9F1C-3A1F0B6F8A11", "0f8c2a4e7d114a0e9f1c3a1f0b6f8a11",
 		} {
 			want := sampleRows(int64(i+1)*10, "u"+fmt.Sprint(i))
-			want.user.Name, want.user.PasswordHash = s, s
+			want.user.Name, want.user.PasswordHash, want.user.Status, want.user.Avatar = s, s, s, s
 			want.session.Device, want.session.Client = s, s
 			want.chat.Title, want.chat.Topic, want.chat.ClientChatID = s, s, s
 			want.message.Content = s
@@ -194,7 +195,7 @@ func sampleRows(n int64, name string) rows {
 		user: chat.User{
 			ID: user, Username: name, Name: "Ana Mendes", Role: chat.RoleAdmin, Bot: true, Disabled: true,
 			PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA", CreatedAt: someTime(1),
-			HidesPresence: true,
+			HidesPresence: true, Status: "at the quay", Avatar: "picture of " + name,
 		},
 		session: chat.Session{
 			ID: chat.SessionID(n), User: user, TokenHash: hash("token " + name), Device: "laptop", Client: "nc/1", API: true,
@@ -207,9 +208,9 @@ func sampleRows(n int64, name string) rows {
 		chat: chat.Chat{
 			ID: id, Kind: chat.KindPrivate, Title: "Port", Topic: "cranes", History: chat.HistoryJoined,
 			Pair: [2]chat.UserID{user, user + 1}, CreatedBy: user, ClientChatID: "chat of " + name, BodyHash: chat.BodyHash{1, 2, 15: 16},
-			CreatedAt: someTime(7), DeletedAt: someTime(8), LastSeq: 44, UpdatedSeq: 43,
+			CreatedAt: someTime(7), DeletedAt: someTime(8), LastSeq: 44, UpdatedSeq: 43, Listed: true,
 		},
-		participant: chat.Participant{Chat: id, User: user, Role: chat.RoleOwner, JoinedSeq: 5, LeftSeq: 41, ReadSeq: 40, UpdatedSeq: 42},
+		participant: chat.Participant{Chat: id, User: user, Role: chat.RoleOwner, JoinedSeq: 5, LeftSeq: 41, ReadSeq: 40, UpdatedSeq: 42, Notify: chat.NotifyMentions},
 		message: chat.Message{
 			Chat: id, Seq: 7, UpdatedSeq: 44, Sender: user, Content: "The crane is free.", ReplyTo: 6,
 			Mentions: []chat.UserID{9, 8, user}, MentionAll: true, CreatedAt: someTime(9), EditedAt: someTime(10), DeletedAt: someTime(11),
@@ -351,6 +352,7 @@ func everyList(id chat.ChatID, user chat.UserID) []listing {
 	const most = 1 << 20
 	return []listing{
 		list("Users", func(r chat.Reader) ([]chat.User, error) { return r.Users("", 0, most) }),
+		list("ListedChats", func(r chat.Reader) ([]chat.Chat, error) { return r.ListedChats(0, most) }),
 		list("Sessions", func(r chat.Reader) ([]chat.Session, error) { return r.Sessions(user) }),
 		list("Invites", chat.Reader.Invites),
 		list("Participants", func(r chat.Reader) ([]chat.Participant, error) { return r.Participants(id, 0, most) }),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -101,6 +102,43 @@ var viewClauses = []clause{
 }
 
 var listClauses = []clause{
+	{"Listed chats come by ascending id, after an id, at most limit, without deleted ones", func(b *box) {
+		user := b.users(1)[0]
+		var ids []chat.ChatID
+		for range 6 {
+			ids = append(ids, b.group(user))
+		}
+		set := func(id chat.ChatID, listed bool, deletedAt time.Time) {
+			b.do(func(tx chat.Tx) error {
+				c, err := tx.Chat(id)
+				c.Listed, c.DeletedAt = listed, deletedAt
+				return errors.Join(err, tx.PutChat(c))
+			})
+		}
+		for _, i := range []int{5, 0, 3, 1, 4} {
+			set(ids[i], true, time.Time{})
+		}
+		set(ids[3], true, someTime(1))
+		set(ids[1], false, time.Time{})
+		want := []chat.ChatID{ids[0], ids[4], ids[5]}
+		b.view(func(r chat.Reader) error {
+			for after := range len(want) + 1 {
+				for _, limit := range []int{1, 2, 100} {
+					var from chat.ChatID
+					if after > 0 {
+						from = want[after-1]
+					}
+					var got []chat.ChatID
+					for _, c := range must(r.ListedChats(from, limit)) {
+						b.same("chat", must(r.Chat(c.ID)), c)
+						got = append(got, c.ID)
+					}
+					b.same(fmt.Sprintf("ListedChats(%d, %d)", from, limit), want[after:][:min(limit, len(want)-after)], got)
+				}
+			}
+			return nil
+		})
+	}},
 	{"Users come by ascending id, after an id, by prefix, at most limit", func(b *box) {
 		names := []string{"ana", "an_a", "anxa", "a%b", "ab", "axb", "bob", "bo", "zoë", "zo", "ana2", "anaa", "an"}
 		ids := make([]chat.UserID, len(names))

@@ -9,6 +9,7 @@ import (
 // tables is everything a Memory holds.
 type tables struct {
 	users        table[chat.UserID, chat.User]
+	avatars      table[chat.UserID, chat.Avatar]
 	sessions     table[chat.SessionID, chat.Session]
 	invites      table[chat.InviteID, chat.Invite]
 	chats        table[chat.ChatID, chat.Chat]
@@ -31,6 +32,7 @@ type sentKey struct {
 func newTables() tables {
 	return tables{
 		users:        table[chat.UserID, chat.User]{},
+		avatars:      table[chat.UserID, chat.Avatar]{},
 		sessions:     table[chat.SessionID, chat.Session]{},
 		invites:      table[chat.InviteID, chat.Invite]{},
 		chats:        table[chat.ChatID, chat.Chat]{},

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -65,6 +66,19 @@ func (t *tx) PutUser(u chat.User) error {
 		return chat.Errorf(chat.CodeConflict, "the username %s is taken", u.Username)
 	}
 	put(t, t.m.users, u.ID, u)
+	return nil
+}
+
+func (t *tx) PutAvatar(a chat.Avatar) error {
+	defer t.lock()()
+	a.Bytes = bytes.Clone(a.Bytes)
+	put(t, t.m.avatars, a.User, a)
+	return nil
+}
+
+func (t *tx) DeleteAvatar(user chat.UserID) error {
+	defer t.lock()()
+	remove(t, t.m.avatars, user)
 	return nil
 }
 
