@@ -176,7 +176,7 @@ func (f *clientFile) serve(w http.ResponseWriter, r *http.Request) {
 	if len(f.variants) > 1 {
 		head.Add("Vary", "Accept-Encoding")
 	}
-	if matches(r.Header.Get("If-None-Match"), v.etag) {
+	if names(r.Header.Get("If-None-Match"), v.etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
@@ -211,8 +211,8 @@ func acceptsEncoding(r *http.Request, encoding string) bool {
 	return false
 }
 
-// matches reports whether an If-None-Match names etag.
-func matches(header, etag string) bool {
+// names reports whether an If-None-Match names etag.
+func names(header, etag string) bool {
 	for part := range strings.SplitSeq(header, ",") {
 		if part = strings.TrimSpace(part); part == "*" || strings.TrimPrefix(part, "W/") == etag {
 			return true

@@ -164,7 +164,7 @@ func local(host string) bool {
 		name = n
 	}
 	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
-	return strings.EqualFold(name, "localhost") || strings.HasSuffix(strings.ToLower(name), ".localhost") || err == nil && addr.Unmap().IsLoopback()
+	return name == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // route is the mux, save that where nothing matches, the mux's plain text

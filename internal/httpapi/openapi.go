@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/grima-chat/grima/internal/api"
+	"github.com/grima-chat/grima/internal/picture"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -35,6 +36,7 @@ var openAPIDocument = sync.OnceValue(func() []byte {
 	d.addFrames("/v1/data", protocol.TypeDataRequest)
 	d.addFrames("/v1/broadcast", protocol.TypeBroadcastRequest)
 	d.addLive()
+	d.addAvatars()
 	d.addPlain("/v1/openapi.json", "openapi", "This document", anything)
 	d.addPlain("/healthz", "healthz", "Whether the process runs", statusSchema)
 	d.addPlain("/readyz", "readyz", "Whether this node can take traffic", statusSchema)
@@ -53,6 +55,7 @@ var openAPIDocument = sync.OnceValue(func() []byte {
 			"schemas": d.schemas,
 			"securitySchemes": object{
 				"bearer": object{"type": "http", "scheme": "bearer", "description": "a token from POST /v1/sessions or POST /v1/tokens"},
+				"cookie": object{"type": "apiKey", "in": "cookie", "name": cookieName, "description": "the same, in a browser; it counts only for what this server's own pages ask for"},
 			},
 			"headers": object{
 				ignoredHeader:      object{"description": "members that were not known, as quoted strings between commas", "schema": object{"type": "string"}},
@@ -146,11 +149,36 @@ func (d *document) addRoute(op *api.Operation, route string) {
 }
 
 func security(a api.Access) []any {
-	bearer := object{"bearer": []any{}}
+	bearer, cookie := object{"bearer": []any{}}, object{"cookie": []any{}}
 	if a == api.Anyone {
-		return []any{object{}, bearer}
+		return []any{object{}, bearer, cookie}
 	}
-	return []any{bearer}
+	return []any{bearer, cookie}
+}
+
+// addAvatars describes pictures, which are no JSON.
+func (d *document) addAvatars() {
+	problem := ref("responses", "Problem")
+	bytes := object{"type": "string", "format": "binary"}
+	file := object{picture.PNG: object{"schema": bytes}, picture.JPEG: object{"schema": bytes}}
+	user := object{
+		"description": "oneself", "headers": object{ignoredHeader: ref("headers", ignoredHeader)},
+		"content": object{"application/json": object{"schema": d.schema(reflect.TypeFor[protocol.UserResult]())}},
+	}
+	d.addOperation(ownAvatar, http.MethodPut, object{
+		"operationId": "avatar.set", "summary": "Show a picture of oneself; it is drawn anew", "tags": []any{"users"},
+		"security": security(api.Account), "requestBody": object{"required": true, "content": file},
+		"responses": object{"200": user, "default": problem},
+	})
+	d.addOperation(ownAvatar, http.MethodDelete, object{
+		"operationId": "avatar.delete", "summary": "Show no picture of oneself", "tags": []any{"users"},
+		"security": security(api.Account), "responses": object{"200": user, "default": problem},
+	})
+	d.addOperation(avatars, http.MethodGet, object{
+		"operationId": "avatar.get", "summary": "Get a picture by a user's avatar", "tags": []any{"users"}, "security": security(api.Account),
+		"parameters": []any{object{"name": "hash", "in": "path", "required": true, "schema": object{"type": "string"}}},
+		"responses":  object{"200": object{"description": "the picture", "content": file}, "default": problem},
+	})
 }
 
 func (d *document) answers(op *api.Operation) object {
@@ -286,7 +314,9 @@ var (
 		"kind":       {"private", "group"},
 		"history":    {"all", "joined"},
 		"membership": {"joined", "left"},
-		"mechanism":  {protocol.MechanismPlain, protocol.MechanismToken},
+		"visibility": {"listed", "unlisted"},
+		"notify":     {"all", "mentions", "none"},
+		"mechanism":  {protocol.MechanismPlain, protocol.MechanismToken, protocol.MechanismCookie},
 	}
 	bounds = map[string]object{
 		"limit":          {"type": "integer", "minimum": 1, "maximum": protocol.MaxPage, "default": protocol.DefaultPage},
@@ -302,7 +332,7 @@ func (d *document) member(m member) object {
 	if w, ok := words[m.name]; ok {
 		s["enum"] = w
 	}
-	if strings.HasSuffix(m.name, "_at") {
+	if strings.HasSuffix(m.name, "_at") || m.name == "at" {
 		s["format"] = "date-time"
 	}
 	return s

@@ -31,7 +31,7 @@ func checker(t *testing.T) validator.Validator {
 		config.WithStrictMode(),
 		config.WithStrictIgnorePaths("$.body.params.**", "$.body.result.**", "$.body.openapi", "$.body.info", "$.body.paths", "$.body.components", "$.body.servers"),
 		config.WithStrictIgnoredHeadersExtra("Content-Security-Policy", "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy",
-			"Referrer-Policy", "X-Content-Type-Options", "X-Frame-Options"))
+			"Permissions-Policy", "Referrer-Policy", "X-Content-Type-Options", "X-Frame-Options"))
 	for _, err := range errs {
 		t.Fatal(err)
 	}
