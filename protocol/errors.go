@@ -106,32 +106,43 @@ const (
 	GoodbyeUnsupportedVersion GoodbyeCode = "unsupported_version"
 )
 
-// goodbyes is the one table of goodbye codes: the code that a WebSocket is
-// closed with (docs/protocol.md#websocket). Below 4500 the client is invited
-// back.
-var goodbyes = map[GoodbyeCode]int{
-	GoodbyeShutdown:           4000,
-	GoodbyeSlowConsumer:       4001,
-	GoodbyeIdleTimeout:        4002,
-	GoodbyeAuthTimeout:        4003,
-	GoodbyeInternal:           4004,
-	GoodbyeSessionRevoked:     4500,
-	GoodbyeProtocolViolation:  4501,
-	GoodbyeTooManyConnections: 4502,
-	GoodbyeUnsupportedVersion: 4503,
+// goodbyes is the one table of goodbye codes, in the order of
+// docs/protocol.md#goodbye: the code that a WebSocket is closed with
+// (docs/protocol.md#websocket). Below 4500 the client is invited back.
+var goodbyes = []struct {
+	code      GoodbyeCode
+	closeCode int
+}{
+	{GoodbyeShutdown, 4000},
+	{GoodbyeSlowConsumer, 4001},
+	{GoodbyeIdleTimeout, 4002},
+	{GoodbyeAuthTimeout, 4003},
+	{GoodbyeInternal, 4004},
+	{GoodbyeSessionRevoked, 4500},
+	{GoodbyeProtocolViolation, 4501},
+	{GoodbyeTooManyConnections, 4502},
+	{GoodbyeUnsupportedVersion, 4503},
+}
+
+// Goodbyes lists every goodbye code, in the order of docs/protocol.md#goodbye.
+func Goodbyes() []GoodbyeCode {
+	codes := make([]GoodbyeCode, len(goodbyes))
+	for i, g := range goodbyes {
+		codes[i] = g.code
+	}
+	return codes
 }
 
 // Reconnect reports whether a client should come back after c.
-func (c GoodbyeCode) Reconnect() bool {
-	n, known := goodbyes[c]
-	return known && n < 4500
-}
+func (c GoodbyeCode) Reconnect() bool { return c.CloseCode() < 4500 }
 
 // CloseCode is what a WebSocket is closed with after c: 4000 to 4499 when the
 // client should come back, 4500 to 4999 when not. An unknown code has 4999.
 func (c GoodbyeCode) CloseCode() int {
-	if n, known := goodbyes[c]; known {
-		return n
+	for _, g := range goodbyes {
+		if g.code == c {
+			return g.closeCode
+		}
 	}
 	return 4999
 }

@@ -1,0 +1,486 @@
+import type { CallArgs, CallOptions, ChatWindow, Client, Config } from "./api.js";
+import { stoppedError, type Screen } from "./engine.js";
+import { asGrimaError, GrimaError } from "./errors.js";
+import { newId } from "./ids.js";
+import { Mirror, type Snapshot } from "./mirror.js";
+import { limits, type MessagesListParams, type MessagesListResult, type Operation, type Operations, type User } from "./protocol.gen.js";
+import { alone, Tabs, type Audience, type Backend, type Platform } from "./tabs.js";
+import type { Chat, Draft, Event, EventKind, HeldPage, Item, Store } from "./types.js";
+import { Window } from "./window.js";
+
+/**
+ * Opens a client. It resolves when the store was read, not when there is a
+ * connection: that is told by events, and ready waits for it. Rejects with a
+ * GrimaError store.
+ */
+export async function open(config: Config, platform?: Platform): Promise<Client> {
+  const c = new GrimaClient(config);
+  await c.begin(platform ?? platformHere());
+  return c;
+}
+
+/** What tabs need, if it is there. */
+function platformHere(): Platform | undefined {
+  const g = globalThis as { navigator?: { locks?: LockManager }; BroadcastChannel?: typeof BroadcastChannel };
+  const locks = g.navigator?.locks;
+  const Channel = g.BroadcastChannel;
+  return locks && Channel ? { locks, channel: (name) => new Channel(name) } : undefined;
+}
+
+/** How long somebody who was looked up is remembered. */
+const personTime = 600_000;
+const maxPeople = 10_000;
+/** How many events may wait for a reader before it is waited for. */
+const maxBehind = 1024;
+
+export class GrimaClient implements Client {
+  readonly #cfg: Config;
+  readonly #store: Store | undefined;
+  readonly #mirror = new Mirror();
+  #backend: Backend | undefined;
+  #listeners = new Set<(events: readonly Event[]) => void>();
+  #readers = new Set<Reader>();
+  #people = new Map<string, { user: User | undefined; until: number }>();
+  #screen: Screen = {};
+  #closed = false;
+  #error: GrimaError | undefined;
+  #leaveWorld: (() => void) | undefined;
+
+  constructor(config: Config) {
+    this.#cfg = config;
+    this.#store = config.store;
+    secure(config);
+  }
+
+  async begin(platform: Platform | undefined): Promise<void> {
+    const audience: Audience = {
+      tell: (events) => this.#tell(events),
+      snapshot: () => this.#mirror.snapshot(),
+      jump: (to) => this.#jump(to),
+    };
+    const drafts = await this.#store?.drafts();
+    for (const [chatId, text] of drafts ?? []) this.#mirror.drafts.set(chatId, text);
+    if (this.#cfg.tabs === undefined || !platform) {
+      this.#backend = await alone(this.#cfg, audience);
+    } else {
+      const state = await this.#store?.load();
+      if (state) this.#jump({ ...this.#mirror.snapshot(), epoch: state.epoch, self: state.self, chats: state.chats, outbox: state.outbox });
+      this.#backend = new Tabs(this.#cfg, this.#cfg.tabs, audience, platform);
+    }
+    this.#joinWorld();
+  }
+
+  /** Listens to what a browser says of the network and the page. */
+  #joinWorld(): void {
+    const w = globalThis as { addEventListener?: typeof addEventListener; removeEventListener?: typeof removeEventListener; document?: Document };
+    const doc = w.document;
+    if (!w.addEventListener || !w.removeEventListener || !doc) return;
+    const online = (): void => this.#backend?.probe();
+    const offline = (): void => this.#backend?.offline();
+    const seen = (): void => {
+      if (doc.visibilityState === "visible") this.#backend?.probe();
+    };
+    w.addEventListener("online", online);
+    w.addEventListener("offline", offline);
+    w.addEventListener("pageshow", seen);
+    doc.addEventListener("visibilitychange", seen);
+    this.#leaveWorld = () => {
+      w.removeEventListener!("online", online);
+      w.removeEventListener!("offline", offline);
+      w.removeEventListener!("pageshow", seen);
+      doc.removeEventListener("visibilitychange", seen);
+    };
+  }
+
+  #jump(to: Snapshot): void {
+    void this.#tell(this.#mirror.towards(to));
+  }
+
+  /** Takes events, and passes them on. */
+  #tell(events: readonly Event[]): void | Promise<void> {
+    const news: Event[] = [];
+    for (const ev of events) {
+      const told = this.#mirror.apply(ev);
+      if (told) news.push(told);
+      if (ev.kind === "connection") {
+        const { link, error } = ev.connection;
+        this.#error = link === "stopped" && error && error.reason !== "closed" ? new GrimaError(error) : undefined;
+      }
+    }
+    if (news.length === 0) return;
+    for (const l of [...this.#listeners]) {
+      try {
+        l(news);
+      } catch (err) {
+        // A listener's mistake is not the connection's.
+        queueMicrotask(() => {
+          throw err;
+        });
+      }
+    }
+    const full: Promise<void>[] = [];
+    for (const r of this.#readers) {
+      const p = r.put(news);
+      if (p) full.push(p);
+    }
+    if (full.length > 0) return Promise.all(full).then(() => undefined);
+  }
+
+  // What it knows.
+
+  get self(): User | undefined {
+    return this.#mirror.self;
+  }
+
+  get hello() {
+    return this.#mirror.hello;
+  }
+
+  get connection() {
+    return this.#mirror.connection;
+  }
+
+  get leader(): boolean {
+    return this.#backend?.leader ?? false;
+  }
+
+  get error(): GrimaError | undefined {
+    return this.#error;
+  }
+
+  chats(): Chat[] {
+    return this.#mirror.list();
+  }
+
+  chat(chatId: string): Chat | undefined {
+    return this.#mirror.chats.get(chatId);
+  }
+
+  outbox(chatId?: string): Item[] {
+    const all = [...this.#mirror.outbox.values()];
+    return chatId === undefined ? all : all.filter((it) => it.chatId === chatId);
+  }
+
+  presence(userId: string): string | undefined {
+    return this.#mirror.presence.get(userId);
+  }
+
+  draft(chatId: string): string {
+    return this.#mirror.drafts.get(chatId) ?? "";
+  }
+
+  user(id: string): User | undefined {
+    return this.#people.get(id)?.user;
+  }
+
+  // What it tells.
+
+  on(kind: EventKind | "*", listener: (ev: never) => void): () => void {
+    return this.onBatch((events) => {
+      for (const ev of events) if (kind === "*" || ev.kind === kind) listener(ev as never);
+    });
+  }
+
+  onBatch(listener: (events: readonly Event[]) => void): () => void {
+    const own = (events: readonly Event[]): void => listener(events);
+    this.#listeners.add(own);
+    return () => void this.#listeners.delete(own);
+  }
+
+  events(options: CallOptions = {}): AsyncIterableIterator<Event> {
+    const r = new Reader(() => this.#readers.delete(r), options.signal);
+    if (this.#closed) void r.return();
+    else this.#readers.add(r);
+    return r;
+  }
+
+  async ready(options: CallOptions = {}): Promise<void> {
+    await this.#until(() => {
+      this.#check();
+      return this.connection.link === "online";
+    }, options.signal);
+  }
+
+  /** Waits until something that events change is so. */
+  #until(so: () => boolean, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        off();
+        this.#ending.delete(look);
+        signal?.removeEventListener("abort", abort);
+      };
+      const abort = (): void => {
+        end();
+        reject(signal!.reason as Error);
+      };
+      const look = (): void => {
+        try {
+          if (!so()) return;
+          resolve();
+        } catch (err) {
+          reject(err as Error);
+        }
+        end();
+      };
+      const off = this.onBatch(look);
+      this.#ending.add(look);
+      if (signal?.aborted) return abort();
+      signal?.addEventListener("abort", abort);
+      look();
+    });
+  }
+  #ending = new Set<() => void>();
+
+  /** Throws when there is nothing to wait for any more. */
+  #check(): void {
+    if (this.#closed) throw new GrimaError({ reason: "closed", message: "the client is closed" });
+    if (this.connection.link === "stopped") throw stoppedError(this.#error ?? new GrimaError({ reason: "closed", message: "the client is closed" }));
+  }
+
+  // What it does.
+
+  get #b(): Backend {
+    if (this.#closed || !this.#backend) throw new GrimaError({ reason: "closed", message: "the client is closed" });
+    return this.#backend;
+  }
+
+  async call<O extends Operation>(op: O, ...args: CallArgs<O>): Promise<Operations[O]["result"]> {
+    let params = (args[0] ?? {}) as Record<string, unknown>;
+    // What is made gets a key, so that it is made once.
+    if (op === "chats.create" && params["kind"] === "group" && !params["client_chat_id"]) params = { ...params, client_chat_id: newId() };
+    if (op === "message.send" && !params["client_msg_id"]) params = { ...params, client_msg_id: newId() };
+    const result = await this.#b.request({ do: "call", op, params }, args[1]?.signal);
+    const user = (result as { user?: User }).user;
+    if ((op === "users.me" || op === "users.update") && user) {
+      this.#keepUsers([user]);
+      if (user.user_id === this.self?.user_id) this.#share({ kind: "self", user });
+    }
+    return result as Operations[O]["result"];
+  }
+
+  /** Tells something here and in other tabs. */
+  #share(ev: Event): void {
+    void this.#tell([ev]);
+    this.#backend?.relay([ev]);
+  }
+
+  async queue(draft: Draft): Promise<Item> {
+    return (await this.#b.request({ do: "queue", draft: { ...draft, id: draft.id ?? newId() } })) as Item;
+  }
+
+  async send(draft: Draft, options: CallOptions = {}): Promise<Item> {
+    const id = draft.id ?? newId();
+    let last: Item | undefined;
+    const off = this.on("outbox", (ev: Extract<Event, { kind: "outbox" }>) => {
+      if (ev.item.id === id) last = ev.item;
+    });
+    try {
+      options.signal?.throwIfAborted();
+      await this.queue({ ...draft, id });
+      await this.#until(() => {
+        if (last && last.progress !== "pending") return true;
+        this.#check();
+        return false;
+      }, options.signal);
+    } finally {
+      off();
+    }
+    const it = last!;
+    if (it.progress === "sent") return it;
+    if (it.progress === "discarded") throw new GrimaError({ reason: "discarded", message: "the message was taken out of the outbox" });
+    const e = it.error ?? { code: "internal", message: "the message was not sent", retryable: false };
+    throw new GrimaError({ reason: "refused", code: e.code, message: e.message });
+  }
+
+  async retry(id: string): Promise<void> {
+    await this.#b.request({ do: "retry", id });
+  }
+
+  async discard(id: string): Promise<boolean> {
+    return (await this.#b.request({ do: "discard", id })) as boolean;
+  }
+
+  async setDraft(chatId: string, text: string): Promise<void> {
+    if (text === this.draft(chatId)) return;
+    this.#share({ kind: "draft", chatId, text });
+    await this.#store?.setDraft(chatId, text);
+  }
+
+  /** Asks for what may get lost. */
+  #fire(c: Parameters<Backend["request"]>[0]): void {
+    this.#backend?.request(c).catch(() => undefined); // it is said again, or of no use any more
+  }
+
+  markRead(chatId: string, seq: number): void {
+    this.#fire({ do: "markRead", chatId, seq });
+  }
+
+  typing(chatId: string, stop = false): void {
+    this.#fire({ do: "typing", chatId, stop });
+  }
+
+  focus(...chatIds: string[]): void {
+    this.#show({ focus: chatIds });
+  }
+
+  active(active: boolean): void {
+    if (this.#screen.active !== active) this.#show({ active });
+  }
+
+  watchPresence(userIds: readonly string[]): void {
+    this.#show({ watch: [...userIds] });
+  }
+
+  #show(s: Screen): void {
+    this.#screen = { ...this.#screen, ...s };
+    this.#backend?.screen(this.#screen);
+  }
+
+  reconnect(): void {
+    this.#fire({ do: "reconnect" });
+  }
+
+  // History and people.
+
+  async history(p: MessagesListParams, options: CallOptions = {}): Promise<MessagesListResult> {
+    const held = await this.held(p);
+    if (held && (held.whole || !this.online)) return held.page;
+    return await this.fetchHistory(p, options);
+  }
+
+  /** Whether calls go out now. */
+  get online(): boolean {
+    return this.connection.link === "online" || this.connection.link === "syncing";
+  }
+
+  /** What the store has of a page; undefined: nothing is known. */
+  async held(p: MessagesListParams): Promise<HeldPage | undefined> {
+    const anchors = ["chat_id", "limit", "before", "after", "around"];
+    if (!this.#store || Object.keys(p).some((k) => !anchors.includes(k))) return undefined;
+    return await this.#store.page(p);
+  }
+
+  /** A page of the server's, which the store then keeps. */
+  async fetchHistory(p: MessagesListParams, options: CallOptions = {}): Promise<MessagesListResult> {
+    const joined = this.chat(p.chat_id)?.joined_seq ?? 0;
+    const page = await this.call("messages.list", p, options);
+    const now = this.chat(p.chat_id);
+    if (now && (now.joined_seq ?? 0) === joined) await this.#store?.putPage(p, page, joined);
+    return page;
+  }
+
+  window(chatId: string): ChatWindow {
+    return new Window(this, chatId);
+  }
+
+  async users(ids: Iterable<string>, options: CallOptions = {}): Promise<Map<string, User>> {
+    const found = new Map<string, User>();
+    const missing: string[] = [];
+    for (const id of new Set(ids)) {
+      const p = this.#people.get(id);
+      if (!p || Date.now() > p.until) missing.push(id);
+      else if (p.user) found.set(id, p.user);
+    }
+    if (missing.length > 0 && !this.online && this.#store) {
+      for (const u of await this.#store.users(missing)) {
+        found.set(u.user_id, u);
+        if (!this.#people.has(u.user_id)) this.#people.set(u.user_id, { user: u, until: 0 });
+      }
+      return found;
+    }
+    for (let i = 0; i < missing.length; i += limits.maxPage) {
+      const user_ids = missing.slice(i, i + limits.maxPage);
+      const users: User[] = [];
+      for (let cursor: string | undefined; ; ) {
+        const p = { user_ids, limit: limits.maxPage };
+        const r = await this.call("users.list", cursor === undefined ? p : { ...p, cursor }, options);
+        users.push(...r.users);
+        if (!r.has_more || users.length > user_ids.length) break;
+        cursor = r.cursor;
+      }
+      const there = new Set(users.map((u) => u.user_id));
+      for (const id of user_ids) if (!there.has(id)) this.#people.set(id, { user: undefined, until: Date.now() + personTime });
+      this.#keepUsers(users);
+      for (const u of users) found.set(u.user_id, u);
+    }
+    return found;
+  }
+
+  #keepUsers(users: readonly User[]): void {
+    if (this.#people.size > maxPeople) this.#people.clear();
+    for (const u of users) this.#people.set(u.user_id, { user: u, until: Date.now() + personTime });
+    this.#store?.putUsers(users).catch((err: unknown) => console.warn("grima: people's names are not kept:", asGrimaError(err, "store", "").message));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#leaveWorld?.();
+    await this.#backend?.close();
+    this.#closed = true;
+    for (const look of [...this.#ending]) look();
+    for (const r of [...this.#readers]) void r.return();
+    this.#listeners.clear();
+    this.#store?.close();
+  }
+}
+
+/** A token in the clear over a network is nobody's wish. */
+function secure(cfg: Config): void {
+  if (cfg.auth === "cookie" || cfg.insecure || cfg.url === undefined) return;
+  const u = new URL(cfg.url);
+  const here = ["localhost", "127.0.0.1", "[::1]"].includes(u.hostname);
+  if ((u.protocol === "http:" || u.protocol === "ws:") && !here) {
+    throw new TypeError(`without TLS only this machine is talked to, and not ${u.host} (Config.insecure allows it)`);
+  }
+}
+
+/** A reader of the events. */
+class Reader implements AsyncIterableIterator<Event> {
+  #events: Event[] = [];
+  #waiting: ((r: IteratorResult<Event, undefined>) => void)[] = [];
+  #roomy: (() => void)[] = [];
+  #done = false;
+  readonly #leave: () => void;
+
+  constructor(leave: () => void, signal?: AbortSignal) {
+    this.#leave = leave;
+    if (signal?.aborted) this.#done = true;
+    signal?.addEventListener("abort", () => void this.return());
+  }
+
+  /** Takes events; the promise, if any, is over when there is room for more. */
+  put(events: readonly Event[]): Promise<void> | undefined {
+    if (this.#done) return undefined;
+    for (const value of events) {
+      const w = this.#waiting.shift();
+      if (w) w({ value, done: false });
+      else this.#events.push(value);
+    }
+    return this.#events.length < maxBehind ? undefined : new Promise((go) => this.#roomy.push(go));
+  }
+
+  next(): Promise<IteratorResult<Event, undefined>> {
+    const value = this.#events.shift();
+    if (this.#events.length < maxBehind / 2) this.#free();
+    if (value) return Promise.resolve({ value, done: false });
+    if (this.#done) return Promise.resolve({ value: undefined, done: true });
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #free(): void {
+    for (const go of this.#roomy.splice(0)) go();
+  }
+
+  /** Ends it: what waits can still be read. */
+  return(): Promise<IteratorResult<Event, undefined>> {
+    this.#done = true;
+    this.#leave();
+    this.#free();
+    for (const w of this.#waiting.splice(0)) w({ value: undefined, done: true });
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
