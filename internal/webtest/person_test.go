@@ -29,6 +29,7 @@ const body = (a) => { const c = a.querySelector('.content .blocks'); return c ? 
 const message = (text) => articles().findLast((a) => body(a) === text);
 const scroller = () => document.querySelector('.scroller');
 const chat = (name) => all('nav a').find((a) => a.querySelector('.name')?.innerText === name);
+const kept = async () => { const rows = []; for (const { name } of await indexedDB.databases()) { const db = await new Promise((y, n) => { const r = indexedDB.open(name); r.onsuccess = () => y(r.result); r.onerror = () => n(r.error); }); for (const s of db.objectStoreNames) rows.push(...await new Promise((y, n) => { const r = db.transaction(s).objectStore(s).getAll(); r.onsuccess = () => y(r.result); r.onerror = () => n(r.error); })); db.close(); } return rows.map((r) => JSON.stringify(r)); };
 const count = (name) => { const b = chat(name)?.querySelector('.badge'); return b ? b.innerText.trim() : chat(name) ? '' : null; };
 `
 
@@ -80,7 +81,7 @@ func (p *Person) wait(what, expr string) {
 		err := p.eval(fmt.Sprintf(`await (async () => {
 			const end = performance.now() + %d;
 			for (;;) {
-				try { if (%s) return true; } catch (e) { if (performance.now() > end) throw e; }
+				try { if (await (%s)) return true; } catch (e) { if (performance.now() > end) throw e; }
 				if (performance.now() > end) return false;
 				await new Promise((done) => {
 					const watch = new MutationObserver(again), timer = setTimeout(again, 100);
@@ -156,14 +157,23 @@ func (p *Person) do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// Press presses a key, which kb names or which is a letter.
+// Press presses a key, which kb names or which is a letter, as a keyboard would:
+// what the page prevents does not happen.
 func (p *Person) Press(key string, mods ...kb.Modifier) {
 	p.t.Helper()
-	var opts []chromedp.KeyOption
-	if len(mods) > 0 {
-		opts = append(opts, chromedp.KeyModifiers(mods...))
+	for _, r := range key {
+		events := kb.Encode(r)
+		down, up := *events[0], *events[len(events)-1]
+		if len(events) == 3 && len(mods) == 0 {
+			down.Text, down.UnmodifiedText = events[1].Text, events[1].UnmodifiedText
+		}
+		for _, m := range mods {
+			down.Modifiers |= int64(m)
+			up.Modifiers |= int64(m)
+		}
+		call(p, input.DispatchKeyEvent, down)
+		call(p, input.DispatchKeyEvent, up)
 	}
-	p.do("pressing a key", chromedp.KeyEvent(key, opts...))
 }
 
 // Click clicks a button by its name.

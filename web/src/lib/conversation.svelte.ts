@@ -43,7 +43,7 @@ export class Conversation {
   #last: Chat | undefined;
   #lo = 0; // the seq of the first row
   #hi = Infinity; // the seq of the last; Infinity: whatever comes
-  #newAfter = 0;
+  #newAfter = -1; // the seq behind which the new line stands; -1: none
   #before = new Map<string, Row>();
   #keys = new Map<number, string>(); // of rows that were drawn before they had a seq
   #sent = new Map<string, Item>(); // sent, but not in the window yet
@@ -147,7 +147,8 @@ export class Conversation {
     this.error = "";
     let ok = false;
     try {
-      ok = await work();
+      // The SDK may jump by itself meanwhile, and then ours comes to nothing.
+      for (let i = 0; i < 3 && !ok && !this.#closed && (i === 0 || app.online); i++) ok = await work();
       if (!ok && !this.#closed) this.error = app.online ? t.chat.loadFailed : t.chat.needConnection;
     } catch (e) {
       if (!this.#closed) this.error = problem(e);
@@ -175,7 +176,7 @@ export class Conversation {
     return this.#load("all", async () => {
       const w = this.#window;
       if (!(await w.jump())) return false;
-      if (!this.#newAfter) return this.#showEnd();
+      if (this.#newAfter < 0) return this.#showEnd();
       const head = w.messages[0];
       if (head && head.seq > this.#newAfter && !w.atStart && !(await w.jump(this.#newAfter + 1))) {
         await w.jump();
@@ -267,7 +268,7 @@ export class Conversation {
 
   async jumpUnread(): Promise<void> {
     this.firstUnread = false;
-    if (!this.#newAfter) return;
+    if (this.#newAfter < 0) return;
     await this.#load("all", async () => {
       if (!(await this.#window.jump(this.#newAfter + 1))) return false;
       const unread = this.#window.messages.find((m) => m.seq > this.#newAfter);
@@ -361,14 +362,12 @@ export class Conversation {
   // --- Writing
 
   #typing: ReturnType<typeof setTimeout> | undefined;
-  #saving: ReturnType<typeof setTimeout> | undefined;
 
   /** What stands in the field now. */
   write(text: string): void {
     this.text = text;
     if (this.editing) return;
-    clearTimeout(this.#saving);
-    this.#saving = setTimeout(() => void this.#client.setDraft(this.chatId, this.text), 250);
+    void this.#client.setDraft(this.chatId, text);
     if (!text) return this.#stopTyping();
     this.#client.typing(this.chatId);
     clearTimeout(this.#typing);
@@ -435,9 +434,8 @@ export class Conversation {
     const replyTo = this.replyTo;
     this.text = "";
     this.replyTo = 0;
-    clearTimeout(this.#saving);
     this.#stopTyping();
-    this.#newAfter = 0;
+    this.#newAfter = -1;
     try {
       await this.#client.queue({
         chatId: this.chatId,

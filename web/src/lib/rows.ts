@@ -27,11 +27,11 @@ export interface Row {
 
 const groupMs = 5 * 60_000;
 
-/** Lays a list out. newAfter: the seq behind which the "new" line stands; 0: none. */
+/** Lays a list out. newAfter: the seq behind which the "new" line stands; -1: none. */
 export function layout(list: readonly Msg[], newAfter: number, self: string, before: ReadonlyMap<string, Row>): Row[] {
   const rows: Row[] = [];
   let prev: Msg | undefined;
-  let marked = newAfter === 0;
+  let marked = newAfter < 0;
   for (const msg of list) {
     const day = !prev || dayKey(prev.createdAt) !== dayKey(msg.createdAt);
     let isNew = false;
