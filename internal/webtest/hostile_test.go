@@ -16,7 +16,6 @@ var hostile = []string{
 	`[click](javascript:window.broken=1)`,
 	`[click](JaVaScRiPt:window.broken=1)`,
 	`[click](data:text/html,<script>parent.broken=1</script>)`,
-	`![x](https://example.org/x.png)`,
 	`<a href="javascript:window.broken=1">x</a>`,
 	`<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=window.broken=1&gt;">`,
 	`<noscript><p title="</noscript><img src=x onerror=window.broken=1>">`,
@@ -40,6 +39,8 @@ func TestHostileTextIsText(t *testing.T) {
 		// Links lose their marks where they are links; none of these may be one.
 		ana.wait("the text "+quote(text), "message("+quote(text)+")")
 	}
+	bob.Send(`![a picture](https://example.org/x.png)`)
+	ana.Expect("a picture")
 	if links := get[[]string](ana, `all('article a').map((a) => a.href)`); len(links) > 0 {
 		for _, l := range links {
 			if !strings.HasPrefix(l, "https://") {

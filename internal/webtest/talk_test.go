@@ -234,13 +234,13 @@ func TestManage(t *testing.T) {
 	ana.Click("Save")
 	bob.InChat("The harbour")
 	bob.wait("the topic", `document.querySelector('.conv .sub').innerText === 'Ships and **tides**'`)
-	ana.wait("Bob in the list", `all('.details li').some((l) => l.innerText.includes('Bob Okafor'))`)
+	ana.wait("Bob in the list", `all('aside li').some((l) => l.innerText.includes('Bob Okafor'))`)
 
 	bob.Click("Details")
 	bob.Click("Leave chat")
 	bob.click("the confirmation", `all('dialog[open] footer button').at(-1)`)
 	bob.wait("that it is gone", `!chat('The harbour')`)
-	ana.wait("that he is gone", `!all('.details li').some((l) => l.innerText.includes('Bob Okafor'))`)
+	ana.wait("that he is gone", `!all('aside li').some((l) => l.innerText.includes('Bob Okafor'))`)
 
 	bob.Click("Settings")
 	bob.Fill("s-name", "Bob O.")

@@ -196,6 +196,18 @@ export function inline(src: string): Inline[] {
       continue;
     }
     if (c === "[") {
+      // A picture elsewhere is a link to it: nothing is loaded from there.
+      if (text.endsWith("!")) {
+        const m = /^\[([^\][\n]{0,200})\]\(([^\s()<>]{1,2000})\)/.exec(src.slice(i, i + 2300));
+        const href = m ? safeURL(m[2]!) : null;
+        if (m && href) {
+          text = text.slice(0, -1);
+          flush();
+          out.push({ t: "link", href, kids: [{ t: "text", text: m[1] || m[2]! }] });
+          i += m[0].length;
+          continue;
+        }
+      }
       flush();
       // One at a time: links in links are no links, and a wall of brackets is cheap.
       for (let k = openers.length - 1; k >= 0; k--) if (openers[k]!.mark === "[") openers.splice(k, 1);
