@@ -112,7 +112,7 @@ func (p *Person) wheel(dy float64) {
 	p.t.Helper()
 	p.wait("messages", `scroller() && !scroller().dataset.loading`)
 	p.do("turning the wheel", chromedp.MouseEvent(input.DispatchMouseEventTypeMouseWheel, 800, 400, func(q *input.DispatchMouseEventParams) {
-		q.DeltaY = dy
+		q.DeltaX, q.DeltaY = 0.01, dy // the one must not be 0 to be sent
 	}))
 }
 

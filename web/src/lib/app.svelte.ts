@@ -50,6 +50,7 @@ class App {
 
   client: Client | null = null;
   #store: Store | null = null;
+  #leaving = false;
   #lost = false; // chats have to be made anew
   #frame: number | undefined;
   #dirty = false;
@@ -130,8 +131,13 @@ class App {
 
   /** Signs out: the session, and all that this device keeps. */
   async leave(): Promise<void> {
-    await logOut();
-    await this.#out(false);
+    this.#leaving = true;
+    try {
+      await logOut();
+      await this.#out(false);
+    } finally {
+      this.#leaving = false;
+    }
     history.replaceState(null, "", "/login");
     this.path = "/login";
   }
@@ -150,6 +156,9 @@ class App {
     this.panel = null;
     this.details = false;
     this.synced = false;
+    this.liveText = this.toastText = "";
+    this.#watched = "";
+    this.queued = 0;
     this.#views.clear();
     this.#asked.clear();
     for (const m of [this.users, this.presence, this.drafts, this.typing]) m.clear();
@@ -221,7 +230,7 @@ class App {
     if (!c) return;
     if (c.link === "stopped") {
       const why = c.error;
-      if (why?.reason === "login" || why?.code === "session_revoked") void this.#out(this.self !== undefined);
+      if (why?.reason === "login" || why?.code === "session_revoked") void this.#out(this.self !== undefined && !this.#leaving);
       else this.status = "offline";
       if (why?.reason === "store") this.storageFailed = true;
       return;
