@@ -31,6 +31,7 @@ func requests(chat, user string) (lines [][]byte) {
 		{protocol.OpSync, protocol.SyncParams{Limit: 5}},
 		{protocol.OpChangesList, protocol.ChangesListParams{ChatID: chat, Limit: 5}},
 		{protocol.OpChatsList, protocol.ChatsListParams{Limit: 5}},
+		{protocol.OpChatsBrowse, protocol.ChatsBrowseParams{Limit: 5}},
 		{protocol.OpChatsGet, protocol.ChatParams{ChatID: chat}},
 		{protocol.OpParticipantsList, protocol.ParticipantsListParams{ChatID: chat}},
 		{protocol.OpMessagesList, protocol.MessagesListParams{ChatID: chat, Before: &seq}},

@@ -71,7 +71,9 @@ func TestClientFiles(t *testing.T) {
 		{path: "/browse", status: 200, media: html, caching: fresh, body: shell},
 		{path: "/settings", status: 200, media: html, caching: fresh, body: shell},
 		{path: "/settings/sessions", status: 200, media: html, caching: fresh, body: shell},
-		{path: "/c/c_12/43/5", status: 404}, {path: "/c", status: 404}, {path: "/c/", status: 404},
+		{path: "/c/c_12/43/5", status: 404},
+		{path: "/c", status: 404},
+		{path: "/c/", status: 404},
 		{path: "/assets/main-abc.js", status: 200, media: "text/javascript; charset=utf-8", caching: forever, body: "1;"},
 		{path: "/assets/main-abc.js", encodings: "gzip, deflate, br, zstd", status: 200, media: "text/javascript; charset=utf-8", caching: forever, body: "brotli's", coded: "br"},
 		{path: "/assets/main-abc.js", encodings: "gzip", status: 200, media: "text/javascript; charset=utf-8", caching: forever, body: string(gzipped(t, "1;")), coded: "gzip"},
@@ -81,8 +83,12 @@ func TestClientFiles(t *testing.T) {
 		{path: "/sw.js", status: 200, media: "text/javascript; charset=utf-8", caching: fresh, body: "self.skipWaiting();"},
 		{path: "/manifest.webmanifest", status: 200, media: "application/manifest+json", caching: fresh, body: "{}"},
 		{path: "/icons/icon.svg", status: 200, media: "image/svg+xml", caching: fresh, body: "<svg/>"},
-		{path: "/assets/main-abc.js.br", status: 404}, {path: "/assets/", status: 404}, {path: "/assets/none.js", status: 404},
-		{path: "/.gitignore", status: 404}, {path: "/assets/../index.html", status: 404}, {path: "/nowhere", accept: "text/html", status: 404},
+		{path: "/assets/main-abc.js.br", status: 404},
+		{path: "/assets/", status: 404},
+		{path: "/assets/none.js", status: 404},
+		{path: "/.gitignore", status: 404},
+		{path: "/assets/../index.html", status: 404},
+		{path: "/nowhere", accept: "text/html", status: 404},
 	} {
 		if c.encodings == "" {
 			c.encodings = "identity" // or Go asks for gzip by itself
@@ -195,9 +201,14 @@ func TestStrictTransport(t *testing.T) {
 		host, forwarded string
 		tls, want       bool
 	}{
-		{h, "chat.example.org", "", true, true}, {h, "chat.example.org", "", false, false}, {h, "chat.example.org", "https", false, false},
-		{h, "localhost:7007", "", true, false}, {h, "127.0.0.1:7007", "", true, false}, {h, "[::1]:7007", "", true, false},
-		{proxied, "chat.example.org", "https", false, true}, {proxied, "chat.example.org", "http", false, false},
+		{h, "chat.example.org", "", true, true},
+		{h, "chat.example.org", "", false, false},
+		{h, "chat.example.org", "https", false, false},
+		{h, "localhost:7007", "", true, false},
+		{h, "127.0.0.1:7007", "", true, false},
+		{h, "[::1]:7007", "", true, false},
+		{proxied, "chat.example.org", "https", false, true},
+		{proxied, "chat.example.org", "http", false, false},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/index.html", nil)
 		r.Host = c.host

@@ -22,6 +22,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"math/big"
 	"net"
@@ -52,6 +53,7 @@ import (
 type Options struct {
 	Stream       func(*stream.Config)          // to set bounds
 	Server       func(*server.Config)          // to set limits
+	Client       fs.FS                         // the web client
 	Origins      []string                      // of pages that may open a WebSocket
 	Registration chat.Registration             // empty: open
 	Limits       bool                          // keep the limits on rates
@@ -218,6 +220,7 @@ func (s *Server) start() {
 			API: s.API, Service: s.Service, Limits: s.Limits, Log: s.log,
 			Ready:    func() error { return s.Front.Ready() },
 			TakeOver: func(t httpapi.Taken) { s.Front.TakeOver(t) },
+			Client:   s.opts.Client,
 			Origins:  s.opts.Origins,
 		}),
 		Failed: s.Store.Failed(), Err: s.Store.Err,

@@ -12,6 +12,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -31,8 +33,9 @@ type WebSocket struct {
 	reason string
 }
 
-// DialWebSocket opens a WebSocket over the connection that dial makes.
-func DialWebSocket(dial func() (net.Conn, error)) (*WebSocket, error) {
+// DialWebSocket opens a WebSocket over the connection that dial makes. headers,
+// "Name: value", go with the handshake.
+func DialWebSocket(dial func() (net.Conn, error), headers ...string) (*WebSocket, error) {
 	nc, err := dial()
 	if err != nil {
 		return nil, err
@@ -42,7 +45,8 @@ func DialWebSocket(dial func() (net.Conn, error)) (*WebSocket, error) {
 		return nil, err
 	}
 	_, err = fmt.Fprintf(nc, "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: grima.v1.json\r\nSec-WebSocket-Key: %s\r\n\r\n", base64.StdEncoding.EncodeToString(key))
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: grima.v1.json\r\nSec-WebSocket-Key: %s\r\n%s\r\n",
+		base64.StdEncoding.EncodeToString(key), strings.Join(append(slices.Clone(headers), ""), "\r\n"))
 	if err != nil {
 		return nil, errors.Join(err, nc.Close())
 	}
@@ -170,7 +174,13 @@ func (w *WebSocket) Closed() (code int, reason string) {
 // DialWebSocket opens a WebSocket to the port.
 func (s *Server) DialWebSocket() *Conn {
 	s.t.Helper()
-	return s.webSocket(func() (net.Conn, error) { return net.Dial("tcp", s.Addr) })
+	return s.DialWebSocketWith()
+}
+
+// DialWebSocketWith is DialWebSocket with more headers, "Name: value".
+func (s *Server) DialWebSocketWith(headers ...string) *Conn {
+	s.t.Helper()
+	return s.webSocket(func() (net.Conn, error) { return net.Dial("tcp", s.Addr) }, headers...)
 }
 
 // DialWebSocketTLS opens one inside TLS.
@@ -179,9 +189,9 @@ func (s *Server) DialWebSocketTLS() *Conn {
 	return s.webSocket(func() (net.Conn, error) { return tls.Dial("tcp", s.Addr, TLSConfig()) })
 }
 
-func (s *Server) webSocket(dial func() (net.Conn, error)) *Conn {
+func (s *Server) webSocket(dial func() (net.Conn, error), headers ...string) *Conn {
 	s.t.Helper()
-	ws, err := DialWebSocket(dial)
+	ws, err := DialWebSocket(dial, headers...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
