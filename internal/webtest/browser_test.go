@@ -314,6 +314,10 @@ func (p *Person) listen(ev any) {
 
 // dump keeps what a failed test looked like.
 func (p *Person) dump() {
+	var state string
+	if err := p.eval(`JSON.stringify(Object.assign({ path: location.pathname, top: scroller()?.scrollTop, height: scroller()?.scrollHeight }, scroller()?.dataset))`, &state); err == nil {
+		p.t.Logf("%s's page: %s", p.Name, state)
+	}
 	if *shots == "" {
 		return
 	}

@@ -119,7 +119,7 @@ func TestLooks(t *testing.T) {
 	ana.Prefers("prefers-color-scheme", "dark")
 	ana.look("phone-dark")
 	ana.Click("Back to chats")
-	ana.wait("the list", `shown(document.querySelector('nav.side')) && !shown(document.querySelector('.conv'))`)
+	ana.wait("the list", `shown(document.querySelector('nav.side')) && !document.querySelector('.conv')`)
 	ana.look("phone-list")
 	ana.Prefers("prefers-color-scheme", "light")
 	ana.Screen(1280, 800)
