@@ -109,8 +109,8 @@ func testCutAnywhere(t *testing.T, scheme string, buffer int) {
 	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
 	chats := []string{ana.Group("Port", bob), ana.Group("Pier", bob)}
 	base := map[string]int64{}
-	p := startProxy(t, srv.Addr)
-	c := open(t, client.Config{Server: scheme + "://" + p.addr(), Token: bob.Token, TLS: testserver.TLSConfig(), Buffer: buffer})
+	p := testserver.StartProxy(t, srv.Addr)
+	c := open(t, client.Config{Server: scheme + "://" + p.Addr(), Token: bob.Token, TLS: testserver.TLSConfig(), Buffer: buffer})
 	ctx := testContext(t)
 	l := newLog(t)
 	for l.synced == 0 {
@@ -127,8 +127,8 @@ func testCutAnywhere(t *testing.T, scheme string, buffer int) {
 	if scheme == "wss" {
 		least = 3000
 	}
-	p.killBetween(least, 4*least)
-	p.killAll()
+	p.KillBetween(least, 4*least)
+	p.KillAll()
 
 	const n = 50
 	var sent []client.Item
@@ -158,7 +158,7 @@ func testCutAnywhere(t *testing.T, scheme string, buffer int) {
 	done := make(chan struct{})
 	go func() {
 		wg.Wait()
-		p.killBetween(0, 0)
+		p.KillBetween(0, 0)
 		close(done)
 	}()
 	follow(t, ctx, c, l, done, ana, chats)
@@ -186,10 +186,10 @@ func testCutAnywhere(t *testing.T, scheme string, buffer int) {
 	if len(sent) != n || len(c.Outbox()) != 0 {
 		t.Errorf("%d sent, and still in the outbox: %+v", len(sent), c.Outbox())
 	}
-	if p.killed() < 10 {
-		t.Errorf("only %d connections were cut, so this proves little", p.killed())
+	if p.Killed() < 10 {
+		t.Errorf("only %d connections were cut, so this proves little", p.Killed())
 	}
-	t.Logf("%d connections were cut", p.killed())
+	t.Logf("%d connections were cut", p.Killed())
 }
 
 // follow reads events until done is closed and everything the server has was
@@ -229,8 +229,8 @@ func TestServerRestarts(t *testing.T) {
 	ana, bob := srv.User("ana"), srv.User("bob")
 	a, b := ana.Connect(), bob.Connect()
 	port := a.Group("Port", b)
-	p := startProxy(t, srv.Addr)
-	c := open(t, client.Config{Server: p.addr(), Token: b.Token})
+	p := testserver.StartProxy(t, srv.Addr)
+	c := open(t, client.Config{Server: p.Addr(), Token: b.Token})
 	l := newLog(t)
 	ctx := testContext(t)
 	for l.synced == 0 {
@@ -242,7 +242,7 @@ func TestServerRestarts(t *testing.T) {
 	}
 	base := l.pos[port]
 	for i := range 4 {
-		p.to("")
+		p.To("")
 		srv.Restart()
 		a = ana.Connect()
 		a.Send(port, fmt.Sprint("while away ", i))
@@ -250,7 +250,7 @@ func TestServerRestarts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.to(srv.Addr)
+		p.To(srv.Addr)
 		c.Reconnect()
 		for {
 			ev, err := c.Next(ctx)

@@ -52,9 +52,9 @@ func TestServerIsKilled(t *testing.T) {
 	}
 	conn.Close()
 
-	way := startProxy(t, p.Addr)
-	says := open(t, client.Config{Server: way.addr(), Token: ana})
-	hears := open(t, client.Config{Server: way.addr(), Token: bob})
+	way := testserver.StartProxy(t, p.Addr)
+	says := open(t, client.Config{Server: way.Addr(), Token: ana})
+	hears := open(t, client.Config{Server: way.Addr(), Token: bob})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := errors.Join(says.Ready(ctx), hears.Ready(ctx)); err != nil {
@@ -79,12 +79,12 @@ func TestServerIsKilled(t *testing.T) {
 			}
 			l.take(ev)
 		}
-		way.to("")
+		way.To("")
 		p.Kill()
 		if p, err = harness.Start(bin, data, nil); err != nil {
 			t.Fatal(err)
 		}
-		way.to(p.Addr)
+		way.To(p.Addr)
 		says.Reconnect()
 		hears.Reconnect()
 	}
@@ -128,8 +128,8 @@ func TestRestoredBackup(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	way := startProxy(t, srv.Addr)
-	c := open(t, client.Config{Server: way.addr(), Token: b.Token, Timeline: 20})
+	way := testserver.StartProxy(t, srv.Addr)
+	c := open(t, client.Config{Server: way.Addr(), Token: b.Token, Timeline: 20})
 	l := newLog(t)
 	ctx := testContext(t)
 	a = ana.Connect()
@@ -150,7 +150,7 @@ func TestRestoredBackup(t *testing.T) {
 	for len(l.rows[port]) < 5 {
 		next()
 	}
-	way.to("")
+	way.To("")
 	srv.RestartAfter(func() {
 		if err := os.RemoveAll(srv.Dir); err != nil {
 			t.Fatal(err)
@@ -176,7 +176,7 @@ func TestRestoredBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way.to(srv.Addr)
+	way.To(srv.Addr)
 	c.Reconnect()
 	var state *client.Chat
 	sent := false

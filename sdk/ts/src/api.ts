@@ -1,7 +1,7 @@
 import type { GrimaError } from "./errors.js";
 import type { Hello, Message, MessagesListParams, MessagesListResult, Operation, Operations, User } from "./protocol.gen.js";
 import type { Timeline } from "./timeline.js";
-import type { Chat, Connection, Draft, Event, EventKind, Item, Store } from "./types.js";
+import type { Chat, Connection, Draft, Event, EventKind, EventOf, Item, Store } from "./types.js";
 
 /** What a WebSocket has that the client needs: the browser's, Node's (22 and later), and that of the package ws. */
 export interface WebSocketLike {
@@ -99,7 +99,7 @@ export interface Client {
   draft(chatId: string): string;
 
   /** Calls listener with every event of a kind ("*": of any), from now on. Returns what ends it. */
-  on<K extends EventKind>(kind: K, listener: (ev: Extract<Event, { kind: K }>) => void): () => void;
+  on<K extends EventKind>(kind: K, listener: (ev: EventOf<K>) => void): () => void;
   on(kind: "*", listener: (ev: Event) => void): () => void;
   /** Calls listener with all events that came at once: one batch, one picture. */
   onBatch(listener: (events: readonly Event[]) => void): () => void;

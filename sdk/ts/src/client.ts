@@ -5,7 +5,7 @@ import { newId } from "./ids.js";
 import { Mirror, type Snapshot } from "./mirror.js";
 import { limits, type MessagesListParams, type MessagesListResult, type Operation, type Operations, type User } from "./protocol.gen.js";
 import { alone, Tabs, type Audience, type Backend, type Platform } from "./tabs.js";
-import type { Chat, Draft, Event, EventKind, HeldPage, Item, Store } from "./types.js";
+import type { Chat, Draft, Event, EventKind, EventOf, HeldPage, Item, Store } from "./types.js";
 import { Window } from "./window.js";
 
 /**
@@ -271,7 +271,7 @@ export class GrimaClient implements Client {
   async send(draft: Draft, options: CallOptions = {}): Promise<Item> {
     const id = draft.id ?? newId();
     let last: Item | undefined;
-    const off = this.on("outbox", (ev: Extract<Event, { kind: "outbox" }>) => {
+    const off = this.on("outbox", (ev: EventOf<"outbox">) => {
       if (ev.item.id === id) last = ev.item;
     });
     try {

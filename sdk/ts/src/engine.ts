@@ -212,7 +212,8 @@ export class Engine {
 
   /** Tells what waits, and sees that the store has it. */
   #drain(): void {
-    if (this.#draining || this.#failed || (this.#s.waiting === 0 && this.#s.hello === this.#greeted)) return;
+    const { waiting, hello } = this.#s;
+    if (this.#draining || this.#failed || (waiting === 0 && (!hello || hello === this.#greeted))) return;
     const work = async (): Promise<void> => {
       for (;;) {
         const s = this.#s;

@@ -166,7 +166,9 @@ export class Tabs implements Backend {
     this.#attached = true;
     const engine = new Engine(this.#cfg, new Session(sessionConfig(this.#cfg), state), (events) => {
       if (this.#engine !== engine) return;
-      this.#post({ t: "events", gen, n: ++this.#n, events });
+      // That this tab is closed is no news to others: one of them goes on.
+      const theirs = events.filter((ev) => ev.kind !== "connection" || ev.connection.error?.reason !== "closed");
+      if (theirs.length > 0) this.#post({ t: "events", gen, n: ++this.#n, events: theirs });
       return this.#audience.tell(events);
     });
     this.#engine = engine;

@@ -249,6 +249,9 @@ export type Event =
 
 export type EventKind = Event["kind"];
 
+/** The events of a kind. */
+export type EventOf<K extends EventKind, E extends Event = Event> = E extends { kind: infer X } ? (K extends X ? E & { kind: K } : never) : never;
+
 /** What a client goes on from (docs/protocol.md#resume). */
 export interface State {
   /** Whose state it is; "": nobody's yet. */

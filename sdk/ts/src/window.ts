@@ -63,8 +63,14 @@ export class Window implements ChatWindow {
       // The end may have come nearer without a message.
       if ("prevSeq" in ev) changed = true;
     }
-    if (anew) void this.jump(this.#at);
+    if (anew) this.jump(this.#at).catch((err: unknown) => this.#gone(err));
     else if (changed) this.#show();
+  }
+
+  /** What could not be loaded again is loaded with the next connection. */
+  #gone(err: unknown): void {
+    this.#partial = true;
+    if (!(err instanceof GrimaError)) throw err;
   }
 
   /** The run that is shown. */
@@ -124,10 +130,21 @@ export class Window implements ChatWindow {
 
   /** Loads a page of the server's. */
   async #fetch(p: MessagesListParams, gen: number): Promise<boolean> {
-    for (let i = 0; i < staleTries; i++) {
-      const page = await this.#client.fetchHistory(p);
-      if (gen !== this.#gen) return false;
-      if (this.#apply(p, page)) return true;
+    const lost = new AbortController();
+    const off = this.#client.on("connection", () => {
+      if (!this.#client.online) lost.abort();
+    });
+    try {
+      for (let i = 0; i < staleTries; i++) {
+        const page = await this.#client.fetchHistory(p, { signal: lost.signal });
+        if (gen !== this.#gen) return false;
+        if (this.#apply(p, page)) return true;
+      }
+    } catch (err) {
+      // What is missing is loaded when the connection is back.
+      if (!lost.signal.aborted) throw err;
+    } finally {
+      off();
     }
     return false;
   }
@@ -142,6 +159,7 @@ export class Window implements ChatWindow {
     if (held && (held.whole || !this.#client.online)) done = this.#apply(p, held.page);
     if (!done && this.#client.online) done = await this.#fetch(p, gen);
     if (gen !== this.#gen) return false;
+    if (!done && held) done = this.#apply(p, held.page); // the connection was lost meanwhile
     this.#show();
     return done && this.messages.length > n;
   }

@@ -1,4 +1,4 @@
-package client_test
+package testserver
 
 import (
 	"math/rand/v2"
@@ -7,9 +7,10 @@ import (
 	"testing"
 )
 
-// proxy stands between clients and a server, which may move, and kills
-// connections after a random number of bytes.
-type proxy struct {
+// Proxy stands between clients and a server, which may move, and kills
+// connections after a random number of bytes. Its methods may be called from any
+// goroutine.
+type Proxy struct {
 	t  testing.TB
 	l  net.Listener
 	wg sync.WaitGroup
@@ -24,48 +25,53 @@ type proxy struct {
 	kills  int
 }
 
-func startProxy(t testing.TB, target string) *proxy {
+// StartProxy starts a proxy before target that ends with the test.
+func StartProxy(t testing.TB, target string) *Proxy {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{t: t, l: l, target: target, rng: rand.New(rand.NewPCG(1, 2)), conns: map[net.Conn]bool{}}
+	p := &Proxy{t: t, l: l, target: target, rng: rand.New(rand.NewPCG(1, 2)), conns: map[net.Conn]bool{}}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		p.mu.Lock()
 		p.closed = true
 		p.mu.Unlock()
 		_ = l.Close()
-		p.killAll()
+		p.KillAll()
 		p.wg.Wait()
 	})
 	return p
 }
 
-func (p *proxy) addr() string { return p.l.Addr().String() }
+// Addr is where clients connect.
+func (p *Proxy) Addr() string { return p.l.Addr().String() }
 
-// killBetween lets every later connection live for some bytes only.
-func (p *proxy) killBetween(least, most int) {
+// KillBetween lets every later connection live for some bytes only.
+func (p *Proxy) KillBetween(least, most int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.least, p.most = least, most
 }
 
-// to says where the server is, and kills what goes elsewhere.
-func (p *proxy) to(target string) {
+// To says where the server is, and kills what goes elsewhere. Empty: nowhere.
+func (p *Proxy) To(target string) {
 	p.mu.Lock()
 	p.target = target
 	p.mu.Unlock()
-	p.killAll()
+	p.KillAll()
 }
 
-func (p *proxy) killed() int {
+// Killed is how many connections were killed by KillBetween.
+func (p *Proxy) Killed() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.kills
 }
 
-func (p *proxy) killAll() {
+// KillAll ends every connection there is.
+func (p *Proxy) KillAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.conns {
@@ -73,7 +79,7 @@ func (p *proxy) killAll() {
 	}
 }
 
-func (p *proxy) accept() {
+func (p *Proxy) accept() {
 	for {
 		down, err := p.l.Accept()
 		if err != nil {
@@ -83,7 +89,7 @@ func (p *proxy) accept() {
 	}
 }
 
-func (p *proxy) carry(down net.Conn) {
+func (p *Proxy) carry(down net.Conn) {
 	defer down.Close()
 	p.mu.Lock()
 	target, life := p.target, 1<<62

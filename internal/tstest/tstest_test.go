@@ -1,0 +1,185 @@
+package tstest
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/grima-chat/grima/internal/testserver"
+)
+
+const sdk = "../../sdk/ts"
+
+// need skips the test, or fails it where everything has to be there.
+func need(t *testing.T, format string, args ...any) {
+	t.Helper()
+	text := fmt.Sprintf(format, args...)
+	if os.Getenv("CI") == "true" {
+		t.Fatal(text)
+	}
+	t.Skip(text)
+}
+
+// command runs something in the SDK's directory.
+func command(t *testing.T, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = sdk
+	return cmd
+}
+
+// build compiles the SDK and its tests.
+func build(t *testing.T) {
+	for _, tool := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			need(t, "the TypeScript SDK is tested with %s, which is not there: on Debian, apt-get install nodejs npm", tool)
+		}
+	}
+	lock, err := os.Stat(filepath.Join(sdk, "package-lock.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if there, err := os.Stat(filepath.Join(sdk, "node_modules/.package-lock.json")); err != nil || there.ModTime().Before(lock.ModTime()) {
+		if out, err := command(t, "npm", "ci", "--no-progress").CombinedOutput(); err != nil {
+			need(t, "npm ci: %v\n%s", err, out)
+		}
+	}
+	if out, err := command(t, "node_modules/.bin/tsc", "-p", "tsconfig.test.json").CombinedOutput(); err != nil {
+		t.Fatalf("tsc: %v\n%s", err, out)
+	}
+}
+
+// The lockfile is the same everywhere, and names no registry of anybody's own.
+func TestLockfile(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(sdk, "package-lock.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		_, url, found := strings.Cut(line, `"resolved": "`)
+		if found && !strings.HasPrefix(url, "https://registry.npmjs.org/") {
+			t.Errorf("package-lock.json has %s", strings.TrimSpace(line))
+		}
+	}
+}
+
+// What the SDK's tests may do with the server is asked at this address, and done
+// by the test's own goroutine.
+type control struct {
+	t    *testing.T
+	srv  *testserver.Server
+	way  *testserver.Proxy
+	work chan func()
+}
+
+func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	done := make(chan error, 1)
+	c.work <- func() { done <- c.do(r) }
+	if err := <-done; err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
+}
+
+func (c *control) do(r *http.Request) error {
+	switch r.URL.Path {
+	case "/cut": // every connection, once
+		c.way.KillAll()
+	case "/chop": // every later connection, after some bytes
+		least, err1 := strconv.Atoi(r.FormValue("least"))
+		most, err2 := strconv.Atoi(r.FormValue("most"))
+		if err1 != nil || err2 != nil {
+			return fmt.Errorf("least and most are numbers: %v, %v", err1, err2)
+		}
+		c.way.KillBetween(least, most)
+	case "/down": // nobody is there
+		c.way.To("")
+	case "/up":
+		c.way.To(c.srv.Addr)
+	case "/restart":
+		c.way.To("")
+		c.srv.Restart()
+		c.way.To(c.srv.Addr)
+	case "/crash":
+		c.way.To("")
+		c.srv.Crash("")
+		c.way.To(c.srv.Addr)
+	default:
+		return fmt.Errorf("there is no %s", r.URL.Path)
+	}
+	return nil
+}
+
+func TestSDK(t *testing.T) {
+	build(t)
+	srv := testserver.Start(t, testserver.Options{MayFail: true})
+	c := &control{t: t, srv: srv, way: testserver.StartProxy(t, srv.Addr), work: make(chan func())}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	door := &http.Server{Handler: c}
+	served := make(chan error, 1)
+	go func() { served <- door.Serve(l) }()
+	defer func() {
+		_ = door.Close()
+		<-served
+	}()
+
+	cmd := command(t, "node", "--test", "--test-timeout=120000", "build/test/")
+	cmd.Env = append(os.Environ(), "GRIMA_URL=http://"+c.way.Addr(), "GRIMA_CONTROL=http://"+l.Addr().String())
+	var out []byte
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		out, err = cmd.CombinedOutput()
+		ended <- err
+	}()
+	for {
+		select {
+		case work := <-c.work:
+			work()
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("%v\n%s", err, failures(string(out)))
+			}
+			t.Log(summary(string(out)))
+			return
+		}
+	}
+}
+
+// failures is of a TAP stream what is not ok.
+func failures(tap string) string {
+	var b strings.Builder
+	keep := false
+	for line := range strings.Lines(tap) {
+		switch text := strings.TrimLeft(line, " "); {
+		case strings.HasPrefix(text, "ok "), strings.HasPrefix(text, "# Subtest"):
+			keep = false
+		case strings.HasPrefix(text, "not ok "), strings.HasPrefix(text, "# "):
+			keep = true
+		}
+		if keep {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// summary is the counts at the end of a TAP stream.
+func summary(tap string) string {
+	var b strings.Builder
+	for line := range strings.Lines(tap) {
+		for _, what := range []string{"# tests ", "# pass ", "# fail ", "# skipped "} {
+			if strings.HasPrefix(line, what) {
+				b.WriteString(strings.TrimSpace(line[2:]) + " ")
+			}
+		}
+	}
+	return b.String()
+}
