@@ -73,7 +73,7 @@ func (c *Client) askOnce(ctx context.Context, op string, params jsontext.Value) 
 // repeated lists the operations that are harmless to ask twice
 // (docs/protocol.md#idempotency).
 var repeated = []string{
-	protocol.OpSync, protocol.OpChangesList, protocol.OpChatsList, protocol.OpChatsGet, protocol.OpParticipantsList,
+	protocol.OpSync, protocol.OpChangesList, protocol.OpChatsList, protocol.OpChatsBrowse, protocol.OpChatsGet, protocol.OpParticipantsList,
 	protocol.OpMessagesList, protocol.OpMessagesGet, protocol.OpUsersMe, protocol.OpUsersGet, protocol.OpUsersList,
 	protocol.OpSessionsList, protocol.OpInvitesList, protocol.OpPresenceGet,
 	protocol.OpChatsUpdate, protocol.OpParticipantsAdd, protocol.OpParticipantsUpdate, protocol.OpReadSet,

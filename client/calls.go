@@ -27,6 +27,11 @@ func (c *Client) ChatsList(ctx context.Context, p protocol.ChatsListParams) (pro
 	return call[protocol.ChatsListParams, protocol.ChatsListResult](ctx, c, protocol.OpChatsList, p)
 }
 
+// ChatsBrowse is chats.browse.
+func (c *Client) ChatsBrowse(ctx context.Context, p protocol.ChatsBrowseParams) (protocol.ChatsBrowseResult, error) {
+	return call[protocol.ChatsBrowseParams, protocol.ChatsBrowseResult](ctx, c, protocol.OpChatsBrowse, p)
+}
+
 // ChatsGet is chats.get.
 func (c *Client) ChatsGet(ctx context.Context, p protocol.ChatParams) (protocol.ChatResult, error) {
 	return call[protocol.ChatParams, protocol.ChatResult](ctx, c, protocol.OpChatsGet, p)

@@ -104,7 +104,7 @@ var table = []*Operation{
 	op(protocol.OpChatsBrowse, data, Account, Heavy, "List the groups that everybody may come into", (*API).chatsBrowse, false, "GET /v1/chats/browse"),
 	op(protocol.OpChatsGet, data, Account, Light, "Get a chat", (*API).chatsGet, false, "GET /v1/chats/{chat_id}"),
 	op(protocol.OpParticipantsList, data, Account, Heavy, "List a chat's participants", (*API).participantsList, false, "GET /v1/chats/{chat_id}/participants"),
-	op(protocol.OpMessagesList, data, Account, Heavy, "List a chat's messages: the newest, or before, after or around a seq", (*API).messagesList, false, "GET /v1/chats/{chat_id}/messages"),
+	op(protocol.OpMessagesList, data, Account, Heavy, "List a chat's messages: the newest, or before, after or around a seq or a time", (*API).messagesList, false, "GET /v1/chats/{chat_id}/messages"),
 	op(protocol.OpMessagesGet, data, Account, Light, "Get a message", (*API).messagesGet, false, "GET /v1/chats/{chat_id}/messages/{seq}"),
 	op(protocol.OpUsersMe, data, Account, Light, "Get oneself", (*API).usersMe, false, "GET /v1/users/me"),
 	op(protocol.OpUsersGet, data, AccountOrOperator, Light, "Get a user", (*API).usersGet, false, "GET /v1/users/{user_id}"),

@@ -154,7 +154,9 @@ func (h *handler) index(page pageText, text bool) http.HandlerFunc {
 			instead(w, r)
 			return
 		}
-		w.Header().Add("Vary", "Accept")
+		if text {
+			w.Header().Add("Vary", "Accept")
+		}
 		f.serve(w, r)
 	}
 }

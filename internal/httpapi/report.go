@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"io"
 	"mime"
 	"net/http"
@@ -53,6 +54,9 @@ func (h *handler) cspReport(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusUnsupportedMediaType, protocol.CodeInvalidRequest, "the Content-Type must be application/csp-report")
 		return
 	}
+	if h.Reported != nil {
+		h.Reported() // whatever else it is: something was kept from something
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
 	if err != nil {
 		w.Header().Set("Connection", "close")
@@ -73,12 +77,9 @@ func (h *handler) cspReport(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusBadRequest, protocol.CodeInvalidRequest, "this is no report of a content security policy")
 		return
 	}
-	if h.Reported != nil {
-		h.Reported()
-	}
 	if c := report.CSP; h.reports.mayLog(time.Now()) {
 		h.Log.Warn("a browser reports that the content security policy kept the web client from something",
-			"directive", short(c.Directive+c.Violated), "blocked", short(c.Blocked),
+			"directive", short(cmp.Or(c.Directive, c.Violated)), "blocked", short(c.Blocked),
 			"page", short(c.Document), "source", short(c.Source), "line", short(string(c.Line)))
 	}
 	w.WriteHeader(http.StatusNoContent)
