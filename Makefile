@@ -22,8 +22,29 @@ go:
 	  echo "Grima is built with Go 1.26 or newer, and there is no '$(GO)' in PATH."; \
 	  echo "Get it from https://go.dev/dl/ (or your package manager), then try again."; exit 1; }
 
+# The page is built when there is an npm that can: without one the server is
+# built all the same, and says on its page what is missing.
+NPM := $(shell command -v npm >/dev/null && node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null && echo npm)
+PAGE := $(shell find web/src web/public sdk/ts/src -type f 2>/dev/null) $(wildcard web/*.json web/*.ts web/*.js web/*.html web/.npmrc)
+
+.PHONY: web
+ifeq ($(NPM),)
+web:
+	@echo "There is no npm with Node 20.19 or newer: the server is built without the web client."
+else
+web: web/dist/index.html ## build the web client into web/dist
+endif
+
+web/dist/index.html: $(PAGE) | web/node_modules/.package-lock.json
+	@echo "== the web client"
+	@cd web && npm run --silent check && npm run --silent build -- --logLevel warn && touch dist/index.html
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@echo "== what the web client is built with"
+	@cd web && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
+
 .PHONY: build
-build: go ## build bin/grima
+build: go web ## build bin/grima, with the web client if there is npm
 	@$(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/grima ./cmd/grima
 
 # exec: the server gets the terminal's signals itself, and ^C is a clean stop.
@@ -33,6 +54,7 @@ run: build ## build, then serve on 127.0.0.1:7007 (ARGS="--dev" to try things ou
 
 .PHONY: test
 test: go tools lint ## everything: what the tests need, lint, all tests with the race detector
+	@$(MAKE) --no-print-directory web
 	@echo "== go test -race ./... (the first build takes a few minutes)"
 	@$(GO) test -race -timeout $(TIMEOUT) ./...
 	@echo "== a power cut and a fault at every single write, and delivery with each guard taken out: too slow with the race detector"
@@ -40,7 +62,7 @@ test: go tools lint ## everything: what the tests need, lint, all tests with the
 
 .PHONY: tools
 tools:
-	@tools/need 'gcc:gcc libc6-dev' strace tmux nc:netcat-openbsd curl jq node:nodejs npm
+	@tools/need 'gcc:gcc libc6-dev' strace tmux nc:netcat-openbsd curl jq 'chromium:chromium fonts-noto-color-emoji' node:nodejs npm
 
 .PHONY: lint
 lint: go ## go vet, staticcheck, gofumpt
@@ -82,4 +104,5 @@ night: go ## what is rare: 1,000 scenarios of delivery, 300 with the SDK, a mill
 
 .PHONY: clean
 clean: ## remove what was built
-	@rm -rf bin
+	@rm -rf bin web/node_modules
+	@find web/dist -mindepth 1 ! -name .gitignore -delete

@@ -1,0 +1,141 @@
+package webtest
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+)
+
+// audit looks a view over with axe-core, which knows what people who listen to a
+// page, or use it without a mouse, stumble over.
+func (p *Person) audit(view string) {
+	p.t.Helper()
+	axe, err := os.ReadFile("../../web/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		p.t.Fatalf("axe-core is not installed: %v", err)
+	}
+	if err := p.eval("(() => { "+string(axe)+"; window.axe = axe; return true; })()", nil); err != nil {
+		p.t.Fatalf("loading axe-core: %v", err)
+	}
+	found := get[[]string](p, `axe.run(document, { resultTypes: ['violations'] }).then((r) => r.violations.map((v) => v.id + ': ' + v.help + '\n    ' + v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200) + '\n      ' + (n.any[0]?.message ?? '')).join('\n    ')))`)
+	for _, f := range found {
+		p.t.Errorf("%s: %s", view, f)
+	}
+}
+
+// look takes a picture of a view and audits it.
+func (p *Person) look(view string) {
+	p.t.Helper()
+	p.audit(view)
+	p.Shoot(view)
+}
+
+// TestLooks goes through the main views, wide and narrow, light and dark, from
+// left to right and back.
+func TestLooks(t *testing.T) {
+	srv := Serve(t, "")
+	ana, bob, carla := srv.Person("ana"), srv.Person("bob"), srv.Person("carla")
+	ana.Goto(srv.Link)
+	ana.wait("the form", `document.getElementById('name')`)
+	ana.look("join")
+	ana.Join(srv.Link, "ana", "Ana Lima")
+	link := ana.Invite()
+	bob.Join(link, "bob", "Bob Okafor")
+	carla.Join(link, "carla", "Carla Núñez")
+	ana.Group("Port", "bob", "carla")
+	bob.Open("Port")
+	carla.Open("Port")
+	ana.Send("Good morning. The *Meridian* is in; who is at the port today?")
+	bob.Expect("Good morning. The Meridian is in; who is at the port today?")
+	bob.Send("I am, with the crane. Berth **7**, as always.")
+	carla.Expect("I am, with the crane. Berth 7, as always.")
+	carla.Reply("I am, with the crane. Berth 7, as always.", "Then I take the papers. The list is at https://example.org/manifest/14")
+	bob.Expect("Then I take the papers. The list is at https://example.org/manifest/14")
+	bob.Send("For whoever unloads tonight:\n```sh\ngrima tail --since 1h Port | jq -c .message.content\n```")
+	bob.Send("👍")
+	ana.wait("it", `articles().length === 5`)
+	ana.Send("- [14] customs: done\n- [15] weight: Carla\n- [16] seal: Bob")
+	ana.Send("صباح الخير، السفينة في الميناء الآن")
+	ana.wait("it", `articles().length === 7 && articles().at(-1).dataset.seq`)
+	bob.Click("New chat")
+	bob.click("Ana", `all('.found button').find((b) => b.innerText.includes('@ana'))`)
+	bob.InChat("Ana Lima")
+	bob.Send("Do you have the key to the shed?")
+	bob.ExpectSent("Do you have the key to the shed?")
+	carla.Group("Night shift", "ana", "bob")
+	carla.Send("@ana who takes over at ten?")
+	carla.ExpectSent("@ana who takes over at ten?")
+	ana.Unread("Bob Okafor", "1")
+	ana.Unread("Night shift", "@ 1")
+
+	ana.look("wide")
+	ana.Prefers("prefers-color-scheme", "dark")
+	ana.wait("the dark", `document.documentElement.dataset.theme === 'dark'`)
+	ana.look("dark")
+	get[bool](ana, `(document.documentElement.dir = 'rtl', true)`)
+	ana.look("rtl-dark")
+	ana.Prefers("prefers-color-scheme", "light")
+	ana.wait("the light", `document.documentElement.dataset.theme === 'light'`)
+	ana.look("rtl")
+	get[bool](ana, `(document.documentElement.dir = '', true)`)
+
+	ana.Click("Details")
+	ana.wait("the people", `all('aside li').length === 3`)
+	ana.look("details")
+	ana.Click("Close details")
+	ana.Press("k", kb.ModifierCtrl)
+	ana.wait("the switcher", `document.activeElement.matches('.query')`)
+	ana.look("switcher")
+	ana.Press(kb.Escape)
+	for _, tab := range []string{"Profile", "Look", "Devices", "Invites", "Keyboard"} {
+		ana.Click("Settings")
+		ana.Click(tab)
+		ana.wait("the tab", fmt.Sprintf(`all('[role=tab][aria-selected=true]').some((e) => e.innerText === %s)`, quote(tab)))
+		ana.look("settings-" + strings.ToLower(tab))
+		ana.Click("Close")
+		ana.wait("the end of the dialog", `!document.querySelector('dialog[open]')`)
+	}
+	for _, kind := range []string{"One person", "Group", "Browse"} {
+		ana.Click("New chat")
+		ana.Click(kind)
+		ana.look("new-" + strings.ToLower(strings.Fields(kind)[0]))
+		ana.Press(kb.Escape)
+		ana.wait("the end of the dialog", `!document.querySelector('dialog[open]')`)
+	}
+	ana.Click("Emoji")
+	ana.wait("the emoji", `all('.picker .e').length > 100`)
+	ana.look("emoji")
+	ana.Press(kb.Escape)
+	// Under the pointer a message has its tools.
+	ana.on("👍", "Reply")
+	ana.look("reply")
+	ana.Click("Cancel")
+
+	ana.Screen(390, 844)
+	ana.look("phone")
+	ana.Prefers("prefers-color-scheme", "dark")
+	ana.look("phone-dark")
+	ana.Click("Back to chats")
+	ana.wait("the list", `shown(document.querySelector('nav.side')) && !document.querySelector('.conv')`)
+	ana.look("phone-list")
+	ana.Prefers("prefers-color-scheme", "light")
+	ana.Screen(1280, 800)
+
+	srv.Kill()
+	ana.Status("offline")
+	ana.Open("Port")
+	ana.Send("Written on the boat")
+	ana.ExpectPending("Written on the boat")
+	ana.look("offline")
+	srv.Restart()
+	ana.In()
+	ana.ExpectSent("Written on the boat")
+
+	out := srv.Person("somebody")
+	out.Goto(srv.URL("/"))
+	out.wait("the form", `document.getElementById('username')`)
+	out.look("login")
+}

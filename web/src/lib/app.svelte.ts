@@ -1,0 +1,593 @@
+// What the whole page knows: who is here, how the connection stands, the chats, and
+// where one is. It hears the SDK's events in batches and tells Svelte once a frame.
+import { SvelteMap } from "svelte/reactivity";
+import { indexedDBStore, open, type Chat as SDKChat, type Client, type Event, type Item, type Store } from "@grima/sdk";
+import { logOut, type Me, type Session, whoAmI } from "./account.ts";
+import { Conversation } from "./conversation.svelte.ts";
+import { plain } from "./markdown.ts";
+import { notifyOf } from "./notify.ts";
+import { Failure } from "./problem.ts";
+import type { Msg } from "./rows.ts";
+import { t } from "./strings.ts";
+import { forgetSettings } from "./theme.svelte.ts";
+
+/** A chat in the list: the SDK's, and what was said last. */
+export interface Chat extends SDKChat {
+  notify?: string;
+  visibility?: string;
+  last?: Msg | undefined;
+}
+
+export type Panel = "settings" | "switcher" | "new" | "browse" | null;
+const knownKey = "grima.known"; // that somebody is logged in here: whether to begin with the cache
+
+class App {
+  /** start: not known yet; out: the login page. */
+  stage = $state<"start" | "out" | "in">("start");
+  /** The session was ended from elsewhere. */
+  ended = $state(false);
+  self = $state.raw<Me | undefined>(undefined);
+  chats = $state.raw<Chat[]>([]);
+  status = $state<"online" | "connecting" | "syncing" | "offline">("connecting");
+  synced = $state(false);
+  queued = $state(0);
+  chatId = $state("");
+  conversation = $state.raw<Conversation | null>(null);
+  panel = $state<Panel>(null);
+  details = $state(false);
+  looking = $state(document.visibilityState === "visible" && document.hasFocus());
+  toastText = $state("");
+  liveText = $state("");
+  updateReady = $state(false);
+  storageFailed = $state(false);
+  path = $state(location.pathname);
+
+  readonly users = new SvelteMap<string, Me>();
+  readonly presence = new SvelteMap<string, string>();
+  readonly drafts = new SvelteMap<string, { text: string }>();
+  readonly typing = new SvelteMap<string, readonly string[]>();
+  readonly touch = matchMedia("(hover: none) and (pointer: coarse)").matches;
+
+  client: Client | null = null;
+  #store: Store | null = null;
+  #leaving = false;
+  #lost = false; // chats have to be made anew
+  #frame: number | undefined;
+  #dirty = false;
+  #views = new Map<string, { chat: SDKChat; item: Item | undefined; view: Chat }>();
+  #wanted = new Set<string>();
+  #asked = new Set<string>();
+  #wanting = false;
+  #typers = new Map<string, Map<string, ReturnType<typeof setTimeout>>>();
+
+  get online(): boolean {
+    return this.status === "online" || this.status === "syncing";
+  }
+
+  /** Begins: with the cache if somebody was logged in here, else by asking the server. */
+  async start(): Promise<void> {
+    this.#listen();
+    const known = read(knownKey);
+    try {
+      if (known) return await this.#begin();
+      const session = await whoAmI();
+      if (session) await this.enter(session);
+      else this.stage = "out";
+    } catch {
+      this.stage = "out";
+    }
+  }
+
+  /** Goes in after a login. */
+  async enter(session: Session): Promise<void> {
+    if (["/login", "/join"].includes(location.pathname)) history.replaceState(null, "", "/");
+    this.self = session.user;
+    this.users.set(session.user.user_id, session.user);
+    await this.#begin();
+  }
+
+  async #begin(): Promise<void> {
+    let store: Store | undefined;
+    try {
+      store = await indexedDBStore("grima");
+    } catch {
+      this.storageFailed = true;
+    }
+    const client = await open({
+      auth: "cookie",
+      agent: "web/1",
+      otherUser: "forget",
+      ...(store ? { store, tabs: "grima" } : {}),
+    });
+    this.#store = store ?? null;
+    this.client = client;
+    write(knownKey, "1");
+    client.onBatch((events) => this.#hear(events));
+    this.#setSelf(client.self as Me | undefined);
+    this.#lost = true;
+    this.#link();
+    this.#update();
+    this.ended = false;
+    this.stage = "in";
+    client.active(this.looking);
+    this.route();
+  }
+
+  #listen(): void {
+    const look = () => {
+      this.looking = document.visibilityState === "visible" && document.hasFocus();
+      this.client?.active(this.looking);
+    };
+    document.addEventListener("visibilitychange", look);
+    window.addEventListener("focus", look);
+    window.addEventListener("blur", look);
+    window.addEventListener("online", () => this.client?.reconnect());
+    window.addEventListener("popstate", () => this.route());
+    // A page that the browser kept whole may show what was signed out of since.
+    window.addEventListener("pageshow", (e) => {
+      if (e.persisted) location.reload();
+    });
+  }
+
+  /** Signs out: the session, and all that this device keeps. */
+  async leave(): Promise<void> {
+    this.#leaving = true;
+    try {
+      await logOut();
+      await this.#out(false);
+    } finally {
+      this.#leaving = false;
+    }
+    history.replaceState(null, "", "/login");
+    this.path = "/login";
+  }
+
+  async #out(ended: boolean): Promise<void> {
+    const client = this.client;
+    if (!client) return;
+    this.client = null;
+    this.stage = "out";
+    this.ended = ended;
+    this.conversation?.close();
+    this.conversation = null;
+    this.chatId = "";
+    this.chats = [];
+    this.self = undefined;
+    this.panel = null;
+    this.details = false;
+    this.synced = false;
+    this.liveText = this.toastText = "";
+    this.#watched = "";
+    this.queued = 0;
+    this.#views.clear();
+    this.#asked.clear();
+    for (const m of [this.users, this.presence, this.drafts, this.typing]) m.clear();
+    document.title = t.app;
+    remove(knownKey);
+    forgetSettings();
+    try {
+      await this.#store?.clear();
+      await client.close();
+      this.#store?.close();
+    } catch {
+      // What could not be emptied is another user's to be forgotten at the next login.
+    }
+    this.#store = null;
+  }
+
+  // --- What is heard
+
+  #hear(events: readonly Event[]): void {
+    for (const ev of events) {
+      switch (ev.kind) {
+        case "connection":
+          this.#link();
+          continue;
+        case "self":
+          this.#setSelf(ev.user as Me);
+          continue;
+        case "presence":
+          this.presence.set(ev.userId, ev.status);
+          continue;
+        case "draft":
+          if (ev.text) this.drafts.set(ev.chatId, { text: ev.text });
+          else this.drafts.delete(ev.chatId);
+          this.conversation?.drafted(ev.chatId, ev.text);
+          continue;
+        case "typing":
+          this.#typed(ev.chatId, ev.userId, ev.stopped ? 0 : ev.until);
+          continue;
+        case "synced":
+          this.synced = true;
+          this.#refresh();
+          break;
+        case "reset":
+          this.#views.clear();
+          break;
+        case "outbox":
+          this.conversation?.outbox(ev.item);
+          break;
+        case "read":
+          this.conversation?.readBy(ev.chatId, ev.userId, ev.readSeq);
+          break;
+        case "message.created":
+          this.#typed(ev.chatId, ev.message.sender_id, 0);
+          notifyOf(this, ev);
+          break;
+        case "participant.added":
+        case "participant.updated":
+        case "participant.removed":
+          this.conversation?.participant(ev.chatId, ev.participant);
+          break;
+      }
+      this.#lost = true;
+    }
+    this.draw();
+  }
+
+  #link(): void {
+    const c = this.client?.connection;
+    if (!c) return;
+    if (c.link === "stopped") {
+      const why = c.error;
+      if (why?.reason === "login" || why?.code === "session_revoked") void this.#out(this.self !== undefined && !this.#leaving);
+      else this.status = "offline";
+      if (why?.reason === "store") this.storageFailed = true;
+      return;
+    }
+    const was = this.online;
+    this.status = c.link;
+    if (this.online && !was) this.conversation?.back();
+  }
+
+  #setSelf(user: Me | undefined): void {
+    if (!user) return;
+    if (this.self && this.self.user_id !== user.user_id) {
+      // Another tab logged in as somebody else: nothing of the one before stays.
+      location.reload();
+      return;
+    }
+    this.self = user;
+    this.users.set(user.user_id, user);
+  }
+
+  #typed(chatId: string, userId: string, until: number): void {
+    let of = this.#typers.get(chatId);
+    clearTimeout(of?.get(userId));
+    if (until === 0) {
+      if (!of?.delete(userId)) return;
+    } else {
+      if (userId === this.self?.user_id) return;
+      if (!of) this.#typers.set(chatId, (of = new Map()));
+      of.set(userId, setTimeout(() => this.#typed(chatId, userId, 0), Math.max(0, Math.min(15_000, until - Date.now()))));
+    }
+    this.typing.set(chatId, [...of.keys()]);
+  }
+
+  // --- What is drawn
+
+  /** Tells Svelte what changed, once per frame. */
+  draw(): void {
+    this.#dirty = true;
+    if (this.#frame !== undefined) return;
+    const go = () => {
+      this.#frame = undefined;
+      if (this.#dirty) this.#update();
+    };
+    // A hidden page has no frames.
+    if (document.visibilityState === "visible") this.#frame = requestAnimationFrame(go);
+    else this.#frame = window.setTimeout(go, 200);
+    // Frames stop when the page is hidden before one comes.
+    const frame = this.#frame;
+    if (document.visibilityState === "visible")
+      window.setTimeout(() => {
+        if (this.#frame === frame && frame !== undefined) {
+          cancelAnimationFrame(frame);
+          go();
+        }
+      }, 500);
+  }
+
+  #update(): void {
+    this.#dirty = false;
+    const client = this.client;
+    if (!client) return;
+    if (this.#lost) {
+      this.#lost = false;
+      const latest = new Map<string, Item>();
+      const waiting = client.outbox();
+      for (const item of waiting) latest.set(item.chatId, item);
+      this.queued = waiting.filter((i) => i.progress === "pending").length;
+      const list: Chat[] = [];
+      for (const chat of client.chats()) {
+        const item = latest.get(chat.chat_id);
+        let held = this.#views.get(chat.chat_id);
+        if (!held || held.chat !== chat || held.item !== item) {
+          const row = chat.messages?.at(-1);
+          held = { chat, item, view: { ...chat, last: item ? itemMsg(item, this.self?.user_id ?? "") : row && rowMsg(row) } };
+          this.#views.set(chat.chat_id, held);
+        }
+        list.push(held.view);
+        if (!this.drafts.has(chat.chat_id)) {
+          const text = client.draft(chat.chat_id);
+          if (text) this.drafts.set(chat.chat_id, { text });
+        }
+      }
+      this.chats = list;
+      this.#watch();
+      const n = list.reduce((sum, c) => sum + (c.notify === "none" ? 0 : c.notify === "mentions" ? c.mentions : c.unread), 0);
+      document.title = (n ? `(${n >= 1000 ? "999+" : n}) ` : "") + (this.conversation ? titleText(this.chatName(this.conversation.chat)) + " · " : "") + t.app;
+    }
+    this.conversation?.update();
+  }
+
+  chat(chatId: string): Chat | undefined {
+    return this.chats.find((c) => c.chat_id === chatId);
+  }
+
+  /** The other one of a private chat. */
+  other(chat: SDKChat): string | undefined {
+    if (chat.kind !== "private") return undefined;
+    return chat.user_ids?.find((id) => id !== this.self?.user_id);
+  }
+
+  chatName(chat: SDKChat): string {
+    const other = this.other(chat);
+    return other ? this.name(other) : (chat.title ?? "");
+  }
+
+  typingIn(chatId: string): string[] {
+    return (this.typing.get(chatId) ?? []).map((id) => this.name(id));
+  }
+
+  // --- People
+
+  /** Somebody's row; who is not known is looked up and comes later. */
+  user(id: string): Me | undefined {
+    const u = this.users.get(id);
+    if (!u && id && !this.#asked.has(id)) {
+      this.#asked.add(id);
+      this.#wanted.add(id);
+      if (!this.#wanting) {
+        this.#wanting = true;
+        setTimeout(() => void this.#lookUp(), 10);
+      }
+    }
+    return u;
+  }
+
+  name(id: string): string {
+    return this.user(id)?.name || t.unknownUser;
+  }
+
+  async #lookUp(): Promise<void> {
+    this.#wanting = false;
+    const ids = [...this.#wanted].slice(0, 200);
+    for (const id of ids) this.#wanted.delete(id);
+    if (!ids.length) return;
+    try {
+      const found = await this.client?.users(ids, { signal: AbortSignal.timeout(20_000) });
+      if (found) this.learn([...found.values()] as Me[]);
+    } catch {
+      for (const id of ids) this.#asked.delete(id);
+    }
+    if (this.#wanted.size) await this.#lookUp();
+  }
+
+  learn(list: readonly Me[]): void {
+    for (const u of list) {
+      const was = this.users.get(u.user_id);
+      if (!was || was.name !== u.name || was.avatar !== u.avatar || was.status !== u.status || was.username !== u.username) this.users.set(u.user_id, u);
+    }
+  }
+
+  // Names, pictures and status are not told as they change: asked for after each
+  // coming back, for those who are shown.
+  #refresh(): void {
+    const ids = [...this.users.keys()].slice(0, 200);
+    if (!ids.length) return;
+    this.call<{ users: Me[] }>("users.list", { user_ids: ids }).then(
+      ({ users }) => this.learn(users),
+      () => undefined, // the next time will do
+    );
+    this.call<{ user: Me }>("users.me", {}).then(
+      ({ user }) => this.#setSelf(user),
+      () => undefined,
+    );
+  }
+
+  async findPeople(prefix: string): Promise<Me[]> {
+    const { users } = await this.call<{ users: Me[] }>("users.list", { limit: 30, ...(prefix ? { prefix } : {}) });
+    return users.filter((u) => !(u as { disabled?: boolean }).disabled);
+  }
+
+  #watched = "";
+  #watch(): void {
+    if (!this.client?.hello?.capabilities.includes("presence")) return;
+    const ids = new Set<string>();
+    for (const c of this.chats.slice(0, 60)) {
+      const other = this.other(c);
+      if (other) ids.add(other);
+    }
+    for (const id of this.conversation?.members.keys() ?? []) if (ids.size < 200 && id !== this.self?.user_id) ids.add(id);
+    const key = [...ids].join(" ");
+    if (key === this.#watched) return;
+    this.#watched = key;
+    this.client.watchPresence([...ids]);
+    for (const id of ids) {
+      const status = this.client.presence(id);
+      if (status) this.presence.set(id, status);
+    }
+  }
+  watchAgain(): void {
+    this.#watch();
+  }
+
+  // --- Doing
+
+  /** Any operation, for a person who waits. */
+  async call<T = unknown>(op: string, params: object): Promise<T> {
+    const client = this.client;
+    if (!client) throw new Failure("offline", "not logged in");
+    if (!this.online) throw new Failure("offline", "no connection");
+    const any = client.call.bind(client) as (op: string, params: object, options: object) => Promise<unknown>;
+    try {
+      return (await any(op, params, { signal: AbortSignal.timeout(15_000) })) as T;
+    } catch (e) {
+      if (e instanceof DOMException) throw new Failure("offline", "no answer");
+      throw e;
+    }
+  }
+
+  async openPrivate(userId: string): Promise<void> {
+    const { chat } = await this.call<{ chat: { chat_id: string } }>("chats.create", { kind: "private", user_id: userId });
+    this.open(chat.chat_id);
+  }
+
+  async setNotify(chatId: string, notify: string): Promise<void> {
+    await this.call("participants.update", { chat_id: chatId, user_id: this.self!.user_id, notify });
+  }
+
+  reconnect(): void {
+    this.client?.reconnect();
+  }
+
+  toast(text: string): void {
+    this.toastText = text;
+    setTimeout(() => {
+      if (this.toastText === text) this.toastText = "";
+    }, 2500);
+  }
+
+  // --- Where one is
+
+  open(chatId: string, seq?: number): void {
+    const path = `/c/${chatId}` + (seq ? `/${seq}` : "");
+    if (location.pathname !== path) history.pushState(null, "", path);
+    this.route();
+  }
+
+  close(): void {
+    if (location.pathname !== "/") history.pushState(null, "", "/");
+    this.route();
+  }
+
+  /** Shows what the address says. */
+  route(): void {
+    this.path = location.pathname;
+    if (this.stage !== "in" || !this.client) return;
+    const m = /^\/c\/([\w-]{1,32})(?:\/(\d{1,16}))?$/.exec(location.pathname);
+    const chatId = m?.[1] ?? "";
+    const seq = m?.[2] ? Number(m[2]) : 0;
+    if (location.pathname === "/browse") this.panel = "browse";
+    if (location.pathname.startsWith("/settings")) this.panel = "settings";
+    if (chatId === this.chatId && this.conversation) {
+      if (seq) void this.conversation.jumpTo(seq, true);
+      return;
+    }
+    this.conversation?.close();
+    this.chatId = chatId;
+    this.client.focus(...(chatId ? [chatId] : []));
+    this.conversation = chatId ? new Conversation(this.client, chatId, seq) : null;
+    this.#lost = true;
+    this.draw();
+  }
+
+  /** The chat d places below the one that is open; unread: only those with something new. */
+  step(d: 1 | -1, unread: boolean): void {
+    const list = this.chats;
+    const at = list.findIndex((c) => c.chat_id === this.chatId);
+    for (let n = 1; n <= list.length; n++) {
+      const c = list[(((at < 0 && d < 0 ? 0 : at) + d * n) % list.length + list.length) % list.length]!;
+      if (!unread || c.unread > 0) return this.open(c.chat_id);
+    }
+  }
+
+  /** Says something to who listens to the page. */
+  live(name: string, content: string): void {
+    this.liveText = t.live.message(name, plain(content, 300));
+  }
+}
+
+// A title is no place for what turns text around.
+const titleText = (s: string) => s.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "").slice(0, 80);
+
+interface WireMessage {
+  seq: number;
+  sender_id: string;
+  content?: string;
+  reply_to?: number;
+  mentions?: string[];
+  mention_all?: boolean;
+  created_at: string;
+  edited_at?: string;
+  deleted?: boolean;
+}
+
+const made = new WeakMap<object, Msg>();
+/** The page's form of a message's row: the same for the same row. */
+export function rowMsg(m: WireMessage, key = "s" + m.seq): Msg {
+  const was = made.get(m);
+  if (was && was.key === key) return was;
+  const msg: Msg = {
+    key,
+    seq: m.seq,
+    senderId: m.sender_id,
+    content: m.content ?? "",
+    createdAt: m.created_at,
+    editedAt: m.edited_at,
+    deleted: m.deleted ?? false,
+    replyTo: m.reply_to,
+    mentions: m.mentions ?? [],
+    mentionAll: m.mention_all ?? false,
+    state: "sent",
+  };
+  made.set(m, msg);
+  return msg;
+}
+
+/** The same of something in the outbox. */
+export function itemMsg(item: Item, self: string): Msg {
+  const was = made.get(item);
+  if (was) return was;
+  const msg: Msg = {
+    key: "p" + item.id,
+    seq: 0,
+    senderId: self,
+    content: item.content,
+    createdAt: new Date(item.queuedAt).toISOString(),
+    deleted: false,
+    replyTo: item.replyTo,
+    mentions: item.mentions ?? [],
+    mentionAll: item.mentionAll ?? false,
+    state: item.progress === "failed" ? "failed" : "pending",
+    error: item.progress === "failed" ? item.error?.message : undefined,
+  };
+  made.set(item, msg);
+  return msg;
+}
+
+function read(key: string): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+function write(key: string, value: string): void {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // then the next start asks the server first
+  }
+}
+function remove(key: string): void {
+  try {
+    localStorage.removeItem(key);
+  } catch {
+    // it could not be written either
+  }
+}
+
+export type { App };
+export const app = new App();

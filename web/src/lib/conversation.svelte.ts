@@ -1,0 +1,518 @@
+// One open chat: a slice of the SDK's window that the page draws, what waits below
+// it, and what is being written. The slice moves along the window; it never has
+// more than some hundred rows, however much is held.
+import { SvelteMap } from "svelte/reactivity";
+import type { ChatWindow, Client, Item, Participant } from "@grima/sdk";
+import { app, itemMsg, rowMsg, type Chat } from "./app.svelte.ts";
+import { mentionsIn, type Candidate } from "./mentions.ts";
+import { Failure, problem } from "./problem.ts";
+import { layout, type Msg, type Row } from "./rows.ts";
+import { t } from "./strings.ts";
+
+const first = 60; // rows to begin with
+const step = 60; // rows more at a time
+const most = 260; // rows drawn
+const page = 100; // messages asked for at a time
+
+export class Conversation {
+  rows = $state.raw<Row[]>([]);
+  atStart = $state(false);
+  atEnd = $state(false);
+  loading = $state<"" | "all" | "before" | "after">("all");
+  error = $state("");
+  /** Where to look once it is drawn; null: where one looks. */
+  target = $state.raw<null | "end" | "start" | { seq: number; flash: boolean }>(null);
+  /** There is something unread that was not on the screen yet. */
+  firstUnread = $state(false);
+  otherRead = $state(0);
+  memberCount = $state(0);
+
+  text = $state("");
+  replyTo = $state(0);
+  editing = $state.raw<Msg | null>(null);
+
+  readonly members = new SvelteMap<string, Participant>();
+
+  /** The list is at its end and stays there. */
+  stuck = true;
+
+  readonly #client: Client;
+  readonly chatId: string;
+  readonly #window: ChatWindow;
+  readonly #end: () => void;
+  #last: Chat | undefined;
+  #lo = 0; // the seq of the first row
+  #hi = Infinity; // the seq of the last; Infinity: whatever comes
+  #newAfter = -1; // the seq behind which the new line stands; -1: none
+  #before = new Map<string, Row>();
+  #keys = new Map<number, string>(); // of rows that were drawn before they had a seq
+  #sent = new Map<string, Item>(); // sent, but not in the window yet
+  #quotes = new SvelteMap<number, Msg | null>();
+  #asked = new Set<number>();
+  #closed = false;
+  #again: () => Promise<unknown> = async () => undefined;
+  #membersLoaded: Promise<void> | undefined;
+  #marked = 0;
+  #marking: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(client: Client, chatId: string, seq: number) {
+    this.#client = client;
+    this.chatId = chatId;
+    this.text = client.draft(chatId);
+    this.#window = client.window(chatId);
+    this.#end = this.#window.onChange(() => app.draw());
+    const chat = client.chat(chatId);
+    if (chat && (chat.unread > 0 || chat.uncertain)) {
+      this.#newAfter = chat.read_seq;
+      this.firstUnread = chat.unread > 0;
+    }
+    if (seq) void this.jumpTo(seq, true);
+    else void this.#begin();
+    if (chat) void this.loadMembers().catch(() => undefined); // asked again where they are shown
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.text && !this.editing) void this.#client.setDraft(this.chatId, this.text);
+    this.#stopTyping();
+    this.#end();
+    this.#window.close();
+    clearTimeout(this.#marking);
+  }
+
+  /** The chat as it is now, or as it was last. */
+  get chat(): Chat {
+    const now = app.chat(this.chatId) ?? (this.#client.chat(this.chatId) as Chat | undefined);
+    if (now) this.#last = now;
+    return now ?? this.#last ?? ({ chat_id: this.chatId, kind: "group", title: "", unread: 0, mentions: 0, last_seq: 0, read_seq: 0 } as unknown as Chat);
+  }
+
+  /** Whether one is in the chat. */
+  get there(): boolean {
+    return app.chat(this.chatId) !== undefined;
+  }
+
+  get lastSeq(): number {
+    return this.#window.messages.at(-1)?.seq ?? 0;
+  }
+
+  get unreadBelow(): number {
+    return this.chat.unread;
+  }
+
+  // --- What is drawn
+
+  /** Lays out what there is; called once per frame when something changed. */
+  update(): void {
+    if (this.#closed) return;
+    const all = this.#window.messages;
+    let i = lowerBound(all, this.#lo);
+    let j = this.#hi === Infinity ? all.length : lowerBound(all, this.#hi + 1);
+    if (j - i > most) {
+      if (this.#hi === Infinity && this.stuck) {
+        i = j - first;
+        this.#lo = all[i]!.seq;
+      } else if (this.#hi === Infinity) {
+        j = i + most;
+        this.#hi = all[j - 1]!.seq;
+      }
+    }
+    const list: Msg[] = [];
+    for (let k = i; k < j; k++) {
+      const m = all[k]!;
+      list.push(rowMsg(m, this.#keys.get(m.seq)));
+    }
+    const atEnd = this.#window.atEnd && j === all.length;
+    if (atEnd) {
+      const self = app.self?.user_id ?? "";
+      for (const [id, item] of this.#sent) {
+        if (this.#window.timeline.message(item.seq!)) this.#sent.delete(id);
+        else list.push(itemMsg(item, self));
+      }
+      for (const item of this.#client.outbox(this.chatId)) if (!this.#sent.has(item.id)) list.push(itemMsg(item, self));
+    }
+    const rows = layout(list, this.#newAfter, app.self?.user_id ?? "", this.#before);
+    if (rows.length !== this.rows.length || rows.some((r, k) => r !== this.rows[k])) {
+      this.#before = new Map(rows.map((r) => [r.key, r]));
+      this.rows = rows;
+    }
+    this.atStart = this.#window.atStart && i === 0;
+    this.atEnd = atEnd;
+  }
+
+  async #load(what: "all" | "before" | "after", work: () => Promise<boolean>): Promise<boolean> {
+    this.#again = () => this.#load(what, work);
+    this.loading = what;
+    this.error = "";
+    let ok = false;
+    try {
+      // The SDK may jump by itself meanwhile, and then ours comes to nothing.
+      for (let i = 0; i < 3 && !ok && !this.#closed && (i === 0 || app.online); i++) ok = await work();
+      if (!ok && !this.#closed) this.error = app.online ? t.chat.loadFailed : t.chat.needConnection;
+    } catch (e) {
+      if (!this.#closed) this.error = problem(e);
+    }
+    if (!this.#closed) {
+      this.update();
+      this.loading = "";
+    }
+    return ok;
+  }
+
+  retry(): Promise<unknown> {
+    return this.#again();
+  }
+
+  /** The connection is back. */
+  back(): void {
+    if (this.error) void this.#again();
+    this.#membersLoaded = undefined;
+    void this.loadMembers().catch(() => undefined); // as in the constructor
+  }
+
+  // The newest messages; or the first unread ones, with the line above them.
+  #begin(): Promise<boolean> {
+    return this.#load("all", async () => {
+      const w = this.#window;
+      if (!(await w.jump())) return false;
+      if (this.#newAfter < 0) return this.#showEnd();
+      const head = w.messages[0];
+      if (head && head.seq > this.#newAfter && !w.atStart && !(await w.jump(this.#newAfter + 1))) {
+        await w.jump();
+        return this.#showEnd();
+      }
+      const unread = w.messages.find((m) => m.seq > this.#newAfter && m.sender_id !== app.self?.user_id);
+      if (!unread) return this.#showEnd();
+      return this.#show(unread.seq, false);
+    });
+  }
+
+  #showEnd(): boolean {
+    const all = this.#window.messages;
+    this.#lo = all[Math.max(0, all.length - first)]?.seq ?? 0;
+    this.#hi = Infinity;
+    this.stuck = true;
+    this.target = "end";
+    return true;
+  }
+
+  #show(seq: number, flash: boolean): boolean {
+    const all = this.#window.messages;
+    const at = lowerBound(all, seq);
+    this.#lo = all[Math.max(0, at - first / 2)]?.seq ?? 0;
+    const end = at + first;
+    this.#hi = end < all.length || !this.#window.atEnd ? (all[Math.min(end, all.length - 1)]?.seq ?? Infinity) : Infinity;
+    this.stuck = false;
+    this.target = { seq, flash };
+    return true;
+  }
+
+  /** More rows at one end; the other is cut. */
+  async more(where: "before" | "after"): Promise<void> {
+    if (this.loading || this.error) return;
+    const w = this.#window;
+    if (where === "before") {
+      let i = lowerBound(w.messages, this.#lo);
+      if (i < step && !w.atStart) {
+        const ok = await this.#load("before", async () => {
+          const ok = await w.older(page);
+          i = lowerBound(w.messages, this.#lo);
+          return ok || w.atStart;
+        });
+        if (!ok || this.#closed) return;
+      }
+      const all = w.messages;
+      i = Math.max(0, i - step);
+      this.#lo = i === 0 && w.atStart ? 0 : (all[i]?.seq ?? 0);
+      if (this.#hi === Infinity || lowerBound(all, this.#hi) - i > most) {
+        const j = i + most;
+        if (j < all.length) this.#hi = all[j]!.seq;
+      }
+    } else {
+      let j = this.#hi === Infinity ? w.messages.length : lowerBound(w.messages, this.#hi + 1);
+      if (w.messages.length - j < step && !w.atEnd) {
+        const ok = await this.#load("after", async () => {
+          const ok = await w.newer(page);
+          j = this.#hi === Infinity ? w.messages.length : lowerBound(w.messages, this.#hi + 1);
+          return ok || w.atEnd;
+        });
+        if (!ok || this.#closed) return;
+      }
+      const all = w.messages;
+      j = Math.min(all.length, j + step);
+      this.#hi = j === all.length && w.atEnd ? Infinity : (all[j - 1]?.seq ?? Infinity);
+      const i = lowerBound(all, this.#lo);
+      if (j - i > most) this.#lo = all[j - most]!.seq;
+    }
+    this.update();
+  }
+
+  async jumpTo(seq: number, flash: boolean): Promise<void> {
+    await this.#load("all", async () => (await this.#window.jump(seq)) && this.#show(seq, flash));
+  }
+
+  async jumpEnd(): Promise<void> {
+    await this.#load("all", async () => (await this.#window.jump()) && this.#showEnd());
+  }
+
+  async jumpStart(): Promise<void> {
+    await this.#load("all", async () => {
+      if (!(await this.#window.jump(1))) return false;
+      this.#show(this.#window.messages[0]?.seq ?? 0, false);
+      this.#lo = 0;
+      this.target = "start";
+      return true;
+    });
+  }
+
+  async jumpUnread(): Promise<void> {
+    this.firstUnread = false;
+    if (this.#newAfter < 0) return;
+    await this.#load("all", async () => {
+      if (!(await this.#window.jump(this.#newAfter + 1))) return false;
+      const unread = this.#window.messages.find((m) => m.seq > this.#newAfter);
+      return unread ? this.#show(unread.seq, false) : this.#showEnd();
+    });
+  }
+
+  async jumpDate(date: Date): Promise<void> {
+    const found = await app.call<{ at_seq?: number }>("messages.list", { chat_id: this.chatId, at: date.toISOString(), limit: 1 });
+    if (found.at_seq) await this.jumpTo(found.at_seq, true);
+    else await this.jumpEnd();
+  }
+
+  // --- Marks
+
+  /** Everything up to seq was on the screen. */
+  seen(seq: number): void {
+    const chat = this.chat;
+    if (seq > this.#newAfter) this.firstUnread = false;
+    if (seq <= chat.read_seq || seq <= this.#marked || (chat.unread === 0 && !chat.uncertain)) return;
+    this.#marked = seq;
+    this.#marking ??= setTimeout(() => {
+      this.#marking = undefined;
+      if (!this.#closed && app.client) app.client.markRead(this.chatId, this.#marked);
+    }, 150);
+  }
+
+  readBy(chatId: string, userId: string, seq: number): void {
+    if (chatId !== this.chatId) return;
+    const p = this.members.get(userId);
+    if (p) this.members.set(userId, { ...p, read_seq: seq });
+    if (this.chat.kind === "private" && userId !== app.self?.user_id) this.otherRead = Math.max(this.otherRead, seq);
+  }
+
+  // --- Who is in
+
+  loadMembers(anew = false): Promise<void> {
+    if (anew) this.#membersLoaded = undefined;
+    this.#membersLoaded ??= this.#loadMembers().catch((e: unknown) => {
+      this.#membersLoaded = undefined;
+      throw e;
+    });
+    return this.#membersLoaded;
+  }
+
+  async #loadMembers(): Promise<void> {
+    let cursor: string | undefined;
+    const there = new Set<string>();
+    do {
+      const got = await app.call<{ participants: Participant[]; cursor?: string; has_more: boolean }>("participants.list", {
+        chat_id: this.chatId,
+        limit: 200,
+        ...(cursor ? { cursor } : {}),
+      });
+      for (const p of got.participants) {
+        there.add(p.user_id);
+        this.members.set(p.user_id, p);
+        if (this.chat.kind === "private" && p.user_id !== app.self?.user_id) this.otherRead = Math.max(this.otherRead, p.read_seq ?? 0);
+      }
+      app.learn(got.participants.filter((p) => p.username).map((p) => ({ ...p, username: p.username ?? "", name: p.name ?? "" })).map(person));
+      cursor = got.has_more ? got.cursor : undefined;
+    } while (cursor && !this.#closed);
+    for (const id of this.members.keys()) if (!there.has(id)) this.members.delete(id);
+    this.memberCount = there.size;
+    app.watchAgain();
+  }
+
+  participant(chatId: string, p: Participant): void {
+    if (chatId !== this.chatId) return;
+    if (p.left_seq) this.members.delete(p.user_id);
+    else this.members.set(p.user_id, { ...this.members.get(p.user_id), ...p });
+    this.memberCount = this.members.size;
+  }
+
+  /** Whom a name that is being written may mean. */
+  async candidates(prefix: string): Promise<Candidate[]> {
+    const list: Candidate[] = [];
+    for (const id of this.members.keys()) {
+      const u = app.users.get(id);
+      if (!u || id === app.self?.user_id) continue;
+      if (u.username.startsWith(prefix) || u.name.toLowerCase().split(/\s+/).some((w) => w.startsWith(prefix))) {
+        list.push({ id, username: u.username, name: u.name });
+        if (list.length >= 8) break;
+      }
+    }
+    list.sort((a, b) => Number(b.username.startsWith(prefix)) - Number(a.username.startsWith(prefix)) || a.name.localeCompare(b.name));
+    if (this.chat.kind !== "private" && "all".startsWith(prefix)) list.push({ id: "", username: "all", name: t.compose.everybody });
+    return list;
+  }
+
+  // --- Writing
+
+  #typing: ReturnType<typeof setTimeout> | undefined;
+
+  /** What stands in the field now. */
+  write(text: string): void {
+    this.text = text;
+    if (this.editing) return;
+    void this.#client.setDraft(this.chatId, text);
+    if (!text) return this.#stopTyping();
+    this.#client.typing(this.chatId);
+    clearTimeout(this.#typing);
+    this.#typing = setTimeout(() => this.#stopTyping(), 6000);
+  }
+
+  #stopTyping(): void {
+    if (this.#typing === undefined) return;
+    clearTimeout(this.#typing);
+    this.#typing = undefined;
+    this.#client.typing(this.chatId, true);
+  }
+
+  /** A draft was written, perhaps in another tab. */
+  drafted(chatId: string, text: string): void {
+    if (chatId === this.chatId && !this.editing && !app.looking) this.text = text;
+  }
+
+  reply(msg: Msg): void {
+    if (this.editing) this.cancel();
+    this.replyTo = msg.seq;
+  }
+
+  edit(msg: Msg): void {
+    this.replyTo = 0;
+    this.editing = msg;
+    this.text = msg.content;
+  }
+
+  /** Begins to edit one's last message, if it is in sight. */
+  editLast(): boolean {
+    const row = this.rows.findLast((r) => r.msg.seq && !r.msg.deleted && r.msg.senderId === app.self?.user_id);
+    if (row) this.edit(row.msg);
+    return !!row;
+  }
+
+  cancel(): void {
+    if (this.editing) {
+      this.editing = null;
+      this.text = this.#client.draft(this.chatId);
+    }
+    this.replyTo = 0;
+  }
+
+  /** Sends what is written, or saves the edit. False: there was nothing. */
+  async submit(): Promise<boolean> {
+    const content = this.text.trim() ? this.text.replace(/\s+$/, "") : "";
+    if (!content) return false;
+    const byName = new Map<string, string>();
+    for (const id of this.members.keys()) {
+      const u = app.users.get(id);
+      if (u) byName.set(u.username, id);
+    }
+    const { ids, all } = mentionsIn(content, (name) => byName.get(name));
+    const everybody = all && this.chat.kind !== "private";
+    const editing = this.editing;
+    if (editing) {
+      if (content !== editing.content) {
+        await app.call("message.edit", { chat_id: this.chatId, seq: editing.seq, content, mentions: ids, mention_all: everybody });
+      }
+      this.cancel();
+      return true;
+    }
+    const replyTo = this.replyTo;
+    this.text = "";
+    this.replyTo = 0;
+    this.#stopTyping();
+    this.#newAfter = -1;
+    try {
+      await this.#client.queue({
+        chatId: this.chatId,
+        content,
+        ...(replyTo ? { replyTo } : {}),
+        ...(ids.length ? { mentions: ids } : {}),
+        ...(everybody ? { mentionAll: true } : {}),
+      });
+    } catch (e) {
+      // Nothing of it is lost.
+      if (!this.text) this.text = content;
+      this.replyTo = replyTo;
+      throw e;
+    }
+    void this.#client.setDraft(this.chatId, this.text);
+    if (!this.atEnd) void this.jumpEnd();
+    else {
+      this.stuck = true;
+      this.target = "end";
+    }
+    return true;
+  }
+
+  outbox(item: Item): void {
+    if (item.chatId !== this.chatId || item.progress !== "sent" || !item.seq) return;
+    this.#keys.set(item.seq, "p" + item.id);
+    this.#sent.set(item.id, item);
+  }
+
+  async again(msg: Msg): Promise<void> {
+    await this.#client.retry(msg.key.slice(1));
+  }
+
+  async discard(msg: Msg): Promise<void> {
+    await this.#client.discard(msg.key.slice(1));
+  }
+
+  async del(msg: Msg): Promise<void> {
+    if (!msg.seq) throw new Failure("conflict", "not sent yet");
+    await app.call("message.delete", { chat_id: this.chatId, seq: msg.seq });
+  }
+
+  /** A message that another one answers; undefined: not known yet; null: there is none for us. */
+  quoted(seq: number): Msg | null | undefined {
+    void this.rows; // it may have been edited
+    const held = this.#window.timeline.message(seq);
+    if (held) return rowMsg(held, this.#keys.get(seq));
+    if (!this.#asked.has(seq)) {
+      this.#asked.add(seq);
+      void this.#quote(seq);
+    }
+    return this.#quotes.get(seq);
+  }
+
+  async #quote(seq: number): Promise<void> {
+    try {
+      const { messages } = await this.#client.history({ chat_id: this.chatId, around: seq, limit: 1 }, { signal: AbortSignal.timeout(15_000) });
+      const m = messages.find((m) => m.seq === seq);
+      this.#quotes.set(seq, m ? rowMsg(m) : null);
+    } catch {
+      this.#asked.delete(seq); // asked again when it is drawn again
+    }
+  }
+}
+
+function person(p: { user_id: string; username: string; name: string }) {
+  const { user_id, username, name, avatar, status } = p as typeof p & { avatar?: string; status?: string };
+  return { user_id, username, name, ...(avatar ? { avatar } : {}), ...(status ? { status } : {}) };
+}
+
+function lowerBound(list: readonly { seq: number }[], seq: number): number {
+  let lo = 0;
+  let hi = list.length;
+  while (lo < hi) {
+    const mid = (lo + hi) >> 1;
+    if (list[mid]!.seq < seq) lo = mid + 1;
+    else hi = mid;
+  }
+  return lo;
+}

@@ -1,0 +1,31 @@
+// Who a text mentions: @username of people in the chat, and @all.
+
+/** Something that a name can be completed to. */
+export interface Candidate {
+  id: string; // "" : everybody
+  username: string;
+  name: string;
+}
+
+const at = /(^|[^\p{L}\p{N}_])@([a-z0-9][a-z0-9._-]{0,31})/giu;
+
+/** The ids that a text mentions; everybody: "@all" stands in it. */
+export function mentionsIn(text: string, idOf: (username: string) => string | undefined): { ids: string[]; all: boolean } {
+  const ids = new Set<string>();
+  let all = false;
+  // What stands in code is no mention.
+  const said = text.replace(/```[\s\S]*?(?:```|$)|`[^`\n]*`/g, " ");
+  for (const m of said.matchAll(at)) {
+    const name = m[2]!.toLowerCase();
+    if (name === "all") all = true;
+    const id = idOf(name) ?? idOf(name.replace(/[._-]+$/, ""));
+    if (id && ids.size < 50) ids.add(id);
+  }
+  return { ids: [...ids], all };
+}
+
+/** The word that is being written at a place, when it begins with @. */
+export function wordAt(text: string, caret: number): { from: number; prefix: string } | null {
+  const m = /(?:^|[^\p{L}\p{N}_])@([a-z0-9._-]{0,32})$/iu.exec(text.slice(Math.max(0, caret - 40), caret));
+  return m ? { from: caret - m[1]!.length - 1, prefix: m[1]!.toLowerCase() } : null;
+}
