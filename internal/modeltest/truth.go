@@ -174,17 +174,16 @@ func (l *chatLog) now(user string) (span, bool) {
 // membership is s, where the chat's history is h.
 func hidden(s span, seq int64, h chat.History) bool { return h == chat.HistoryJoined && seq < s.from }
 
-// skipped names a row that may be seen by a member with span s and whose latest
-// change lies in (from, to]: a reader who is told nothing of these numbers
-// misses it.
+// skipped names a row that could be seen by a member with span s ever since its
+// latest change, which lies in (from, to]: a reader who is told nothing of these
+// numbers misses it.
 func (l *chatLog) skipped(s span, from, to int64) string {
-	now := l.changes[len(l.changes)-1].history
 	for seq := from + 1; seq <= min(to, l.last()); seq++ {
 		c := l.changes[seq-1]
 		switch {
 		case c.message != nil:
 			if !l.changedAfter(seq, func(d change) bool { return d.message != nil && d.message.Seq == c.message.Seq }) &&
-				!hidden(s, c.message.Seq, now) && !hidden(s, c.message.Seq, c.history) {
+				!slices.ContainsFunc(l.changes[seq-1:], func(d change) bool { return hidden(s, c.message.Seq, d.history) }) {
 				return fmt.Sprintf("message %d, changed last at %d", c.message.Seq, seq)
 			}
 		case c.person != nil:
