@@ -81,6 +81,28 @@ func TestCursorComesLast(t *testing.T) {
 	k.asks("session.update", "changes.list")
 }
 
+// That nobody looks is told again on a new connection, where else the server
+// takes it that somebody does.
+func TestAwayIsToldAgain(t *testing.T) {
+	k := online(t, Config{})
+	k.s.Active(k.now, true) // as it is
+	k.asks()
+	k.s.Active(k.now, false)
+	said := func(lines []string, active string) {
+		t.Helper()
+		if last := lines[len(lines)-1]; !strings.Contains(last, `"active":`+active) || strings.Contains(last, "focus") {
+			t.Errorf("told %s", last)
+		}
+	}
+	said(k.asks("session.update"), "false")
+	k.s.Lost(k.now, errors.New("gone"))
+	k.s.Connected(k.now)
+	k.says(strings.Replace(started, `"id":1`, fmt.Sprintf(`"id":%d`, k.s.lastID), 1))
+	said(k.asks("session.start", "session.update", "sync")[:2], "false")
+	k.s.Active(k.now, true)
+	said(k.asks("session.update"), "true")
+}
+
 // Nobody knows what a gap left out.
 func TestGapIsAskedFor(t *testing.T) {
 	k := online(t, Config{})
@@ -198,7 +220,19 @@ func TestTimeline(t *testing.T) {
 	if _, ok := tl.Message(50); ok {
 		t.Error("it has what it does not hold")
 	}
-	tl.Apply(Event{Kind: Skipped, PrevSeq: 100, Seq: 200})
+	// What is far away goes, the present and what is around 10 stay.
+	tl.Apply(told(101, 101))
+	tl.Forget(12, 200)
+	if ms := tl.Messages(10); len(ms) != 1 || ms[0].Seq != 9 {
+		t.Errorf("around 10 it has %+v", ms)
+	}
+	if p, ok := tl.After(10, 20); !ok || *p.After != 11 {
+		t.Errorf("it goes forward with %+v, %v", p, ok)
+	}
+	if ms := tl.Messages(0); len(ms) != 1 || ms[0].Seq != 101 {
+		t.Errorf("of the present it has %+v", ms)
+	}
+	tl.Apply(Event{Kind: Skipped, PrevSeq: 101, Seq: 200})
 	if ms := tl.Messages(0); len(ms) > 0 {
 		t.Errorf("after a skip it has %+v", ms)
 	}

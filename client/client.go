@@ -401,6 +401,13 @@ func (c *Client) Focus(chatIDs ...string) error {
 	return c.locked(func(now time.Time) error { return c.s.Focus(now, chatIDs...) })
 }
 
+// Active says whether a person looks at this client (docs/protocol.md#presence):
+// with false, whoever watches them may see them as away. It is told to the
+// server, now and after every reconnect. Never called: they do.
+func (c *Client) Active(active bool) {
+	c.locked(func(now time.Time) error { c.s.Active(now, active); return nil })
+}
+
 // MarkRead moves one's read mark up to seq. It returns at once; the mark is told
 // to the server when there is a connection, the highest one of each chat.
 func (c *Client) MarkRead(chatID string, seq int64) {

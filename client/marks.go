@@ -71,12 +71,29 @@ func (s *Session) Focus(now time.Time, chatIDs ...string) error {
 	return nil
 }
 
-func (s *Session) tellFocus(now time.Time) {
-	focus := slices.Clone(s.focus)
-	if focus == nil {
-		focus = []string{}
+// Active says whether a person looks at this client, see [Client.Active].
+func (s *Session) Active(now time.Time, active bool) {
+	if s.idle == !active {
+		return
 	}
-	s.ask(now, protocol.OpSessionUpdate, protocol.SessionUpdateParams{Focus: &focus},
+	s.idle = !active
+	if s.ready {
+		s.tellFocus(now)
+	}
+}
+
+// tellFocus tells the server what was said to Focus and Active.
+func (s *Session) tellFocus(now time.Time) {
+	active := !s.idle
+	p := protocol.SessionUpdateParams{Active: &active}
+	if s.focused {
+		focus := slices.Clone(s.focus)
+		if focus == nil {
+			focus = []string{}
+		}
+		p.Focus = &focus
+	}
+	s.ask(now, protocol.OpSessionUpdate, p,
 		func(time.Time, jsontext.Value, *protocol.Error) error { return nil }) // all it is for may be lost
 }
 

@@ -40,6 +40,7 @@ type Session struct {
 	ordinal  uint64           // of the item queued last
 	focus    []string
 	focused  bool // focus was said
+	idle     bool // nobody looks at this client
 	typed    map[string]time.Time
 
 	// What the application has yet to take.
@@ -190,7 +191,7 @@ func (s *Session) started(now time.Time, result jsontext.Value, failure *protoco
 		s.reset(r.Epoch)
 	}
 	s.epoch = r.Epoch
-	if s.focused {
+	if s.focused || s.idle {
 		s.tellFocus(now)
 	}
 	if s.cfg.Calls {

@@ -13,8 +13,8 @@ import (
 // takes an old row for a new one, in whatever order pages and events come. It is
 // not safe for concurrent use. The zero Timeline is empty.
 //
-// It grows with what it is given; a program that scrolls far can begin a new
-// one.
+// It grows with what it is given; a program that scrolls far lets go of what is
+// far away with [Timeline.Forget].
 type Timeline struct {
 	rows  []protocol.Message // ascending by seq; those outside of held too
 	held  Ranges             // positions whose messages are all in rows
@@ -114,6 +114,25 @@ func (t *Timeline) ApplyPage(asked protocol.MessagesListParams, page protocol.Me
 	r := PageRange(asked, page)
 	t.held.Add(r.From, r.To)
 	return nil
+}
+
+// Forget lets go of what is held in from..to, as of what a window has left far
+// behind; it is asked for again when it is come back to. The newest position
+// stays, to know the present by. A page that was asked for before must not be
+// applied after it: what was newer than its rows may be among what is gone.
+func (t *Timeline) Forget(from, to int64) {
+	n := len(t.held)
+	if n == 0 {
+		return
+	}
+	to = min(to, t.held[n-1].To-1)
+	if from > to {
+		return
+	}
+	t.held.Remove(from, to)
+	i, _ := t.find(from)
+	j, _ := t.find(to + 1)
+	t.rows = slices.Delete(t.rows, i, j)
 }
 
 // PageRange is the positions of which a page that was asked for like this has

@@ -22,11 +22,14 @@ type Backend interface {
 	Focus(chatIDs ...string) error
 	MarkRead(chatID string, seq int64)
 	Typing(chatID string, stop bool) error
+	Active(active bool)
 	Reconnect()
 
 	History(ctx context.Context, p protocol.MessagesListParams) (protocol.MessagesListResult, error)
 	Users(ctx context.Context, userIDs ...string) (map[string]protocol.User, error)
 	UsersList(ctx context.Context, p protocol.UsersListParams) (protocol.UsersListResult, error)
+	UsersUpdate(ctx context.Context, p protocol.UsersUpdateParams) (protocol.UserResult, error)
+	PresenceWatch(ctx context.Context, p protocol.PresenceParams) (protocol.PresenceWatchResult, error)
 	MessageEdit(ctx context.Context, p protocol.MessageEditParams) (protocol.MessageChangeResult, error)
 	MessageDelete(ctx context.Context, p protocol.MessageParams) (protocol.MessageChangeResult, error)
 	ChatsCreate(ctx context.Context, p protocol.ChatsCreateParams) (protocol.ChatsCreateResult, error)

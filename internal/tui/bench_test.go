@@ -7,11 +7,10 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/grima-chat/grima/client"
-	"github.com/grima-chat/grima/protocol"
 )
 
-// long is a chat with 100,000 messages, all of them in memory.
-func long(b *testing.B) *driver {
+// longFake is a client in a chat with 100,000 messages, and 999 others.
+func longFake() *fake {
 	f := newFake()
 	f.group("c_1", "long")
 	for i := range 100_000 {
@@ -21,18 +20,14 @@ func long(b *testing.B) *driver {
 	for i := range 999 {
 		f.group(fmt.Sprintf("c_%d", i+2), fmt.Sprintf("chat %d", i))
 	}
-	d := play(b, f, 120, 40)
-	page, _ := f.History(b.Context(), historyOf("c_1", 100_000))
-	if err := d.m.open.tl.ApplyPage(historyOf("c_1", 100_000), page); err != nil {
-		b.Fatal(err)
-	}
-	return d
+	return f
 }
 
 // BenchmarkScroll is a frame of scrolling back through 100,000 messages: the
-// key, the model, the picture, and the cells of it.
+// key, the model, the picture, and the cells of it, pages that come in between
+// included.
 func BenchmarkScroll(b *testing.B) {
-	d := long(b)
+	d := play(b, longFake(), 120, 40)
 	for b.Loop() {
 		d.send(tea.MouseWheelMsg{X: 60, Y: 10, Button: tea.MouseWheelUp})
 		Render(d.m.View(), 120, 40)
@@ -42,7 +37,7 @@ func BenchmarkScroll(b *testing.B) {
 // BenchmarkKey is a key while 1,000 events came in one batch before it: what
 // somebody waits for who types while 10,000 events a second come.
 func BenchmarkKey(b *testing.B) {
-	d := long(b)
+	d := play(b, longFake(), 120, 40)
 	st := *d.m.open
 	seq := int64(100_000)
 	events := make([]client.Event, 1000)
@@ -74,37 +69,5 @@ func BenchmarkStart(b *testing.B) {
 	for b.Loop() {
 		d := play(b, f, 120, 40)
 		Render(d.m.View(), 120, 40)
-	}
-}
-
-// BenchmarkPage is a page of 100 that comes in above 100,000 messages, and the
-// frame after it.
-func BenchmarkPage(b *testing.B) {
-	f := newFake()
-	f.group("c_1", "long")
-	for i := range 110_000 {
-		f.say("c_1", "u_2", fmt.Sprintf("message %d", i))
-	}
-	f.state("c_1")
-	d := play(b, f, 120, 40)
-	newest := historyOf("c_1", 100_000)
-	page, _ := f.History(b.Context(), newest)
-	c := d.m.open
-	first := page.Messages[0].Seq
-	older := protocol.MessagesListParams{ChatID: "c_1", Before: &first, Limit: 100}
-	above, _ := f.History(b.Context(), older)
-	second := above.Messages[0].Seq
-	oldest := protocol.MessagesListParams{ChatID: "c_1", Before: &second, Limit: 100}
-	top, _ := f.History(b.Context(), oldest)
-	for b.Loop() {
-		b.StopTimer()
-		c.tl = &client.Timeline{}
-		if err := c.tl.ApplyPage(newest, page); err != nil {
-			b.Fatal(err)
-		}
-		// The first one makes room, as happens once in some hundred pages.
-		d.send(pageMsg{c, c.gen, older, above, nil})
-		b.StartTimer()
-		d.send(pageMsg{c, c.gen, oldest, top, nil})
 	}
 }

@@ -19,6 +19,14 @@ const (
 	ahead    = 150
 )
 
+// A chat holds at most maxHeld messages around the view, and one page of the
+// newest; beyond that it goes back to held of them above and below. So a page
+// that comes in moves as many at most, however far one has scrolled.
+const (
+	maxHeld = 4000
+	held    = 1500
+)
+
 // maxTimelines is how many chats keep their history in memory when they are not
 // on the screen.
 const maxTimelines = 8
@@ -40,9 +48,10 @@ type chat struct {
 	marked  int64 // how far MarkRead was told
 	sel     int64 // the message that is selected; 0: none
 
-	waiting []client.Item        // what is not sent yet, or failed
+	waiting []client.Item        // what is not sent yet, or failed, or has yet to come back as a message
 	typing  map[string]time.Time // who is, until when
 	reads   map[string]int64     // how far others have read, as far as it is told
+	marks   map[int64]string     // what is said of that, by message, as drawn last
 
 	draft   string
 	replyTo int64
@@ -63,28 +72,31 @@ func (m *Model) chat(id string) *chat {
 // state takes how the chat stands.
 func (c *chat) state(st *client.Chat) {
 	c.Chat, c.there = *st, true
+	c.arrivedSends()
+}
+
+// arrivedSends lets go of what was sent and is among the messages now.
+func (c *chat) arrivedSends() {
+	if len(c.waiting) > 0 {
+		c.waiting = slices.DeleteFunc(c.waiting, func(w client.Item) bool { return w.Progress == client.Sent && w.Seq <= c.Pos })
+	}
 }
 
 // item takes what became of something in the outbox.
 func (c *chat) item(it client.Item) {
 	i := slices.IndexFunc(c.waiting, func(w client.Item) bool { return w.ID == it.ID })
-	switch gone := it.Progress == client.Sent || it.Progress == client.Discarded; {
-	case gone && i >= 0:
+	switch {
+	case it.Progress == client.Discarded && i >= 0:
 		c.waiting = slices.Delete(c.waiting, i, i+1)
-	case gone:
 	case i >= 0:
+		// Once it is sent it stays until its message comes, which is after the
+		// answer, lest it vanish for a moment.
 		c.waiting[i] = it
+		c.arrivedSends()
+	case it.Progress == client.Discarded, it.Progress == client.Sent:
 	default:
 		c.waiting = append(c.waiting, it)
 	}
-}
-
-// latest is the newest message that is known.
-func (c *chat) latest() (protocol.Message, bool) {
-	if n := len(c.Messages); n > 0 {
-		return c.Messages[n-1], true
-	}
-	return protocol.Message{}, false
 }
 
 // activity sorts chats: times of the server compare as strings.
@@ -118,6 +130,7 @@ func (m *Model) sort() {
 		return
 	}
 	m.stale = false
+	m.presence.dirty = true
 	m.order = m.order[:0]
 	for _, c := range m.chats {
 		if c.there {
@@ -147,6 +160,7 @@ func (m *Model) show(c *chat) tea.Cmd {
 		c.tl = &client.Timeline{}
 	}
 	m.forget()
+	m.presence.dirty = true
 	m.ed.set(c.draft)
 	m.pop.close()
 	m.notice = notice{}
@@ -172,21 +186,49 @@ func (m *Model) leave() tea.Cmd {
 
 // forget lets go of the histories that were not looked at for longest.
 func (m *Model) forget() {
-	var held []*chat
+	var kept []*chat
 	for _, c := range m.chats {
 		if c.tl != nil && c != m.open {
-			held = append(held, c)
+			kept = append(kept, c)
 		}
 	}
-	if len(held) <= maxTimelines {
+	if len(kept) <= maxTimelines {
 		return
 	}
-	slices.SortFunc(held, func(a, b *chat) int { return b.used.Compare(a.used) })
-	for _, c := range held[maxTimelines:] {
+	slices.SortFunc(kept, func(a, b *chat) int { return b.used.Compare(a.used) })
+	for _, c := range kept[maxTimelines:] {
 		c.tl = nil
 		c.gen++
 		c.asking = false
 	}
+}
+
+// trim lets go of what the view has left far behind.
+func (m *Model) trim(c *chat) {
+	if c.asking {
+		return // the page may be older than what would go
+	}
+	if newest := c.tl.Messages(0); c.at != 0 && len(newest) > maxHeld && !c.present() {
+		c.tl.Forget(newest[0].Seq, newest[len(newest)-pageSize].Seq-1) // it came in while the view was elsewhere
+	}
+	msgs := c.messages()
+	if len(msgs) <= maxHeld {
+		return
+	}
+	i := c.scroll.index(c, msgs)
+	var above, below int64 // what lies beyond these goes
+	if i > held {
+		above = msgs[i-held].Seq
+	}
+	if i+held < len(msgs) {
+		below = msgs[i+held].Seq
+		c.at = msgs[i].Seq // the present is somewhere else from here on
+	}
+	if below > 0 {
+		newest := c.tl.Messages(0)
+		c.tl.Forget(below+1, newest[max(0, len(newest)-pageSize)].Seq-1)
+	}
+	c.tl.Forget(1, above-1)
 }
 
 // pageMsg is a page of a chat's history.
@@ -238,6 +280,8 @@ func (m *Model) page(msg pageMsg) {
 	}
 	// A page that is too old is asked for again by load.
 	_ = c.tl.ApplyPage(msg.asked, msg.page)
+	m.readBySenders(c, msg.page.Messages)
+	m.trim(c)
 	if msg.asked.Around != nil && c.at == *msg.asked.Around && len(c.messages()) == 0 {
 		c.at, c.scroll = 0, scroll{} // it is not there (any more)
 		m.say(true, "that message is not there any more")
@@ -317,6 +361,9 @@ func (m *Model) members(msg membersMsg) {
 		return // completion does without; it is asked again when the chat is opened
 	}
 	m.people.in[msg.c.ChatID] = nil
+	m.presence.dirty = true
+	before := msg.c.reads
+	msg.c.reads = map[string]int64{}
 	for _, p := range msg.people {
 		if p.LeftSeq > 0 {
 			continue
@@ -325,8 +372,8 @@ func (m *Model) members(msg membersMsg) {
 			m.know(protocol.User{UserID: p.UserID, Username: p.Username, Name: p.Name})
 		}
 		m.people.in[msg.c.ChatID] = append(m.people.in[msg.c.ChatID], p.UserID)
-		if p.UserID != m.self.UserID && p.ReadSeq > 0 {
-			msg.c.reads[p.UserID] = max(msg.c.reads[p.UserID], p.ReadSeq)
+		if p.UserID != m.self.UserID {
+			msg.c.read(p.UserID, max(before[p.UserID], p.ReadSeq))
 		}
 	}
 	if msg.show {

@@ -41,6 +41,7 @@ func init() {
 		{"discard", "", "forget what was not sent", (*Model).cmdDiscard},
 		{"read", "", "everything is read", (*Model).cmdRead},
 		{"invite", "", "make a code with which somebody can join this server", (*Model).cmdInvite},
+		{"presence", "[show|hide]", "whether others see that you are here", (*Model).cmdPresence},
 		{"notify", "all|mentions|none", "what to be told of", (*Model).cmdNotify},
 		{"theme", "dark|light", "how this looks", (*Model).cmdTheme},
 		{"reconnect", "", "try to connect now", (*Model).cmdReconnect},
@@ -53,7 +54,7 @@ func (m *Model) command(line string) tea.Cmd {
 	name, args, _ := strings.Cut(strings.TrimPrefix(line, "/"), " ")
 	i := slices.IndexFunc(commands, func(c command) bool { return c.name == name })
 	if i < 0 {
-		m.say(true, "there is no /%s; /help lists them. To send a text that begins with a slash, type two", name)
+		m.say(true, "there is no /%s: /help lists all, and // sends a slash", name)
 		return nil
 	}
 	m.abandon()
@@ -237,7 +238,7 @@ func (m *Model) cmdTopic(args string) tea.Cmd {
 
 func (m *Model) cmdReply(string) tea.Cmd {
 	return m.inChat(func(c *chat) tea.Cmd {
-		msgs := c.messages()
+		msgs := c.tl.Messages(0)
 		for i := len(msgs) - 1; i >= 0; i-- {
 			if msgs[i].SenderID != m.self.UserID && !msgs[i].Deleted {
 				c.replyTo = msgs[i].Seq
@@ -260,7 +261,7 @@ func (m *Model) cmdEdit(string) tea.Cmd {
 
 func (m *Model) cmdDelete(string) tea.Cmd {
 	return m.inChat(func(c *chat) tea.Cmd {
-		msgs := c.messages()
+		msgs := c.tl.Messages(0)
 		for i := len(msgs) - 1; i >= 0; i-- {
 			if msgs[i].SenderID == m.self.UserID && !msgs[i].Deleted {
 				m.over = m.confirmDelete(c, msgs[i])

@@ -197,7 +197,7 @@ func (p *popup) update(m *Model, all bool) {
 	case strings.HasPrefix(word, ":") && len(word) > 2 && word[1] != ':':
 		name := strings.ToLower(strings.Trim(word, ":"))
 		for _, e := range emojiLike(name) {
-			p.items = append(p.items, candidate{e[1], e[1] + " :" + e[0] + ":", ""})
+			p.items = append(p.items, candidate{e[1] + " ", e[1] + " :" + e[0] + ":", ""})
 			if e[0] == name && strings.HasSuffix(word, ":") {
 				// It is written out.
 				p.items = p.items[len(p.items)-1:]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -39,12 +40,19 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 	case client.Synced:
 		m.synced = true
 		m.self = m.be.Self()
+		if m.open != nil {
+			return m.askMembers(m.open) // who came, and what they read meanwhile
+		}
 		return nil
 	case client.Reset:
 		m.reset(*ev)
 		return nil
 	case client.OutboxChanged:
 		m.chat(ev.Outbox.ChatID).item(*ev.Outbox)
+		return nil
+	}
+	if ev.Kind == client.Presence {
+		m.presence.status[ev.UserID] = ev.Status
 		return nil
 	}
 	if ev.ChatID == "" {
@@ -59,6 +67,7 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 	}
 	if c.tl != nil {
 		c.tl.Apply(*ev)
+		m.trim(c)
 	}
 	switch ev.Kind {
 	case client.MessageCreated:
@@ -66,6 +75,9 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 			return nil
 		}
 		delete(c.typing, ev.Message.SenderID)
+		if ev.Message.SenderID != m.self.UserID {
+			c.read(ev.Message.SenderID, ev.Message.Seq)
+		}
 		return m.arrived(c, ev.Message)
 	case client.Typing:
 		if ev.UserID == m.self.UserID {
@@ -78,7 +90,7 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 		}
 	case client.ReadMoved:
 		if ev.UserID != m.self.UserID {
-			c.reads[ev.UserID] = max(c.reads[ev.UserID], ev.ReadSeq)
+			c.read(ev.UserID, ev.ReadSeq)
 		}
 	case client.ParticipantAdded, client.ParticipantUpdated, client.ParticipantRemoved:
 		m.participant(c, ev)
@@ -106,6 +118,9 @@ func (m *Model) connection(conn client.Connection) {
 	if conn.Link == client.Offline {
 		m.synced = false
 	}
+	if was == client.Online && conn.Link != client.Online {
+		m.presence.unwatched()
+	}
 	if conn.Link == client.Stopped && conn.Err != nil {
 		m.ended = conn.Err
 	}
@@ -128,6 +143,7 @@ func (m *Model) reset(ev client.Event) {
 		if c.tl != nil {
 			c.tl.Apply(ev)
 		}
+		c.waiting = slices.DeleteFunc(c.waiting, func(w client.Item) bool { return w.Progress == client.Sent })
 		clear(c.reads)
 		clear(c.typing)
 	}
@@ -157,10 +173,12 @@ func (m *Model) participant(c *chat, ev *client.Event) {
 	switch at := indexOf(in, p.UserID); {
 	case ev.Kind == client.ParticipantRemoved && at >= 0:
 		m.people.in[c.ChatID] = append(in[:at:at], in[at+1:]...)
+		delete(c.reads, p.UserID)
 	case ev.Kind == client.ParticipantAdded && at < 0 && in != nil:
 		m.people.in[c.ChatID] = append(in, p.UserID)
 	}
-	if c != m.open || !m.synced || p.UserID == m.self.UserID {
+	m.presence.dirty = m.presence.dirty || c == m.open
+	if c != m.open || c.Kind == "private" || !m.synced || p.UserID == m.self.UserID {
 		return
 	}
 	switch ev.Kind {

@@ -81,6 +81,10 @@ func TestGoldenStates(t *testing.T) {
 	d.keys("esc", "/who", "enter")
 	d.golden("who")
 
+	tiny := play(t, port(), 20, 5)
+	tiny.keys("enter", "no room")
+	tiny.golden("tiny")
+
 	empty := play(t, newFake(), 80, 24)
 	empty.golden("empty")
 

@@ -46,7 +46,8 @@ type blockKey struct {
 	width      int
 	first, new bool
 	selected   bool
-	quoted     int64 // the revision of what it answers to
+	quoted     int64  // the revision of what it answers to
+	mark       string // who has read up to it
 }
 
 // blockCache keeps the lines of messages that were drawn lately.
@@ -62,7 +63,7 @@ func (b *blockCache) init() { b.blocks = map[blockKey][]string{} }
 // line, who wrote it.
 func (m *Model) block(c *chat, msgs []protocol.Message, i, width int) []string {
 	msg := &msgs[i]
-	k := blockKey{chat: c.ChatID, seq: msg.Seq, rev: msg.UpdatedSeq, width: width, selected: msg.Seq == c.sel}
+	k := blockKey{chat: c.ChatID, seq: msg.Seq, rev: msg.UpdatedSeq, width: width, selected: msg.Seq == c.sel, mark: c.marks[msg.Seq]}
 	var prev *protocol.Message
 	if i > 0 {
 		prev = &msgs[i-1]
@@ -133,13 +134,18 @@ func (m *Model) lines(c *chat, msg, prev *protocol.Message, k blockKey) []string
 		out = append(out, bar+" "+th.quote.Styled(m.quoteLine(c, msg.ReplyTo, width-2)))
 	}
 	if msg.Deleted {
-		return append(out, bar+" "+th.gone.Styled("message deleted"))
+		out = append(out, bar+" "+th.gone.Styled("message deleted"))
+	} else {
+		tail := ""
+		if msg.EditedAt != "" {
+			tail = " (edited)"
+		}
+		out = append(out, m.body(msg.Content, tail, bar, width, ansi.Style{})...)
 	}
-	tail := ""
-	if msg.EditedAt != "" {
-		tail = " (edited)"
+	if k.mark != "" {
+		out = m.withMark(out, k.mark, bar, width)
 	}
-	return append(out, m.body(msg.Content, tail, bar, width, ansi.Style{})...)
+	return out
 }
 
 // body is the lines of a text, with tail behind it.
@@ -230,6 +236,8 @@ func (m *Model) waitingBlock(it client.Item, width int) []string {
 		out = append(out, "  "+th.quote.Styled(m.quoteLine(m.open, it.ReplyTo, width-2)))
 	}
 	switch it.Progress {
+	case client.Sent:
+		return append(out, m.body(it.Content, "", " ", width, ansi.Style{})...)
 	case client.Failed:
 		out = append(out, m.body(it.Content, "", th.bad.Styled("✗"), width, th.pending)...)
 		why := "not sent"
@@ -249,6 +257,7 @@ func (m *Model) history(c *chat, width, height int) []string {
 	if len(msgs) == 0 && len(c.waiting) == 0 {
 		return m.blank(c, height, width)
 	}
+	m.mark(c, msgs)
 	m.settle(c, msgs, width, height)
 	lines, seqs := make([]string, 0, height+8), make([]int64, 0, height+8) // bottom up
 	add := func(block []string, hide int, seq int64) {
@@ -380,9 +389,21 @@ func (m *Model) scrollBy(c *chat, n, width int) {
 func (m *Model) about(c *chat) string {
 	var parts []string
 	if c.Kind != "private" {
-		if n := len(m.in[c.ChatID]); n > 0 {
-			parts = append(parts, count(n, "person", "people"))
+		in := m.in[c.ChatID]
+		if len(in) > 0 {
+			parts = append(parts, count(len(in), "person", "people"))
 		}
+		here := 0
+		for _, id := range in {
+			if m.presence.status[id] == "online" {
+				here++
+			}
+		}
+		if here > 0 {
+			parts = append(parts, fmt.Sprintf("%d online", here))
+		}
+	} else if status := m.presence.status[m.peer(c)]; status != "" {
+		parts = append(parts, cleanLine(status))
 	}
 	if c.Topic != "" {
 		topic := cleanLine(c.Topic)

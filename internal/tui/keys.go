@@ -272,7 +272,7 @@ func (m *Model) edit(c *chat, msg protocol.Message) {
 
 // editLast edits the newest message of one's own before a position (0: of all).
 func (m *Model) editLast(c *chat, before int64) bool {
-	msgs := c.messages()
+	msgs := c.tl.Messages(0)
 	for i := len(msgs) - 1; i >= 0; i-- {
 		if msg := msgs[i]; msg.SenderID == m.self.UserID && !msg.Deleted && (before == 0 || msg.Seq < before) {
 			m.edit(c, msg)

@@ -109,7 +109,7 @@ func (p *person) close() {
 	p.wg.Wait()
 }
 
-func config(t *testing.T, s *testserver.Server, u *testserver.User) client.Config {
+func config(t testing.TB, s *testserver.Server, u *testserver.User) client.Config {
 	t.Helper()
 	cfg := client.Config{Server: "grima://" + s.Addr, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}
 	cred, err := client.Login(t.Context(), cfg, u.Name, u.Password)
@@ -134,11 +134,21 @@ func TestTwoPeopleTalk(t *testing.T) {
 	bob.shows("hello bob")
 	bob.types("hello ana 👋")
 	ana.shows("hello ana 👋")
+	ana.shows("● bob")
+	ana.shows("bob  online")
+	ana.types("how are you?")
+	bob.shows("how are you?")
+	ana.shows("✓ read")
+	bob.types("/presence hide")
+	bob.shows("others see you as offline")
+	ana.shows("bob  offline")
+	bob.types("/presence show")
+	ana.shows("bob  online")
 	ana.until("no message that waits", func(text string) bool { return !strings.Contains(text, "◷") })
 
 	ana.press(keyCodes["up"])
 	ana.types("!")
-	bob.shows("hello bob! (edited)")
+	bob.shows("how are you?! (edited)")
 	ana.types("/delete")
 	ana.press(keyCodes["down"])
 	ana.press(keyCodes["enter"])

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	uv "github.com/charmbracelet/ultraviolet"
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/grima-chat/grima/client"
@@ -48,6 +49,10 @@ type Model struct {
 	rows  []*chat // of the list, as drawn, by row
 
 	people
+	presence presence
+	touched  time.Time // when a key was pressed last
+	away     bool      // long ago
+
 	sends   []client.Draft // to be queued, the first is under way
 	sending bool
 
@@ -64,13 +69,19 @@ type Model struct {
 
 	tick func(time.Duration, func(time.Time) tea.Msg) tea.Cmd // tea.Tick, save in tests
 
+	out   *output  // nil: a terminal that is never busy
+	shown tea.View // what View gave last
+	given bool     // it gave something
+
 	screen  string
 	cursor  *tea.Cursor
 	linkMap []int64 // history rows as drawn: the message's seq
 	histTop int     // the row of the screen that the history begins at
 	paneX   int     // the column that the chat begins at
 	cache   blockCache
-	quit    bool
+	quit    bool // the user wants to leave
+
+	quitting bool // and is being seen off
 }
 
 // notice is a line that says how something went, until a key is pressed.
@@ -100,6 +111,8 @@ func New(ctx context.Context, be Backend, opts Options) *Model {
 	}
 	m.ed.want = -1
 	m.people.init()
+	m.presence = presence{status: map[string]string{}, dirty: true}
+	m.touched = opts.Now()
 	m.cache.init()
 	for _, c := range be.Chats() {
 		m.chat(c.ChatID).state(&c)
@@ -128,7 +141,7 @@ func (m *Model) Init() tea.Cmd {
 		m.list = true
 	}
 	m.draw()
-	return tea.Batch(append(cmds, m.listen(), m.after())...)
+	return tea.Batch(append(cmds, m.listen(), m.lookAway(awayAfter), m.after())...)
 }
 
 // first is the chat to begin with: the one of last time, or the latest.
@@ -171,7 +184,8 @@ type tickMsg struct{}
 // Update takes a message, changes the model, and draws it.
 func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	cmd := m.update(msg)
-	if m.quit {
+	if m.quit && !m.quitting {
+		m.quitting = true // once: what comes until it is over must not cut it short
 		return m, tea.Sequence(m.goodbye(), tea.Quit)
 	}
 	cmd = tea.Batch(cmd, m.after())
@@ -184,17 +198,18 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 	case batchMsg:
 		return m.batch(msg)
 	case tea.KeyPressMsg:
-		return m.key(msg)
+		return tea.Batch(m.here(), m.key(msg))
 	case tea.PasteMsg:
-		return m.paste(msg.Content)
+		return tea.Batch(m.here(), m.paste(msg.Content))
 	case tea.MouseClickMsg:
-		return m.click(msg.Mouse())
+		return tea.Batch(m.here(), m.click(msg.Mouse()))
 	case tea.MouseWheelMsg:
-		return m.wheel(msg.Mouse())
+		return tea.Batch(m.here(), m.wheel(msg.Mouse()))
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 	case tea.FocusMsg:
 		m.focused = true
+		return m.here()
 	case tea.BlurMsg:
 		m.focused = false
 	case tea.BackgroundColorMsg:
@@ -226,6 +241,14 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 		m.users(msg)
 	case membersMsg:
 		m.members(msg)
+	case watchedMsg:
+		return m.watching(msg)
+	case uv.PrimaryDeviceAttributesEvent:
+		m.out.answered()
+	case renewMsg:
+		return m.renew(msg)
+	case awayMsg:
+		return m.leftAlone()
 	case queuedMsg:
 		return m.queued(msg)
 	case foundMsg:
@@ -242,7 +265,8 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 func (m *Model) after() tea.Cmd {
 	m.sort()
 	var cmds []tea.Cmd
-	if m.open == nil && m.synced && m.ed.empty() {
+	// The latest chats come first: there is something to read before all are there.
+	if m.open == nil && m.ed.empty() {
 		if first := m.first(); first != nil {
 			list := m.list
 			cmds = append(cmds, m.show(first))
@@ -252,6 +276,7 @@ func (m *Model) after() tea.Cmd {
 	if m.open != nil {
 		cmds = append(cmds, m.load(m.open), m.markRead(m.open))
 	}
+	cmds = append(cmds, m.watch())
 	if !m.ticking && m.timed() {
 		m.ticking = true
 		cmds = append(cmds, m.tick(time.Second, func(time.Time) tea.Msg { return tickMsg{} }))
@@ -294,6 +319,11 @@ func (m *Model) goodbye() tea.Cmd {
 	if m.opts.Bidi != "terminal" {
 		cmds = append(cmds, tea.Raw(ansi.SetModeBiDirectionalSupport))
 	}
+	out := m.out
+	cmds = append(cmds, func() tea.Msg {
+		out.hush()
+		return nil
+	})
 	return tea.Sequence(cmds...)
 }
 

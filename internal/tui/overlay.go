@@ -67,6 +67,10 @@ func (m *Model) confirmDelete(c *chat, msg protocol.Message) *overlay {
 		m.say(false, "it is deleted already")
 		return nil
 	}
+	if msg.SenderID != m.self.UserID && (c.Kind == "private" || c.Role != "owner" && c.Role != "admin") {
+		m.say(true, "only your own messages can be deleted here")
+		return nil
+	}
 	return m.confirm("Delete for everybody: "+snippet(msg.Content), "delete", func(m *Model) tea.Cmd {
 		c.sel = 0
 		return m.delete(c, msg.Seq)
@@ -81,6 +85,9 @@ func (m *Model) showMembers(msg membersMsg) {
 			continue
 		}
 		detail := "@" + cleanLine(p.Username)
+		if status := m.presence.status[p.UserID]; status != "" {
+			detail += " · " + cleanLine(status)
+		}
 		if p.Role != "" && p.Role != "member" {
 			detail += " · " + cleanLine(p.Role)
 		}

@@ -58,15 +58,11 @@ func nameOf(u protocol.User) string {
 
 // title is what a chat is called, clean.
 func (m *Model) title(c *chat) string {
-	if c.Kind == "private" {
-		for _, id := range c.UserIDs {
-			if id != m.self.UserID {
-				return m.name(id)
-			}
-		}
-		if len(c.UserIDs) > 0 {
-			return m.name(c.UserIDs[0]) + " (you)"
-		}
+	if id := m.peer(c); id != "" {
+		return m.name(id)
+	}
+	if c.Kind == "private" && len(c.UserIDs) > 0 {
+		return m.name(c.UserIDs[0]) + " (you)"
 	}
 	if c.Title != "" {
 		return cleanLine(c.Title)

@@ -31,6 +31,7 @@ func TestScreenshot(t *testing.T) {
 		f.state(id)
 	}
 	f.chats[1].Unread = 2
+	f.presence = map[string]string{"u_2": "online", "u_3": "away"}
 	d := play(t, f, 92, 25)
 	d.keys("Of course, @bob 🙌", "enter")
 	ev := f.say("c_1", "u_1", "Of course, @bob 🙌")

@@ -254,8 +254,7 @@ func Run(ctx context.Context, be Backend, opts Options, in io.Reader, out io.Wri
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m := New(ctx, be, opts)
-	_, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out)).Run()
-	if err != nil && !errors.Is(err, tea.ErrInterrupted) {
+	if err := m.run(ctx, m, in, out); err != nil {
 		return err
 	}
 	return m.Err()

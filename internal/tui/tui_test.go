@@ -19,6 +19,9 @@ import (
 	"github.com/grima-chat/grima/protocol"
 )
 
+// underRace says that everything takes ten times as long.
+var underRace bool
+
 var update = flag.Bool("update", false, "write the golden screens")
 
 // noon is when the tests of this package take place.
@@ -39,6 +42,12 @@ type fake struct {
 	gone   []int64
 	pages  int
 	typed  int
+
+	presence   map[string]string
+	noPresence error
+	watches    [][]string
+	active     []bool
+	reads      map[string]int64 // of participants.list
 }
 
 func (f *fake) Batch(context.Context) ([]client.Event, error) { return nil, context.Canceled }
@@ -52,6 +61,25 @@ func (f *fake) MarkRead(chatID string, seq int64)             { f.read[chatID] =
 func (f *fake) Typing(string, bool) error {
 	f.typed++
 	return nil
+}
+
+func (f *fake) Active(active bool) { f.active = append(f.active, active) }
+
+func (f *fake) PresenceWatch(_ context.Context, p protocol.PresenceParams) (r protocol.PresenceWatchResult, err error) {
+	f.watches = append(f.watches, p.UserIDs)
+	for _, id := range p.UserIDs {
+		if status := f.presence[id]; status != "" {
+			r.Presence = append(r.Presence, protocol.Presence{UserID: id, Status: status})
+		}
+	}
+	r.ExpiresMS = 300_000
+	return r, f.noPresence
+}
+
+func (f *fake) UsersUpdate(_ context.Context, p protocol.UsersUpdateParams) (r protocol.UserResult, err error) {
+	r.User = f.users["u_1"]
+	r.User.HidesPresence = *p.HidesPresence
+	return r, nil
 }
 
 func (f *fake) Queue(_ context.Context, d client.Draft) (string, error) {
@@ -68,7 +96,7 @@ func (f *fake) Users(_ context.Context, ids ...string) (map[string]protocol.User
 func (f *fake) ParticipantsList(_ context.Context, p protocol.ParticipantsListParams) (r protocol.ParticipantsListResult, err error) {
 	for _, id := range []string{"u_1", "u_2", "u_3"} {
 		u := f.users[id]
-		r.Participants = append(r.Participants, protocol.Participant{UserID: id, Username: u.Username, Name: u.Name, Role: "member", JoinedSeq: 1})
+		r.Participants = append(r.Participants, protocol.Participant{UserID: id, Username: u.Username, Name: u.Name, Role: "member", JoinedSeq: 1, ReadSeq: f.reads[id]})
 	}
 	return r, nil
 }
@@ -89,13 +117,7 @@ func (f *fake) History(_ context.Context, p protocol.MessagesListParams) (r prot
 	log := f.log[p.ChatID]
 	limit := int(p.Limit)
 	from, to := max(0, len(log)-limit), len(log)
-	at := func(seq int64) int {
-		i := 0
-		for i < len(log) && log[i].Seq < seq {
-			i++
-		}
-		return i
-	}
+	at := func(seq int64) int { return int(min(max(seq-1, 0), int64(len(log)))) } // say counts them
 	switch {
 	case p.Before != nil:
 		to = at(*p.Before)
@@ -167,9 +189,10 @@ func (f *fake) private(id, with string) {
 
 // driver plays a Model without a terminal: commands are carried out at once.
 type driver struct {
-	t   testing.TB
-	m   *Model
-	raw []string // what was written past the screen
+	t     testing.TB
+	m     *Model
+	raw   []string // what was written past the screen
+	ticks []func() // what waits for time to pass
 }
 
 func play(t testing.TB, be Backend, width, height int, change ...func(*Options)) *driver {
@@ -179,10 +202,13 @@ func play(t testing.TB, be Backend, width, height int, change ...func(*Options))
 		c(&opts)
 	}
 	m := New(t.Context(), be, opts)
-	m.tick = func(time.Duration, func(time.Time) tea.Msg) tea.Cmd { return nil }
+	d := &driver{t: t, m: m}
+	m.tick = func(_ time.Duration, f func(time.Time) tea.Msg) tea.Cmd {
+		d.ticks = append(d.ticks, func() { d.send(f(m.opts.Now())) })
+		return nil
+	}
 	m.m, m.ed.m = metric{ansi.GraphemeWidth}, metric{ansi.GraphemeWidth}
 	m.synced = true
-	d := &driver{t: t, m: m}
 	d.do(m.Init())
 	d.send(tea.WindowSizeMsg{Width: width, Height: height})
 	return d
@@ -215,6 +241,15 @@ func (d *driver) send(msg tea.Msg) {
 }
 
 func (d *driver) events(evs ...client.Event) { d.send(batchMsg{events: evs}) }
+
+// pass lets time pass: everything that waits for it happens, once.
+func (d *driver) pass() {
+	due := d.ticks
+	d.ticks = nil
+	for _, tick := range due {
+		tick()
+	}
+}
 
 // keys presses keys; what is no key's name is typed.
 func (d *driver) keys(keys ...string) {
@@ -294,9 +329,4 @@ func (d *driver) golden(name string) {
 	if diff := cmp.Diff(string(want), text); diff != "" {
 		d.t.Errorf("%s (-want +got):\n%s", name, diff)
 	}
-}
-
-// historyOf asks for the newest messages of a chat.
-func historyOf(chatID string, limit int64) protocol.MessagesListParams {
-	return protocol.MessagesListParams{ChatID: chatID, Limit: limit}
 }

@@ -30,10 +30,17 @@ func TestAMessageIsShownAtOnceAndSentInOrder(t *testing.T) {
 	if q := f.queued[0]; !q.MentionAll || len(q.Mentions) != 1 || q.Mentions[0] != "u_2" || q.ID == "" {
 		t.Errorf("mentions: %+v", q)
 	}
-	// Sent: what waited goes, what was said comes, and it is there once.
+	// Sent: what waited goes, what was said comes, and it is there once, also
+	// between the answer and the event.
 	for _, q := range f.queued {
 		ev := f.say("c_1", "u_1", q.Content)
-		d.events(client.Event{Kind: client.OutboxChanged, Outbox: &client.Item{Draft: q, Progress: client.Sent, Seq: ev.Seq}}, ev)
+		d.events(client.Event{Kind: client.OutboxChanged, Outbox: &client.Item{Draft: q, Progress: client.Sent, Seq: ev.Seq}})
+		first, _, _ := strings.Cut(q.Content, "\n")
+		d.want("  " + first)
+		d.events(ev)
+	}
+	if n := len(d.m.open.waiting); n > 0 {
+		t.Errorf("%d still wait", n)
 	}
 	d.wantNot("◷")
 	if n := strings.Count(d.text(), "hi @bob"); n != 1 {

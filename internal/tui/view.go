@@ -35,8 +35,17 @@ func (m *Model) paneWidth() int {
 	return m.width - m.listWidth() - 1
 }
 
-// View gives what Update drew.
+// View gives what Update drew, or, while the terminal is busy, what it gave
+// before.
 func (m *Model) View() tea.View {
+	if m.out.busy() && m.given {
+		return m.shown
+	}
+	m.shown, m.given = m.view(), true
+	return m.shown
+}
+
+func (m *Model) view() tea.View {
 	v := tea.NewView(m.screen)
 	v.AltScreen = true
 	v.ReportFocus = true
@@ -84,6 +93,15 @@ func (m *Model) draw() {
 		m.paneX = 0
 		rows = m.drawPane(m.width, height)
 	}
+	if over := len(rows) - height; over > 0 {
+		// With next to no room what is being written and how the connection
+		// stands stay.
+		rows = rows[over:]
+		m.histTop -= over
+		if m.cursor != nil {
+			m.cursor.Y -= over
+		}
+	}
 	rows = append(rows, m.drawStatus())
 	m.screen = strings.Join(rows, "\n")
 }
@@ -104,7 +122,7 @@ func (m *Model) drawList(width, height int) []string {
 		m.rows = append(m.rows, c)
 	}
 	if len(m.order) == 0 {
-		word := "no chats yet: /msg or /new"
+		word := "no chats yet"
 		if !m.synced {
 			word = "loading…"
 		}
@@ -128,9 +146,11 @@ func (m *Model) openIndex() int {
 // listRow is one chat: what it is, its name, what is unread.
 func (m *Model) listRow(c *chat, width int) string {
 	th := m.th
-	kind := "#"
+	kind := th.dim.Styled("#")
 	if c.Kind == "private" {
-		kind = "@"
+		if kind = m.presenceMark(m.peer(c)); kind == "" {
+			kind = th.dim.Styled("@")
+		}
 	}
 	badge, badgeWidth := "", 0
 	put := func(style ansi.Style, s string) {
@@ -167,7 +187,7 @@ func (m *Model) listRow(c *chat, width int) string {
 	if c == m.open {
 		mark = th.accent.Styled("▌")
 	}
-	return m.pad(mark+th.dim.Styled(kind)+" "+name+badge+" ", width)
+	return m.pad(mark+kind+" "+name+badge+" ", width)
 }
 
 // capped is a count of the server's, which stops at 1000.
@@ -224,7 +244,7 @@ func (m *Model) visualName(s string) string {
 	return s
 }
 
-// infoLine is what happens right now: a notice, who is typing, who has seen it.
+// infoLine is what happens right now: a notice, who is typing.
 func (m *Model) infoLine(c *chat, width int) string {
 	th := m.th
 	switch names := m.typingNow(c); {
@@ -250,20 +270,6 @@ func (m *Model) infoLine(c *chat, width int) string {
 		return " " + th.hint.Styled(m.m.cut(names[0]+" and "+names[1]+" are typing…", width-1))
 	case len(names) > 2:
 		return " " + th.hint.Styled(m.m.cut(count(len(names), "person is", "people are")+" typing…", width-1))
-	}
-	if last, ok := c.latest(); ok && last.SenderID == m.self.UserID && len(c.waiting) == 0 {
-		var seen []string
-		for id, seq := range c.reads {
-			if seq >= last.Seq {
-				seen = append(seen, m.name(id))
-			}
-		}
-		switch {
-		case len(seen) == 1:
-			return " " + th.hint.Styled(m.m.cut("seen by "+seen[0], width-1))
-		case len(seen) > 1:
-			return " " + th.hint.Styled(m.m.cut("seen by "+count(len(seen), "person", "people"), width-1))
-		}
 	}
 	return ""
 }
@@ -332,9 +338,11 @@ func (m *Model) drawStatus() string {
 	waiting, failed := 0, 0
 	for _, c := range m.chats {
 		for _, it := range c.waiting {
-			if it.Progress == client.Failed {
+			switch it.Progress {
+			case client.Failed:
 				failed++
-			} else {
+			case client.Sent:
+			default:
 				waiting++
 			}
 		}
