@@ -286,7 +286,8 @@ type Historian interface {
 
 // History is a page of messages: from the Store, where it is a [Historian] and
 // holds the whole page or there is no connection, else from the server, and then
-// into the Store.
+// into the Store. ErrOffline: there is no connection, and nothing of the page is
+// in the Store; asked again before there is one, it would be the same.
 func (c *Client) History(ctx context.Context, p protocol.MessagesListParams) (protocol.MessagesListResult, error) {
 	kept, _ := c.cfg.Store.(Historian)
 	if kept == nil {
@@ -305,7 +306,13 @@ func (c *Client) History(ctx context.Context, p protocol.MessagesListParams) (pr
 	chat, in := c.s.Chat(p.ChatID)
 	online := c.s.ready
 	c.mu.Unlock()
-	if whole || !online {
+	if whole {
+		return page, nil
+	}
+	if !online {
+		if r := PageRange(p, page); r.From > r.To {
+			return page, ErrOffline
+		}
 		return page, nil
 	}
 	answer, err := c.MessagesList(ctx, p)

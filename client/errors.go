@@ -17,7 +17,8 @@ var (
 	// ErrUnknownOutcome: the connection was lost after a write was sent and
 	// before its answer came, and asking again might do it twice.
 	ErrUnknownOutcome = errors.New("the connection was lost before the answer came; it may have happened")
-	// ErrOffline: there is no connection, and the call makes no sense later.
+	// ErrOffline: there is no connection, and the call makes no sense without
+	// one, or later.
 	ErrOffline = errors.New("not connected")
 	// ErrOutboxFull: Config.MaxOutbox drafts wait already.
 	ErrOutboxFull = errors.New("the outbox is full")

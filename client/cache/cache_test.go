@@ -269,3 +269,27 @@ func TestFile(t *testing.T) {
 		t.Error("a closed cache was read")
 	}
 }
+
+// A page far from the end of what is held is as new as what was told of the
+// chat, or a window that knows how far that is would ask for it for ever.
+func TestAPageFarBackIsNotStale(t *testing.T) {
+	c := openCache(t, filepath.Join(t.TempDir(), "c.db"))
+	ctx := t.Context()
+	added := client.Event{Kind: client.ChatAdded, ChatID: "c_1", State: state(20, 20)}
+	must(t, c.Apply(ctx, []client.Event{added}))
+	var window client.Timeline
+	window.Apply(added)
+	before := int64(9)
+	p := protocol.MessagesListParams{ChatID: "c_1", Before: &before, Limit: 2}
+	page := protocol.MessagesListResult{Messages: []protocol.Message{message(5, "5"), message(7, "7")}, HasMoreBefore: true, HasMoreAfter: true, LastSeq: 20}
+	must(t, c.PutPage(ctx, p, page, 2))
+	got, whole, err := c.Page(ctx, p)
+	must(t, err)
+	if diff := cmp.Diff([]string{"5", "7"}, contents(got.Messages)); diff != "" || got.LastSeq != 20 {
+		t.Errorf("up to %d, whole %v:\n%s", got.LastSeq, whole, diff)
+	}
+	must(t, window.ApplyPage(p, got))
+	if ms := window.Messages(7); len(ms) != 2 {
+		t.Errorf("held: %+v", window.Held())
+	}
+}

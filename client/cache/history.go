@@ -17,8 +17,8 @@ import (
 )
 
 // Page implements [client.Historian]: what is held next to where it was asked
-// for, without a hole. Its LastSeq is where what is held ends, if that is before
-// the chat's.
+// for, without a hole. Its LastSeq is up to where its rows are current: what was
+// told of the chat is kept, also of rows that are far from its end.
 func (c *Cache) Page(ctx context.Context, p protocol.MessagesListParams) (page protocol.MessagesListResult, whole bool, err error) {
 	limit := int(p.Limit)
 	if limit <= 0 {
@@ -37,7 +37,7 @@ func (c *Cache) Page(ctx context.Context, p protocol.MessagesListParams) (page p
 			page.HasMoreAfter = p.Before != nil || p.After != nil || p.Around != nil
 			return nil
 		}
-		page.LastSeq = min(last, r.To)
+		page.LastSeq = min(last, max(r.To, states[0].Pos))
 		below, above := limit, limit
 		switch {
 		case p.After != nil:

@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -296,4 +297,42 @@ func TestRetryGoesBehind(t *testing.T) {
 	if want := []string{"two", "three", "one"}; !slices.Equal(lives, want) || !slices.Equal(stays, want) {
 		t.Errorf("in the outbox %q, and kept %q", lives, stays)
 	}
+}
+
+// Without a connection a page of which nothing is kept is an error, and not an
+// empty page that would be asked for again and again.
+func TestNothingIsKept(t *testing.T) {
+	kept := openCache(t, filepath.Join(t.TempDir(), "c.db"))
+	ctx := t.Context()
+	at := func(n int64) *int64 { return &n }
+	must(t, kept.Apply(ctx, []client.Event{
+		{Kind: client.CursorMoved, UserID: "u_1", Epoch: "e", Cursor: "k", Complete: true},
+		{Kind: client.ChatAdded, ChatID: "c_1", State: state(5, 5)},
+	}))
+	c, err := client.Open(client.Config{
+		Server: "grima://127.0.0.1:1", Token: "t", Store: kept,
+		Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") },
+	})
+	must(t, err)
+	defer func() { must(t, c.Close()) }()
+	history := func(p protocol.MessagesListParams) (string, error) {
+		p.ChatID, p.Limit = "c_1", 50
+		page, err := c.History(ctx, p)
+		return strings.Join(contents(page.Messages), " "), err
+	}
+	want := func(name string, p protocol.MessagesListParams, want string, wantErr error) {
+		t.Helper()
+		if got, err := history(p); got != want || !errors.Is(err, wantErr) {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	want("of nothing", protocol.MessagesListParams{}, "", client.ErrOffline)
+	// What is held is no message.
+	must(t, kept.Apply(ctx, []client.Event{{Kind: client.ChatUpdated, ChatID: "c_1", PrevSeq: 5, Seq: 6, State: state(6, 6)}}))
+	want("of no message", protocol.MessagesListParams{}, "", client.ErrOffline)
+	must(t, kept.Apply(ctx, []client.Event{told(client.MessageCreated, message(7, "7"))}))
+	want("the newest", protocol.MessagesListParams{}, "7", nil)
+	want("before it", protocol.MessagesListParams{Before: at(6)}, "", client.ErrOffline)
+	want("after it", protocol.MessagesListParams{After: at(7)}, "", client.ErrOffline)
+	want("around another", protocol.MessagesListParams{Around: at(2)}, "", client.ErrOffline)
 }

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -72,14 +73,36 @@ func (m *Model) chat(id string) *chat {
 // state takes how the chat stands.
 func (c *chat) state(st *client.Chat) {
 	c.Chat, c.there = *st, true
-	c.arrivedSends()
 }
 
-// arrivedSends lets go of what was sent and is among the messages now.
+// arrivedSends lets go of what was sent and has come as a message, after what was
+// told of the chat and of its history is applied.
 func (c *chat) arrivedSends() {
 	if len(c.waiting) > 0 {
-		c.waiting = slices.DeleteFunc(c.waiting, func(w client.Item) bool { return w.Progress == client.Sent && w.Seq <= c.Pos })
+		c.waiting = slices.DeleteFunc(c.waiting, func(w client.Item) bool {
+			return w.Progress == client.Sent && w.Seq <= c.Pos && (c.tl == nil || c.holds(w))
+		})
 	}
+}
+
+// forgetSends lets go of what was sent: its messages will not come.
+func (c *chat) forgetSends() {
+	c.waiting = slices.DeleteFunc(c.waiting, func(w client.Item) bool { return w.Progress == client.Sent })
+}
+
+// holds reports whether a message that was sent is in what is held of the
+// history.
+func (c *chat) holds(w client.Item) bool {
+	return w.Progress == client.Sent && c.tl != nil && c.tl.Held().Has(w.Seq)
+}
+
+// unseen is what of the waiting is to be drawn: a page may have a message before
+// its event comes, or lose it again because the event is that of the whole chat.
+func (c *chat) unseen() []client.Item {
+	if !slices.ContainsFunc(c.waiting, c.holds) {
+		return c.waiting
+	}
+	return slices.DeleteFunc(slices.Clone(c.waiting), c.holds)
 }
 
 // item takes what became of something in the outbox.
@@ -117,8 +140,8 @@ func (c *chat) messages() []protocol.Message {
 
 // present reports whether what is held around the view reaches to now.
 func (c *chat) present() bool {
-	if c.tl == nil {
-		return true
+	if c.tl == nil || c.at == 0 {
+		return true // also when nothing is held yet
 	}
 	_, more := c.tl.After(c.at, 1)
 	return !more
@@ -275,11 +298,15 @@ func (m *Model) page(msg pageMsg) {
 	}
 	c.asking = false
 	if msg.err != nil {
+		if errors.Is(msg.err, client.ErrOffline) && m.conn.Link == client.Online {
+			return // there is a connection again: load asks once more
+		}
 		c.failed = msg.err
 		return
 	}
 	// A page that is too old is asked for again by load.
 	_ = c.tl.ApplyPage(msg.asked, msg.page)
+	c.arrivedSends()
 	m.readBySenders(c, msg.page.Messages)
 	m.trim(c)
 	if msg.asked.Around != nil && c.at == *msg.asked.Around && len(c.messages()) == 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -69,6 +68,7 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 		c.tl.Apply(*ev)
 		m.trim(c)
 	}
+	c.arrivedSends()
 	switch ev.Kind {
 	case client.MessageCreated:
 		if ev.Message == nil {
@@ -143,7 +143,7 @@ func (m *Model) reset(ev client.Event) {
 		if c.tl != nil {
 			c.tl.Apply(ev)
 		}
-		c.waiting = slices.DeleteFunc(c.waiting, func(w client.Item) bool { return w.Progress == client.Sent })
+		c.forgetSends()
 		clear(c.reads)
 		clear(c.typing)
 	}
@@ -157,6 +157,7 @@ func (m *Model) removed(c *chat) {
 	c.there = false
 	c.gen++
 	c.asking = false
+	c.forgetSends()
 	m.stale = true
 	if c == m.open {
 		m.say(true, "you are not in %s any more", m.title(c))

@@ -253,8 +253,8 @@ func (m *Model) waitingBlock(it client.Item, width int) []string {
 // history draws width x height of the open chat, newest at the bottom. It also
 // notes which row shows which message.
 func (m *Model) history(c *chat, width, height int) []string {
-	msgs := c.messages()
-	if len(msgs) == 0 && len(c.waiting) == 0 {
+	msgs, waiting := c.messages(), c.unseen()
+	if len(msgs) == 0 && len(waiting) == 0 {
 		return m.blank(c, height, width)
 	}
 	m.mark(c, msgs)
@@ -266,10 +266,10 @@ func (m *Model) history(c *chat, width, height int) []string {
 		}
 	}
 	if c.scroll.follows() && c.present() {
-		for k := len(c.waiting) - 1; k >= 0 && len(lines) < height; k-- {
-			add(m.waitingBlock(c.waiting[k], width), 0, 0)
+		for k := len(waiting) - 1; k >= 0 && len(lines) < height; k-- {
+			add(m.waitingBlock(waiting[k], width), 0, 0)
 		}
-		if len(c.waiting) > 0 && len(lines) < height && len(msgs) > 0 && msgs[len(msgs)-1].SenderID != m.self.UserID {
+		if len(waiting) > 0 && len(lines) < height && len(msgs) > 0 && msgs[len(msgs)-1].SenderID != m.self.UserID {
 			add([]string{"", "  " + m.th.self.Styled(m.name(m.self.UserID))}, 0, 0)
 		}
 	}

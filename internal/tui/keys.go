@@ -151,9 +151,9 @@ func (m *Model) chatKey(name string, k tea.KeyPressMsg) (tea.Cmd, bool) {
 // up scrolls back; what could not be loaded is tried again.
 func (m *Model) up(c *chat, n, width int) {
 	c.failed = nil
-	if c.scroll.follows() && c.present() && len(c.waiting) > 0 {
+	if waiting := c.unseen(); c.scroll.follows() && c.present() && len(waiting) > 0 {
 		// What waits stands below the last message and scrolls with it.
-		for _, it := range c.waiting {
+		for _, it := range waiting {
 			n -= len(m.waitingBlock(it, width))
 		}
 		n = max(n, 0)

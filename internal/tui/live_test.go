@@ -92,6 +92,20 @@ func (p *person) shows(part string) {
 	p.until(part, func(text string) bool { return strings.Contains(text, part) })
 }
 
+// arrived plays until what was sent has come back as messages: only then is it
+// kept over a restart.
+func (p *person) arrived() {
+	p.t.Helper()
+	p.until("that all has arrived", func(string) bool {
+		for _, c := range p.m.chats {
+			if !c.there || len(c.waiting) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // types types and presses Enter.
 func (p *person) types(text string) {
 	for _, r := range text {
@@ -229,6 +243,7 @@ func TestPulledAndRestarted(t *testing.T) {
 	ana.until("that it is sent", func(text string) bool {
 		return strings.Contains(text, "before") && !strings.Contains(text, "/msg") && sent(text)
 	})
+	ana.arrived()
 	bob.Expect("before")
 
 	net.pull()
@@ -240,6 +255,7 @@ func TestPulledAndRestarted(t *testing.T) {
 	ana.shows("2 messages wait")
 	net.plug()
 	ana.until("that nothing waits", sent)
+	ana.arrived()
 	bob.Expect("while away 1", "while away 2")
 
 	net.pull()

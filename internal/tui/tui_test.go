@@ -48,15 +48,24 @@ type fake struct {
 	watches    [][]string
 	active     []bool
 	reads      map[string]int64 // of participants.list
+
+	link  client.Link  // empty: Online
+	asked func() error // called when history is asked for
 }
 
 func (f *fake) Batch(context.Context) ([]client.Event, error) { return nil, context.Canceled }
 func (f *fake) Chats() []client.Chat                          { return f.chats }
 func (f *fake) Outbox() []client.Item                         { return nil }
 func (f *fake) Self() protocol.User                           { return f.users["u_1"] }
-func (f *fake) Connection() client.Connection                 { return client.Connection{Link: client.Online} }
 func (f *fake) Focus(...string) error                         { return nil }
 func (f *fake) MarkRead(chatID string, seq int64)             { f.read[chatID] = seq }
+
+func (f *fake) Connection() client.Connection {
+	if f.link != "" {
+		return client.Connection{Link: f.link}
+	}
+	return client.Connection{Link: client.Online}
+}
 
 func (f *fake) Typing(string, bool) error {
 	f.typed++
@@ -114,6 +123,11 @@ func (f *fake) MessageDelete(_ context.Context, p protocol.MessageParams) (r pro
 // History pages through the log as the server does.
 func (f *fake) History(_ context.Context, p protocol.MessagesListParams) (r protocol.MessagesListResult, err error) {
 	f.pages++
+	if f.asked != nil {
+		if err := f.asked(); err != nil {
+			return r, err
+		}
+	}
 	log := f.log[p.ChatID]
 	limit := int(p.Limit)
 	from, to := max(0, len(log)-limit), len(log)
