@@ -33,7 +33,15 @@ func (oneChat) Missed(_ context.Context, _ chat.ChatID, _ chat.UserID, after, _ 
 	return chat.Missed{Next: after}, nil
 }
 
-func (oneChat) Settled(context.Context) error                       { return nil }
+func (oneChat) Settled(context.Context) error                { return nil }
+func (oneChat) SettledIn(context.Context, chat.ChatID) error { return nil }
+func (oneChat) Places(_ context.Context, asked []chat.Place) ([]chat.Participant, []int64, error) {
+	return make([]chat.Participant, len(asked)), make([]int64, len(asked)), nil
+}
+
+func (oneChat) LiveSessions(_ context.Context, ids []chat.SessionID) ([]chat.SessionID, error) {
+	return ids, nil
+}
 func (oneChat) Few(context.Context, chat.ChatID, int) (bool, error) { return false, nil }
 func (oneChat) Hidden(context.Context, []chat.UserID) (map[chat.UserID]bool, error) {
 	return nil, nil

@@ -26,6 +26,7 @@ type Conn struct {
 	at         map[chat.ChatID]*route
 	gone       map[chat.ChatID]int64    // while loading: chats that were left meanwhile, and at which seq
 	told       map[chat.ChatID]int64    // up to where it was told of chats that it left; nil: of none
+	later      []chat.Place             // while loading: where another node says that its user came in
 	focus      map[chat.ChatID]struct{} // nil: none set
 	away       bool                     // nobody looks at it
 	watches    []chat.UserID            // whose presence it hears of
@@ -43,6 +44,8 @@ func (h *Hub) Register(session chat.SessionID, user chat.UserID, sub Subscriber)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sessions[session] = append(h.sessions[session], c)
+	h.startChecksLocked()
+	h.countLocked(user, 1)
 	return c
 }
 
@@ -72,7 +75,7 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 	c.gone = make(map[chat.ChatID]int64)
 	h.users[c.user] = append(h.users[c.user], c)
 	h.loading[c] = struct{}{}
-	h.changedLocked(c.user)
+	h.changedHereLocked(c.user)
 	h.scans.start(h)
 	h.mu.Unlock()
 
@@ -98,7 +101,7 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 		}
 	}
 	c.gone = nil
-	delete(h.loading, c)
+	h.loadedLocked(c)
 	return nil
 }
 
@@ -158,6 +161,7 @@ func (c *Conn) Close() {
 	c.closed = true
 	remove(h.sessions, c.session, c)
 	h.unsubscribeLocked(c)
+	h.countLocked(c.user, -1)
 }
 
 func (h *Hub) unsubscribeLocked(c *Conn) {
@@ -168,11 +172,11 @@ func (h *Hub) unsubscribeLocked(c *Conn) {
 	for _, rt := range c.at {
 		h.endLocked(rt)
 	}
-	c.gone, c.told, c.dirty = nil, nil, nil
-	delete(h.loading, c)
+	c.gone, c.told, c.dirty, c.later = nil, nil, nil, nil
+	h.loadedLocked(c)
 	remove(h.users, c.user, c)
 	h.unwatchLocked(c)
-	h.changedLocked(c.user)
+	h.changedHereLocked(c.user)
 }
 
 // remove takes c out of the list m[key], and the list with its last one.
