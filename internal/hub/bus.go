@@ -24,8 +24,8 @@ type Bus interface {
 	Publish(kind Kind, payload []byte) error
 }
 
-// Kind says what a payload is about.
-type Kind string
+// Kind says what a payload is about. It is a word of lower-case letters.
+type Kind = string
 
 // The kinds.
 const (

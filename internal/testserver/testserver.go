@@ -311,6 +311,9 @@ func TLSConfig() *tls.Config {
 	return &tls.Config{RootCAs: selfMade().pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}
 }
 
+// Authority is what TLSConfig trusts, in PEM.
+func Authority() []byte { return selfMade().cert }
+
 // ServerTLS is what a server serves that TLSConfig trusts.
 func ServerTLS() *tls.Config {
 	pair, err := tls.X509KeyPair(selfMade().cert, selfMade().key)
