@@ -21,6 +21,11 @@ func (a *API) sessionStart(ctx context.Context, c Caller, p *protocol.SessionSta
 	if c.OnLogin != nil && (c.Actor.User != 0 || c.Actor.Operator) {
 		return protocol.SessionStartResult{}, protocol.NewError(protocol.CodeConflict, "this connection is logged in already; open another one")
 	}
+	if c.Live && (p.Subscribe == nil || *p.Subscribe) {
+		if err := a.Roles.NotLive(); err != nil {
+			return protocol.SessionStartResult{}, err
+		}
+	}
 	var l chat.Login
 	switch p.Mechanism {
 	case protocol.MechanismPlain:

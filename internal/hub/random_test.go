@@ -66,7 +66,7 @@ func TestRandomDeliveryNeedsItsGuards(t *testing.T) {
 		"settling":            {Ablate{NoSettling: true}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(300) {
+			for seed := range uint64(1000) {
 				if complaints := play(t, seed, without.nodes, without.Ablate); len(complaints) > 0 {
 					t.Logf("seed %d: %s", seed, complaints[0])
 					return

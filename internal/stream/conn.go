@@ -360,7 +360,7 @@ func (c *conn) giveUpRequest() {
 func (c *conn) caller() api.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return api.Caller{Actor: c.actor, Peer: c.addr, OnLogin: c.login, OnUpdate: c.update, OnWatch: c.watch}
+	return api.Caller{Actor: c.actor, Peer: c.addr, Live: true, OnLogin: c.login, OnUpdate: c.update, OnWatch: c.watch}
 }
 
 // httpRequest is the first line of an HTTP request.
