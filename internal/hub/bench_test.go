@@ -98,3 +98,32 @@ func BenchmarkDelivery(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkHints is what a hint of another node's costs that nobody here is
+// concerned with: alone, and with many in a payload.
+func BenchmarkHints(b *testing.B) {
+	for _, each := range []int{1, 256} {
+		b.Run(fmt.Sprintf("each=%d", each), func(b *testing.B) {
+			h := New(Config{Source: oneChat{}, Ablate: Ablate{NoRescan: true}})
+			defer h.Close()
+			var bytes atomic.Int64
+			for i := range 1000 {
+				c := h.Register(1, chat.UserID(i+1), counter{&bytes})
+				if err := c.Subscribe(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				defer c.Close()
+			}
+			var list []hint
+			for i := range each {
+				list = append(list, hint{chat: chat.ChatID(1000 + i), seq: int64(100_000 + i)})
+			}
+			payload := encodeAll(Hints, list, (*payload).hint)[0].b
+			b.ReportAllocs()
+			for b.Loop() {
+				h.receive(Hints, payload)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*each), "ns/hint")
+		})
+	}
+}

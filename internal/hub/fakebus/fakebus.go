@@ -142,10 +142,11 @@ func (p *Port) Heal() {
 	}
 }
 
-// Leave ends the node: nothing is heard any more.
-func (p *Port) Leave() {
+// Close ends the node: nothing is heard any more.
+func (p *Port) Close() error {
 	n := p.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.members = slices.DeleteFunc(n.members, func(m *Port) bool { return m == p })
+	return nil
 }
