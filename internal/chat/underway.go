@@ -15,7 +15,13 @@ type Underway struct {
 	mu      sync.Mutex
 	next    uint64
 	of      map[ChatID][]uint64 // ascending; 0: of a chat that is not known beforehand
-	waiting map[chan struct{}]struct{}
+	waiting map[ChatID]map[*waiter]struct{}
+}
+
+// waiter waits until nothing of its chat is under way that was begun before.
+type waiter struct {
+	before uint64
+	over   chan struct{}
 }
 
 // begin notes an update of a chat, 0 for one that may be of any. end has to be
@@ -42,38 +48,66 @@ func (u *Underway) end(id ChatID, n uint64) {
 	} else {
 		u.of[id] = list
 	}
-	for w := range u.waiting {
-		close(w)
+	if id == 0 {
+		for of := range u.waiting {
+			u.wakeLocked(of)
+		}
+		return
 	}
-	clear(u.waiting)
+	u.wakeLocked(id)
+	u.wakeLocked(0)
+}
+
+// wakeLocked ends the waiting of those who wait for a chat, if it is over.
+func (u *Underway) wakeLocked(id ChatID) {
+	waiting := u.waiting[id]
+	if len(waiting) == 0 {
+		return
+	}
+	oldest := u.oldestLocked(id)
+	for w := range waiting {
+		if oldest >= w.before {
+			close(w.over)
+			u.forgetLocked(id, w)
+		}
+	}
+}
+
+func (u *Underway) forgetLocked(id ChatID, w *waiter) {
+	if delete(u.waiting[id], w); len(u.waiting[id]) == 0 {
+		delete(u.waiting, id)
+	}
 }
 
 // Wait waits until the updates of a chat that are under way now, and those of
 // which it is not known beforehand, have been answered and published. 0: all.
 func (u *Underway) Wait(ctx context.Context, id ChatID) error {
 	u.mu.Lock()
-	before := u.next
-	for u.oldestLocked(id) < before {
-		ended := make(chan struct{})
-		if u.waiting == nil {
-			u.waiting = make(map[chan struct{}]struct{})
-		}
-		u.waiting[ended] = struct{}{}
+	if u.oldestLocked(id) == u.next {
 		u.mu.Unlock()
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			u.mu.Lock()
-			delete(u.waiting, ended)
-			u.mu.Unlock()
-			return ctx.Err()
-		}
-		u.mu.Lock()
+		return nil
 	}
+	w := &waiter{u.next, make(chan struct{})}
+	if u.waiting == nil {
+		u.waiting = make(map[ChatID]map[*waiter]struct{})
+	}
+	if u.waiting[id] == nil {
+		u.waiting[id] = make(map[*waiter]struct{})
+	}
+	u.waiting[id][w] = struct{}{}
 	u.mu.Unlock()
-	return nil
+	select {
+	case <-w.over:
+		return nil
+	case <-ctx.Done():
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.forgetLocked(id, w)
+		return ctx.Err()
+	}
 }
 
+// oldestLocked is the first of those that are under way, or the next.
 func (u *Underway) oldestLocked(id ChatID) uint64 {
 	oldest := u.next
 	if id == 0 {

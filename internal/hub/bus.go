@@ -130,7 +130,7 @@ func (h *Hub) tellOthers() {
 		h.mu.Lock()
 		t := h.telling
 		h.telling = telling{flushing: true}
-		if t.empty() || h.closed {
+		if t.empty() {
 			h.telling.flushing = false
 			h.mu.Unlock()
 			return

@@ -37,7 +37,7 @@ type nodes struct {
 	others   map[nodeID]*node     // that live
 	asking   map[nodeID]time.Time // when
 	answered time.Time
-	owed     bool // an answer, with the next beat
+	owed     bool // an answer, before long
 	beaten   time.Time
 	timer    *time.Timer
 }
@@ -242,9 +242,6 @@ func (h *Hub) beat() {
 		}
 	}
 	h.telling.beat = true
-	if n.owed {
-		h.telling.tell, n.owed = true, false
-	}
 	h.tellOthersLocked()
 	if !h.closed {
 		n.timer = time.AfterFunc(h.cfg.Lease/3, h.begin(h.beat))
@@ -372,11 +369,21 @@ func (h *Hub) answerLocked(whom nodeID, now time.Time) {
 	if whom != n.self && whom != everybody {
 		return
 	}
-	if now.Sub(n.answered) < askEvery {
+	if wait := askEvery - now.Sub(n.answered); wait <= 0 {
+		n.answered = now
+		h.telling.tell = true
+		h.tellOthersLocked()
+	} else if !n.owed {
 		n.owed = true
-		return
+		time.AfterFunc(wait, h.begin(h.answer))
 	}
-	n.answered = now
+}
+
+// answer tells all of our people to those who asked too early.
+func (h *Hub) answer() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.nodes.owed, h.nodes.answered = false, h.cfg.Now()
 	h.telling.tell = true
 	h.tellOthersLocked()
 }
