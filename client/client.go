@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type Client struct {
 	changed signal // the connection
 	events  signal // there are some
 	people  people
+	http    *http.Client // to servers that this one sends us to; nil: to none yet
 
 	reading chan struct{} // a lock: holds a token while somebody reads the stream
 	taken   []Event       // by Next, not handed out yet
@@ -104,8 +106,15 @@ func (c *Client) Err() error {
 // run connects, again and again.
 func (c *Client) run(ctx context.Context) {
 	defer close(c.done)
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.http != nil {
+			c.http.CloseIdleConnections()
+		}
+	}()
 	for {
-		err := c.connect(ctx)
+		err := c.follow(c.connect(ctx))
 		c.mu.Lock()
 		if ctx.Err() != nil {
 			c.s.Stop(time.Now())

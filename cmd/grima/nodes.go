@@ -64,7 +64,7 @@ func (f *nodeFlags) check(shared bool) error {
 	}
 	for _, u := range []struct{ flag, text string }{{"--data-url", f.DataURL}, {"--stream-url", f.StreamURL}} {
 		if err := publicURL(u.text); err != nil {
-			return usagef("%s %q: %w", u.flag, u.text, err)
+			return usagef("%s: %w", u.flag, err)
 		}
 	}
 	return nil
@@ -80,7 +80,7 @@ func publicURL(text string) error {
 		return errors.New("that is not where clients find a server; it looks like https://chat.example.org")
 	}
 	switch u.Scheme {
-	case "http", "https", "tcp", "tls", "ws", "wss":
+	case "http", "https", "grima", "grimas", "ws", "wss":
 		return nil
 	}
 	return errors.New("that is not where clients find a server; it looks like https://chat.example.org")

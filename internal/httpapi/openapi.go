@@ -21,7 +21,13 @@ import (
 type object = map[string]any
 
 func (h *handler) openAPI(w http.ResponseWriter, _ *http.Request) {
-	h.openAPIOnce.Do(func() { h.openAPIDocument = openAPIDocument(h.API.Roles) })
+	h.openAPIOnce.Do(func() {
+		var roles api.Roles
+		if h.API != nil {
+			roles = h.API.Roles
+		}
+		h.openAPIDocument = openAPIDocument(roles)
+	})
 	writeJSON(w, http.StatusOK, slices.Clone(h.openAPIDocument))
 }
 

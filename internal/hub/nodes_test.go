@@ -386,23 +386,26 @@ func TestSessionsOfAStoreThatIsAway(t *testing.T) {
 // A node that was cut off tells what it missed when it is back, and the others
 // what they missed of it.
 func TestCutOffAndBack(t *testing.T) {
-	n := newTwoNodes(t)
-	n.one.adds(n.one.bob)
-	n.settle()
-	ana, bob := n.one.connect(n.one.ana), n.two.connect(n.two.bob)
-	n.at[1].Cut()
-	n.one.says(2)
-	n.two.edits(3)
-	n.hears(bob, "message.created 3-4", "message.updated 5") // which its own hint showed
-	n.hears(ana, "message.created 3", "message.created 4")
-	n.one.says(1)
-	n.hears(bob)
-	n.at[1].Heal()
-	n.hears(bob, "message.created 6")
-	n.hears(ana, "message.updated 5", "message.created 6")
-	if st := n.one.hub.Stats(); st.Bus.Failed != 0 || n.two.hub.Stats().Bus.Failed == 0 || n.two.hub.Stats().Bus.Missed != 1 {
-		t.Errorf("%+v\n%+v", st, n.two.hub.Stats())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		n := newTwoNodes(t)
+		n.one.adds(n.one.bob)
+		n.settle()
+		ana, bob := n.one.connect(n.one.ana), n.two.connect(n.two.bob)
+		n.at[1].Cut()
+		n.one.says(2)
+		n.two.edits(3)
+		n.hears(bob, "message.created 3-4", "message.updated 5") // which its own hint showed
+		n.hears(ana, "message.created 3", "message.created 4")
+		n.one.says(1)
+		n.hears(bob)
+		n.at[1].Heal()
+		synctest.Wait()
+		n.hears(bob, "message.created 6")
+		n.hears(ana, "message.updated 5", "message.created 6")
+		if st := n.one.hub.Stats(); st.Bus.Failed != 0 || n.two.hub.Stats().Bus.Failed == 0 || n.two.hub.Stats().Bus.Missed != 1 {
+			t.Errorf("%+v\n%+v", st, n.two.hub.Stats())
+		}
+	})
 }
 
 // Somebody is there who is there on any node, as long as that node is heard.

@@ -169,7 +169,10 @@ func (l *Limits) bound(k Key, c api.Cost) bound {
 		return b
 	}
 	if n := int64(l.cfg.Nodes()); n > 1 {
-		b.every = max(b.every, min(b.every*n, l.rates[Connection][c].every))
+		own := l.rates[Connection][c]
+		if b.every *= n; b.every >= own.every {
+			return bound{own.every, max(b.free, own.free), max(b.most, own.most)}
+		}
 	}
 	return b
 }

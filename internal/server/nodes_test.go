@@ -2,13 +2,20 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	sdk "github.com/grima-chat/grima/client"
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/hub/natsbus"
@@ -345,6 +352,67 @@ func TestRoles(t *testing.T) {
 	})
 	if res := get(t, data, ana.Token, "/v1/chats/c_1/messages"); res.StatusCode != http.StatusOK {
 		t.Errorf("%s", res.Status)
+	}
+}
+
+// behind is an address that is known before the server behind it.
+type behind struct {
+	*httptest.Server
+
+	addr atomic.Pointer[string]
+}
+
+func newBehind(t *testing.T) *behind {
+	b := &behind{}
+	b.Server = httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", *b.addr.Load()
+			r.Out.Host = r.Out.URL.Host
+		},
+		ErrorLog: log.New(t.Output(), "", 0),
+	})
+	t.Cleanup(b.Close)
+	return b
+}
+
+// The SDK goes where it is sent: with its connection, and to ask.
+func TestClientGoesWhereItIsSent(t *testing.T) {
+	forData, forStream := newBehind(t), newBehind(t)
+	c := startCluster(t,
+		testserver.Options{Hub: seldom, Roles: api.Roles{Role: api.RoleStream, DataURL: forData.URL, StreamURL: forStream.URL}},
+		testserver.Options{Hub: seldom, Roles: api.Roles{Role: api.RoleData, DataURL: forData.URL, StreamURL: forStream.URL}},
+	)
+	forStream.addr.Store(&c.servers[0].Addr)
+	forData.addr.Store(&c.servers[1].Addr)
+	token := c.servers[0].User("ana").Connect().Token
+	for _, server := range []string{"grima://" + c.servers[1].Addr, "ws://" + c.servers[1].Addr} {
+		ana, err := sdk.Open(sdk.Config{Server: server, Token: token, MinBackoff: time.Millisecond})
+		must(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		must(t, ana.Ready(ctx))
+		made, err := ana.ChatsCreate(ctx, protocol.ChatsCreateParams{Kind: "group", Title: "Port"})
+		must(t, err)
+		id := made.Chat.ChatID
+		_, err = ana.Send(ctx, sdk.Draft{ChatID: id, Content: "hi"})
+		must(t, err)
+		page, err := ana.MessagesList(ctx, protocol.MessagesListParams{ChatID: id})
+		must(t, err)
+		if len(page.Messages) != 1 || page.Messages[0].Content != "hi" {
+			t.Errorf("%s: %+v", server, page)
+		}
+		for {
+			e, err := ana.Next(ctx)
+			must(t, err)
+			if e.Kind == sdk.MessageCreated && e.ChatID == id {
+				break
+			}
+		}
+		var refused *protocol.Error
+		if _, err := ana.ChatsGet(ctx, protocol.ChatParams{ChatID: "c_99"}); !errors.As(err, &refused) || refused.Code != protocol.CodeNotFound {
+			t.Errorf("%v", err)
+		}
+		cancel()
+		must(t, ana.Close())
 	}
 }
 
