@@ -21,6 +21,8 @@ const (
 	askEvery = time.Second
 	// standingsEach go into one payload.
 	standingsEach = 1000
+	// maxParts is how many of them all of a node's people take.
+	maxParts = 1 << 10
 )
 
 // nodeID is a process, not a machine: who restarts is somebody else.
@@ -133,7 +135,7 @@ func (d *decoder) presence() (s said) {
 		s.list = decodeAll(d, (*decoder).standing)
 	case all:
 		s.version, s.part, s.parts = d.int(), d.int(), d.id()
-		if s.part >= s.parts || s.parts > 1<<16 {
+		if s.part >= s.parts || s.parts > maxParts {
 			d.fail()
 		}
 		if len(d.b) > 0 {

@@ -168,8 +168,8 @@ func (l *Limits) bound(k Key, c api.Cost) bound {
 	if l.cfg.Nodes == nil {
 		return b
 	}
-	if n := int64(l.cfg.Nodes()); n > 1 {
-		own := l.rates[Connection][c]
+	own := l.rates[Connection][c]
+	if n := int64(l.cfg.Nodes()); n > 1 && b.every < own.every {
 		if b.every *= n; b.every >= own.every {
 			return bound{own.every, max(b.free, own.free), max(b.most, own.most)}
 		}

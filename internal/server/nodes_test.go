@@ -98,7 +98,7 @@ func TestPeopleOnSeveralServers(t *testing.T) {
 	bob.Expect("hello, bob")
 	bob.Send(port, "hello, ana")
 	ana.Expect("hello, bob", "hello, ana")
-	bob.Add(port, cem.User)
+	ana.Add(port, cem.User)
 	cem.ExpectEvent(protocol.EventParticipantAdded)
 	cem.Send(port, "and I")
 	ana.Expect("and I")
@@ -432,7 +432,7 @@ func BenchmarkAcross(b *testing.B) {
 	ana := c.servers[0].User("ana").Connect()
 	for i, name := range []string{"same server", "another server"} {
 		b.Run(name, func(b *testing.B) {
-			bob := c.servers[0].User(fmt.Sprint("bob", i, b.N)).At(c.servers[i]).Connect()
+			bob := c.servers[0].User(fmt.Sprintf("bob%dx%d", i, b.N)).At(c.servers[i]).Connect()
 			port := ana.Group("Port", bob)
 			bob.ExpectEvent(protocol.EventParticipantAdded)
 			for b.Loop() {
