@@ -134,13 +134,16 @@ func (r *room) crowded() bool {
 // the others in the chat a little later, the last mark only, unless they are
 // many.
 func (h *Hub) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
-	h.tellRead(id, user, seq)
 	if !h.shared() {
+		h.tellRead(id, user, seq)
 		return
 	}
+	at := chat.Place{Chat: id, User: user}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t, at := &h.telling, chat.Place{Chat: id, User: user}
+	// With what the others say, so that of two the older is not told last.
+	h.markHereLocked(mark{at, seq})
+	t := &h.telling
 	if t.marks == nil {
 		t.marks = make(map[chat.Place]int64)
 	}

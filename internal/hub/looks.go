@@ -44,10 +44,16 @@ func (h *Hub) heardOfMarks(list []mark) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range list {
-		r := h.rooms[m.Chat]
-		if len(h.users[m.User]) > 0 || r != nil && r.few != many {
-			h.lookLocked(m.Place, m.seq)
-		}
+		h.markHereLocked(m)
+	}
+}
+
+// markHereLocked looks up how far somebody has read, if anybody here wants to
+// know.
+func (h *Hub) markHereLocked(m mark) {
+	r := h.rooms[m.Chat]
+	if len(h.users[m.User]) > 0 || r != nil && r.few != many {
+		h.lookLocked(m.Place, m.seq)
 	}
 }
 

@@ -42,6 +42,7 @@ func (p *payload) standing(at standing) {
 	p.int(at.code())
 	p.int(int64(at.conns))
 }
+
 func (p *payload) standings(list ...standing) {
 	for _, at := range list {
 		p.standing(at)

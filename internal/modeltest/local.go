@@ -105,7 +105,7 @@ func (n *localNode) hub(c *hub.Config) {
 		c.Source = &slowSource{c.Source, l.w.truth}
 	}
 	c.Ablate = hub.Ablate{
-		NoRescan: without == Rescan, NoDirtySet: without == DirtySet, NoFill: without == Fill, LoadBeforeListing: without == ListFirst,
+		NoRescan: without == Rescan, NoDirtySet: without == DirtySet, NoFill: without == Fill, LoadBeforeListing: without == ListFirst, NoSettling: without == Settling,
 	}
 }
 

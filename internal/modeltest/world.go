@@ -75,6 +75,7 @@ const (
 	Rescan         Guard = "the hub looks for changes that nobody told it of"
 	Fill           Guard = "the hub fills holes from the store"
 	DirtySet       Guard = "the hub remembers what did not fit, and catches up"
+	Settling       Guard = "a server tells nothing of its own before it has answered"
 	ListFirst      Guard = "the hub lists a connection before it reads its memberships"
 )
 
