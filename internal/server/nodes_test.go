@@ -21,6 +21,7 @@ import (
 	"github.com/grima-chat/grima/internal/hub/natsbus"
 	"github.com/grima-chat/grima/internal/hub/natsbus/natstest"
 	"github.com/grima-chat/grima/internal/limits"
+	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/internal/testserver"
 	"github.com/grima-chat/grima/protocol"
 )
@@ -352,6 +353,28 @@ func TestRoles(t *testing.T) {
 	})
 	if res := get(t, data, ana.Token, "/v1/chats/c_1/messages"); res.StatusCode != http.StatusOK {
 		t.Errorf("%s", res.Status)
+	}
+}
+
+// A server whose store cannot be reached is sent nobody.
+func TestReadyWithAStoreElsewhere(t *testing.T) {
+	var away atomic.Bool
+	srv := testserver.Start(t, testserver.Options{Server: func(c *server.Config) {
+		c.Reach = func() error {
+			if away.Load() {
+				return errors.New("the store cannot be reached")
+			}
+			return nil
+		}
+	}})
+	for _, want := range []bool{true, false, true} {
+		away.Store(!want)
+		if err := srv.Front.Ready(); (err == nil) != want {
+			t.Errorf("ready: %v, want %v", err, want)
+		}
+		if res := get(t, srv, "", "/readyz"); (res.StatusCode == http.StatusOK) != want {
+			t.Errorf("%s, want %v", res.Status, want)
+		}
 	}
 }
 
