@@ -125,9 +125,6 @@ func (f *serveFlags) check() error {
 	return nil
 }
 
-// shared reports whether other servers may use the same store.
-func (f *serveFlags) shared() bool { return false } // it is SQLite
-
 // network is the part of the server's configuration that says how it is
 // reached.
 func (f *serveFlags) network() server.Config {
