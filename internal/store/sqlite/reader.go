@@ -104,7 +104,7 @@ func (r *reader) Sessions(user chat.UserID) ([]chat.Session, error) {
 
 func (r *reader) LiveSessions(ids []chat.SessionID) (live []chat.SessionID, err error) {
 	for _, id := range ids {
-		_, err := one(r, "look for a session", r.c.prep(selHasSession).int(int64(id)), (*stmt).getInt)
+		_, err := r.count("look for a session", r.c.prep(selHasSession).int(int64(id)))
 		switch {
 		case err == nil:
 			live = append(live, id)
