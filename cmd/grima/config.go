@@ -228,7 +228,7 @@ type configPrintCmd struct{ serveFlags }
 func (*configPrintCmd) Help() string {
 	return configHelp + `
 
-What is printed is itself a config file.
+What is printed is itself a config file, save that who we are to the bus is left out of --bus.
 
     grima config print
     grima config print --config grima.conf
@@ -243,6 +243,9 @@ func (c *configPrintCmd) Run(ctx *kong.Context, set *settings, std stdio) error 
 			continue
 		}
 		value := fmt.Sprint(flag.Target.Interface())
+		if flag.Name == "bus" {
+			value = withoutPassword(value)
+		}
 		if value == "" || strings.HasPrefix(value, `"`) || strings.TrimSpace(value) != value {
 			value = strconv.Quote(value)
 		}
@@ -250,6 +253,19 @@ func (c *configPrintCmd) Run(ctx *kong.Context, set *settings, std stdio) error 
 	}
 	_, err := io.WriteString(std.out, text.String())
 	return err
+}
+
+// withoutPassword is what may be shown of where the bus is.
+func withoutPassword(urls string) string {
+	parts := strings.Split(urls, ",")
+	for i, part := range parts {
+		if scheme, rest, ok := strings.Cut(part, "://"); ok {
+			if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+				parts[i] = scheme + "://...@" + rest[at+1:]
+			}
+		}
+	}
+	return strings.Join(parts, ",")
 }
 
 type configCheckCmd struct{ serveFlags }

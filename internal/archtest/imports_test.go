@@ -21,6 +21,7 @@ var may = map[string][]string{
 	"internal/password":     {"internal/chat"},
 	"internal/store/sqlite": {"internal/chat"},
 	"internal/hub":          {"internal/chat"},
+	"internal/hub/natsbus":  {"internal/hub"},
 	"internal/websocket":    {},
 	"internal/picture":      {},
 	"web":                   {},

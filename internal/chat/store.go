@@ -75,6 +75,9 @@ type Reader interface {
 	Session(id SessionID) (Session, error)
 	SessionByToken(hash [32]byte) (Session, error)
 	Sessions(user UserID) ([]Session, error) // by ascending ID
+	// LiveSessions gives those of ids that there are, expired ones among them,
+	// in their order.
+	LiveSessions(ids []SessionID) ([]SessionID, error)
 
 	Invite(id InviteID) (Invite, error)
 	InviteByCode(hash [32]byte) (Invite, error)

@@ -61,6 +61,7 @@ ORDER BY user_id LIMIT ?`
 
 	selSession        = `SELECT ` + sessionColumns + ` FROM sessions WHERE session_id = ?`
 	selSessionByToken = `SELECT ` + sessionColumns + ` FROM sessions WHERE token_hash = ?`
+	selHasSession     = `SELECT 1 FROM sessions WHERE session_id = ?`
 	selSessions       = `SELECT ` + sessionColumns + ` FROM sessions WHERE user_id = ? ORDER BY session_id`
 
 	selInvite       = `SELECT ` + inviteColumns + ` FROM invites WHERE invite_id = ?`
@@ -105,6 +106,19 @@ func (r *reader) SessionByToken(hash [32]byte) (chat.Session, error) {
 
 func (r *reader) Sessions(user chat.UserID) ([]chat.Session, error) {
 	return all(r, "list sessions", r.c.prep(selSessions).int(int64(user)), scanSession)
+}
+
+func (r *reader) LiveSessions(ids []chat.SessionID) (live []chat.SessionID, err error) {
+	for _, id := range ids {
+		_, err := r.count("look for a session", r.c.prep(selHasSession).int(int64(id)))
+		switch {
+		case err == nil:
+			live = append(live, id)
+		case !errors.Is(err, chat.ErrNotFound):
+			return nil, err
+		}
+	}
+	return live, nil
 }
 
 func (r *reader) Invite(id chat.InviteID) (chat.Invite, error) {

@@ -50,6 +50,13 @@ func (t *tx) Sessions(user chat.UserID) ([]chat.Session, error) {
 	return t.r.Sessions(user)
 }
 
+func (t *tx) LiveSessions(ids []chat.SessionID) ([]chat.SessionID, error) {
+	if err := t.list(); err != nil {
+		return nil, err
+	}
+	return t.r.LiveSessions(ids)
+}
+
 func (t *tx) Invite(id chat.InviteID) (chat.Invite, error) { return t.invites.get(t.r, id) }
 
 func (t *tx) InviteByCode(hash [32]byte) (chat.Invite, error) {

@@ -354,6 +354,13 @@ func everyList(id chat.ChatID, user chat.UserID) []listing {
 		list("Users", func(r chat.Reader) ([]chat.User, error) { return r.Users("", 0, most) }),
 		list("ListedChats", func(r chat.Reader) ([]chat.Chat, error) { return r.ListedChats(0, most) }),
 		list("Sessions", func(r chat.Reader) ([]chat.Session, error) { return r.Sessions(user) }),
+		list("LiveSessions", func(r chat.Reader) ([]chat.SessionID, error) {
+			sessions, err := r.Sessions(user)
+			if err != nil || len(sessions) == 0 {
+				return nil, err
+			}
+			return r.LiveSessions([]chat.SessionID{sessions[0].ID})
+		}),
 		list("Invites", chat.Reader.Invites),
 		list("Participants", func(r chat.Reader) ([]chat.Participant, error) { return r.Participants(id, 0, most) }),
 		count("CountParticipants", func(r chat.Reader) (int, error) {
