@@ -33,8 +33,8 @@ type Client struct {
 	people  people
 	// queueing are the IDs that the Store is being given, for the outbox.
 	queueing map[string]bool
-	untied   bool // the Store does not know yet whose it is
-	http    *http.Client // to servers that this one sends us to; nil: to none yet
+	untied   bool         // the Store does not know yet whose it is
+	http     *http.Client // to servers that this one sends us to; nil: to none yet
 
 	reading chan struct{} // a lock: holds a token while somebody reads the stream
 	taken   []Event       // by Next, not handed out yet (without a Store)
