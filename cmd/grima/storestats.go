@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/metrics"
+	"github.com/grima-chat/grima/internal/store/batch"
 	"github.com/grima-chat/grima/internal/store/sqlite"
 	"github.com/grima-chat/grima/internal/stream"
 )
@@ -23,7 +24,7 @@ func ofStore(store chat.Store) func() metrics.Store {
 	}
 }
 
-func histogram(h sqlite.Histogram) metrics.Histogram {
+func histogram(h batch.Histogram) metrics.Histogram {
 	out := metrics.Histogram{Count: h.Count, Sum: h.Sum}
 	for _, b := range h.Buckets {
 		out.Buckets = append(out.Buckets, metrics.Bucket(b))
