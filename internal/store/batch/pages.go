@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"unicode"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -39,11 +40,22 @@ func mergeMessages(a, b []chat.Message) []chat.Message {
 	return append(append(list, a...), b...)
 }
 
-// PastPrefix is the least string above every one that begins with prefix.
+// PastPrefix is the least text above every one that begins with prefix, which
+// is UTF-8 and not empty.
 func PastPrefix(prefix string) string {
-	b := []byte(prefix)
-	b[len(b)-1]++ // no byte of UTF-8 is 0xff
-	return string(b)
+	runes := []rune(prefix)
+	for i := len(runes) - 1; i >= 0; i-- {
+		switch runes[i] {
+		case unicode.MaxRune: // nothing is above it here
+			continue
+		case 0xd7ff: // surrogates are no characters
+			runes[i] = 0xe000
+		default:
+			runes[i]++
+		}
+		return string(runes[:i+1])
+	}
+	return prefix + prefix // of nothing but the last character: as good as the end
 }
 
 // Timeout is what a reader hears whose context ended.

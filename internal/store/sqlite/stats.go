@@ -12,9 +12,9 @@ import (
 type Stats struct {
 	BatchUpdates  batch.Histogram // updates in each committed transaction
 	CommitSeconds batch.Histogram // from its begin to the end of its fsync
-	Failed        uint64    // transactions of which nothing was stored
-	Queued        int       // updates that are not committed or refused yet
-	WALBytes      int64     // length of the write-ahead log, as of the last commit
+	Failed        uint64          // transactions of which nothing was stored
+	Queued        int             // updates that are not committed or refused yet
+	WALBytes      int64           // length of the write-ahead log, as of the last commit
 
 	// Checkpoints are those beside the writer, Stalls those it did itself
 	// because the log had reached its bound, each with its time in seconds: a
