@@ -145,7 +145,10 @@ greatest((SELECT max(stamp) FROM chats), (SELECT max(stamp) FROM participants), 
 func readFacts(ctx context.Context, tx pgx.Tx) (map[string]string, error) {
 	facts := map[string]string{}
 	var there bool
-	if err := tx.QueryRow(ctx, `SELECT to_regclass('meta') IS NOT NULL`).Scan(&there); err != nil || !there {
+	// From the catalog itself: what to_regclass knows is as of the transaction's
+	// beginning, before the other node was waited for.
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'meta' AND relnamespace = current_schema()::regnamespace)`).
+		Scan(&there); err != nil || !there {
 		return facts, err
 	}
 	rows, err := tx.Query(ctx, `SELECT name, value FROM meta`)

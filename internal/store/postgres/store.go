@@ -38,6 +38,8 @@ type Config struct {
 	Patience time.Duration    // how long an update waits for a database that is away; 0: 5 s
 	Log      *slog.Logger     // nil: slog.Default()
 	Now      func() time.Time // nil: time.Now
+
+	idle time.Duration // tests: instead of idleInTransaction
 }
 
 // Store is a chat.Store. Its methods may be called from any goroutine, but a
@@ -75,6 +77,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.idle == 0 {
+		cfg.idle = idleInTransaction
+	}
 	conf, err := parse(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("the address of the database: %w", err) // without its password
@@ -88,7 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, conf *pgx.ConnConfig, cfg Config) error {
-	c, _, err := connect(ctx, conf, settings(statementTimeout, idleInTransaction))
+	c, _, err := connect(ctx, conf, settings(statementTimeout, cfg.idle))
 	if err != nil {
 		return err
 	}

@@ -250,7 +250,7 @@ func (w *writer) connect() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), w.conf.ConnectTimeout+answerTimeout)
 	defer cancel()
-	c, found, err := connect(ctx, w.conf, settings(statementTimeout, idleInTransaction))
+	c, found, err := connect(ctx, w.conf, settings(statementTimeout, w.cfg.idle))
 	if err == nil {
 		if err = w.store.sameHome(found); err != nil {
 			err = errors.Join(err, ignore(drop(c)))
