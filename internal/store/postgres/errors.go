@@ -19,6 +19,7 @@ const (
 	lockNotAvailable     = "55P03"
 	queryCanceled        = "57014"
 	diskFull             = "53100"
+	divisionByZero       = "22012"
 	readOnly             = "25006"
 	undefinedTable       = "42P01"
 	undefinedColumn      = "42703"

@@ -128,10 +128,14 @@ func settle(ctx context.Context, tx pgx.Tx, facts map[string]string, log *slog.L
 	}
 	var id, newest int64
 	if err := tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint,
-greatest((SELECT max(stamp) FROM chats), (SELECT max(stamp) FROM participants), 0)`).Scan(&id, &newest); err != nil {
+greatest((SELECT max(stamp) FROM chats), (SELECT max(stamp) FROM participants), (SELECT max(stamp) FROM writers), 0)`).Scan(&id, &newest); err != nil {
 		return h, fmt.Errorf("look for the newest change stamp: %w", err)
 	}
+	newest += newest % 2
 	h.offset = max(0, newest/2+1-id)
+	if _, err := tx.Exec(ctx, `UPDATE writers SET stamp = $1 WHERE writer_id = 0`, newest); err != nil {
+		return h, fmt.Errorf("note the newest change stamp: %w", err)
+	}
 	var raw [8]byte
 	if _, err := rand.Read(raw[:]); err != nil {
 		return h, err

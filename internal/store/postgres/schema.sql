@@ -25,6 +25,17 @@ CREATE TABLE counters (
   value bigint NOT NULL
 );
 
+-- One row per process that writes, which it updates in every transaction:
+-- 'batch' counts them, so that who lost the answer to a COMMIT can find out, and
+-- bar that transaction if it has not happened; 'stamp' is the newest one it gave
+-- out. The row 0 is nobody's and keeps what a restored history had.
+CREATE TABLE writers (
+  writer_id bigint PRIMARY KEY,
+  batch     bigint NOT NULL,
+  stamp     bigint NOT NULL,
+  used_at   bigint NOT NULL
+) WITH (fillfactor = 20);
+
 CREATE TABLE users (
   user_id        bigint PRIMARY KEY,
   username       text COLLATE "C" NOT NULL UNIQUE, -- canonical

@@ -92,6 +92,7 @@ type source struct {
 	careful bool  // messages may be there already, whatever they look like
 	xid     int64 // of the transaction; 0: it has none yet
 	wrote   bool  // something was put
+	stamped bool  // and something of it has the stamp
 
 	unchanged func(epoch, version string) error // is the history, and its schema, still ours?
 }
@@ -118,7 +119,7 @@ JOIN sent s ON s.client_msg_id = k.client_msg_id AND s.sender_id = k.sender_id`
 // goes out with the first thing that is read or written.
 func (s *source) start() error {
 	s.pending, s.begun, s.failed = nil, false, nil
-	s.held, s.xid, s.wrote = map[chat.ChatID]bool{}, 0, false
+	s.held, s.xid, s.wrote, s.stamped = map[chat.ChatID]bool{}, 0, false, false
 	s.pending = append(s.pending, ask(begin), ask(lockSchema, int64(schemaLock)))
 	if s.needs.accounts {
 		s.pending = append(s.pending, ask(lockAll, int64(accountsLock)))
@@ -241,12 +242,17 @@ func (s *source) accounts() error {
 
 // stamp is the change stamp of everything the transaction writes.
 func (s *source) stamp() (int64, error) {
-	if s.xid == 0 {
-		if err := s.run("begin"); err != nil {
-			return 0, err
-		}
+	s.stamped = true
+	err := s.identify()
+	return stampOf(s.xid, s.offset), err
+}
+
+// identify sees that the transaction has its id, and that the history is ours.
+func (s *source) identify() error {
+	if s.xid != 0 {
+		return nil
 	}
-	return stampOf(s.xid, s.offset), nil
+	return s.run("begin")
 }
 
 func (s *source) Counter(name batch.Counter) (int64, error) {

@@ -10,12 +10,20 @@ import "strconv"
 // Ids are given out when a transaction first writes, and transactions end in
 // another order. What can be relied on is a snapshot's xmin: every transaction
 // below it has ended, and what it wrote is in the snapshot if it was committed;
-// whatever comes later has an id of xmin or above. So
+// whatever comes later has an id of xmin or above. Neither a sequence nor a time
+// has such a point.
 //
-//	LastStamp = 2 × (xmin + offset) - 2
+// That holds until the server crashes. Then ids are given out again that were
+// used by transactions of which nothing had reached the disk, also below an xmin
+// that somebody has seen. But no id is given out again that is not above all
+// that were committed. So each transaction also notes its stamp in the row of its
+// process in the table writers, and
+//
+//	LastStamp = the lesser of 2 × (xmin + offset) - 2 and the newest noted stamp
 //
 // is the newest stamp at or below which nothing can appear any more, on any
-// number of nodes. Neither a sequence nor a time has such a point.
+// number of nodes, whatever happens. And it stays where it is while nothing
+// changes, although other transactions of the cluster move xmin.
 //
 // A snapshot also shows changes above it, made by transactions that overtook one
 // that is under way. Where they will stand among what is yet to come nobody
@@ -39,5 +47,6 @@ func stampOf(id, offset int64) int64 { return 2 * (id + offset) }
 // lastStampSQL is LastStamp of the snapshot, given the parameter's number for
 // the offset.
 func lastStampSQL(offset int) string {
-	return `(2 * (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $` + strconv.Itoa(offset) + `::bigint) - 2)`
+	return `LEAST(2 * (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $` + strconv.Itoa(offset) + `::bigint) - 2,
+(SELECT max(stamp) FROM writers))`
 }

@@ -19,6 +19,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"time"
@@ -105,6 +107,10 @@ func (s *Store) open(ctx context.Context, conf *pgx.ConnConfig, cfg Config) erro
 		return errors.Join(err, ignore(drop(c)))
 	}
 	s.home = now.home
+	id, err := enrol(ctx, c)
+	if err != nil {
+		return errors.Join(err, ignore(drop(c)))
+	}
 	pool, err := pgxpool.ParseConfig("")
 	if err != nil {
 		return errors.Join(err, ignore(drop(c)))
@@ -123,9 +129,28 @@ func (s *Store) open(ctx context.Context, conf *pgx.ConnConfig, cfg Config) erro
 	if s.pool, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
 		return errors.Join(err, ignore(drop(c)))
 	}
-	s.writer = newWriter(c, conf, cfg, s)
+	s.writer = newWriter(c, id, conf, cfg, s)
 	return nil
 }
+
+// enrol gives this process its row in the table writers, and drops those of
+// processes that have been gone for long. The newest stamp stays.
+func enrol(ctx context.Context, c *pgx.Conn) (id int64, err error) {
+	id = rand.Int64N(math.MaxInt64-1) + 1
+	now := time.Now()
+	r := &reader{ctx: ctx, conn: c}
+	err = r.send(
+		ask(`DELETE FROM writers w WHERE writer_id > 0 AND used_at < $1 AND stamp < (SELECT max(stamp) FROM writers)`, now.Add(-gone).UnixMilli()),
+		ask(`INSERT INTO writers (writer_id, batch, stamp, used_at) VALUES ($1, 0, 0, $2)`, id, now.UnixMilli()))
+	if err != nil {
+		return 0, fmt.Errorf("enrol among the writers: %w", err)
+	}
+	return id, nil
+}
+
+// gone is after what time without a transaction a process is. One that comes
+// back later all the same cannot write, and has to be started again.
+const gone = 30 * 24 * time.Hour
 
 // sameHome says that a server still has the history that was opened.
 func (s *Store) sameHome(found server) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,6 +28,19 @@ type writer struct {
 	stats   *stats
 	downAt  time.Time // since when there is no connection; zero: there is
 	backoff time.Duration
+
+	id    int64 // of our row in the table writers
+	batch int64 // how many transactions we wrote, or barred
+	doubt doubt
+}
+
+// doubt is about a transaction whose COMMIT nobody answered: the one after
+// writer.batch.
+type doubt struct {
+	open bool
+	pid  uint32 // of the process that ran it
+	xid  int64
+	was  bool // when it is not open any more: it was committed
 }
 
 const (
@@ -38,8 +52,8 @@ const (
 	mostBackoff  = time.Second
 )
 
-func newWriter(c *pgx.Conn, conf *pgx.ConnConfig, cfg Config, s *Store) *writer {
-	w := &writer{store: s, conf: conf, conn: c, cfg: cfg, log: cfg.Log, stats: newStats()}
+func newWriter(c *pgx.Conn, id int64, conf *pgx.ConnConfig, cfg Config, s *Store) *writer {
+	w := &writer{store: s, conf: conf, conn: c, cfg: cfg, log: cfg.Log, stats: newStats(), id: id}
 	w.src = &source{reader: &reader{offset: s.history.offset}, unchanged: s.unchanged}
 	w.src.hold = w.src.lock
 	w.tx = batch.NewTx(w.src, 0)
@@ -157,7 +171,7 @@ func (w *writer) transact(items []*batch.Item, needs *needs, careful bool) (n in
 		return n, nil
 	}
 	// Whether the history is ours is known before anything of it is committed.
-	if _, err := w.src.stamp(); err != nil {
+	if err := w.src.identify(); err != nil {
 		return n, w.src.failed
 	}
 	if err := w.end(); err != nil {
@@ -175,72 +189,84 @@ var (
 	errRolledBack = errors.New("the transaction was rolled back")
 )
 
+// Our row goes from one batch to the next with each transaction, which fails if
+// it is not where we left it.
+const (
+	markBatch = `WITH mine AS (UPDATE writers SET batch = $2, stamp = greatest(stamp, $3), used_at = $4
+WHERE writer_id = $1 AND batch = $2 - 1 RETURNING 1) SELECT 1 / count(*) FROM mine`
+	barBatch = `UPDATE writers SET batch = $2 WHERE writer_id = $1 AND batch = $2 - 1`
+	// The server may not know yet that a connection is lost.
+	endBackend = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_xid::text = $2`
+)
+
 // end writes what the batch put and commits, in one go.
 func (w *writer) end() error {
-	done := false
+	done, stamp := false, int64(0)
+	if w.src.stamped {
+		stamp = stampOf(w.src.xid, w.src.offset)
+	}
+	mark := ask(markBatch, w.id, w.batch+1, stamp, time.Now().UnixMilli())
 	commit := ask("COMMIT")
 	commit.tag = func(tag pgconn.CommandTag) { done = committed(tag) }
-	err := w.src.send(commit)
-	switch {
+	err := w.src.send(mark, commit)
+	switch pg, ok := errors.AsType[*pgconn.PgError](err); {
 	case done:
+		w.batch++
 		return nil // whatever went wrong behind it
 	case err == nil:
 		return errRolledBack
+	case ok && pg.Code == divisionByZero:
+		return ended{fmt.Errorf("our row in the table writers is not where it was: another process has its number %d", w.id)}
 	case !w.conn.IsClosed():
 		// Everything was answered: something before COMMIT failed, which was
 		// then passed over, or nothing was sent.
 		return err
 	}
+	w.doubt = doubt{open: true, pid: w.conn.PgConn().PID(), xid: w.src.xid}
 	return w.outcome(err)
 }
 
-// outcome asks what became of the transaction whose COMMIT nobody answered: nil
-// if it is committed. Otherwise it gives cause, if nothing of it is there and
-// never will be; or errUnknown.
+// outcome finds out what became of the transaction in doubt: nil if it is
+// committed. Otherwise it gives cause, if nothing of it is there and never will
+// be; or errUnknown, and who connects next finds out.
 func (w *writer) outcome(cause error) error {
-	xid := w.src.xid
-	w.rollback()
 	w.log.Warn("the connection was lost while a transaction was committed; asking what became of it", "error", cause)
+	w.rollback()
 	for late := time.Now().Add(w.cfg.Patience); ; {
-		status, err := w.ask(xid)
+		err := w.connect()
 		switch {
-		case err == nil && status == "committed":
+		case err == nil && w.doubt.was:
 			return nil
-		case err == nil && status == "aborted":
+		case err == nil:
 			return errors.Join(errRolledBack, cause)
-		case err == nil && status == "":
-			return errors.Join(errUnknown, cause) // forgotten: it is that long ago
-		case err != nil && kindOf(err, w.conn != nil) == fatal:
+		case kindOf(err, false) == fatal:
 			w.store.failure.Set(err)
 			return errors.Join(errUnknown, cause, err)
 		}
-		// Under way still, or the database is away.
 		if !w.wait(late) {
 			return errors.Join(errUnknown, cause, err)
 		}
 	}
 }
 
-// ask gives the status of a transaction, and ends it if it is under way: its
-// connection is not ours any more, but the server may not know that yet.
-func (w *writer) ask(xid int64) (status string, err error) {
-	if err := w.connect(); err != nil {
-		return "", err
-	}
+// settle ends the doubt: either the transaction went from batch to batch, or we
+// do, and then it cannot, however late the server gets to it.
+//
+// The status that the server knows of a transaction by its id is no answer: after
+// a crash the id may be another's.
+func (w *writer) settle(c *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
-	r := &reader{ctx: ctx, conn: w.conn}
-	q := ask(`SELECT pg_xact_status($1::text::xid8)`, fmt.Sprint(xid))
-	q.row = func(c *columns) error {
-		status = c.Text()
-		return nil
-	}
-	end := ask(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid::text = $1 AND pid <> pg_backend_pid()`, fmt.Sprint(uint32(xid)))
-	err = r.send(end, q)
+	r := &reader{ctx: ctx, conn: c}
+	bar := ask(barBatch, w.id, w.batch+1)
+	bar.tag = func(tag pgconn.CommandTag) { w.doubt.was = tag.RowsAffected() == 0 }
+	err := r.send(ask(endBackend, int64(w.doubt.pid), strconv.FormatUint(uint64(uint32(w.doubt.xid)), 10)), bar)
 	if err != nil {
-		w.rollback()
+		return fmt.Errorf("find out what became of a transaction: %w", err)
 	}
-	return status, err
+	w.doubt.open = false
+	w.batch++
+	return nil
 }
 
 // connect sees that there is a connection.
@@ -252,7 +278,10 @@ func (w *writer) connect() error {
 	defer cancel()
 	c, found, err := connect(ctx, w.conf, settings(statementTimeout, w.cfg.idle))
 	if err == nil {
-		if err = w.store.sameHome(found); err != nil {
+		if err = w.store.sameHome(found); err == nil && w.doubt.open {
+			err = w.settle(c)
+		}
+		if err != nil {
 			err = errors.Join(err, ignore(drop(c)))
 		}
 	}

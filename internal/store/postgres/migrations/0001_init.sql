@@ -10,6 +10,13 @@ CREATE TABLE counters (
   value bigint NOT NULL
 );
 
+CREATE TABLE writers (
+  writer_id bigint PRIMARY KEY,
+  batch     bigint NOT NULL,
+  stamp     bigint NOT NULL,
+  used_at   bigint NOT NULL
+) WITH (fillfactor = 20);
+
 CREATE TABLE users (
   user_id        bigint PRIMARY KEY,
   username       text COLLATE "C" NOT NULL UNIQUE,
@@ -136,3 +143,5 @@ INSERT INTO counters (name, value)
 VALUES ('chat', 0), ('invite', 0), ('session', 0), ('user', 0);
 
 INSERT INTO meta (name, value) VALUES ('stamp_offset', '0');
+
+INSERT INTO writers (writer_id, batch, stamp, used_at) VALUES (0, 0, 0, 0);
