@@ -40,7 +40,7 @@ test: go tools lint ## everything: what the tests need, lint, all tests with the
 
 .PHONY: tools
 tools:
-	@tools/need 'gcc:gcc libc6-dev' strace tmux nc:netcat-openbsd curl jq
+	@tools/need 'gcc:gcc libc6-dev' strace tmux nc:netcat-openbsd curl jq postgres:postgresql
 
 .PHONY: lint
 lint: go ## go vet, staticcheck, gofumpt

@@ -177,6 +177,29 @@ func (r *reader) Sessions(user chat.UserID) ([]chat.Session, error) {
 	return all(r, "list sessions", ask(selSessions, int64(user)), batch.ScanSession)
 }
 
+// LiveSessions gives those of ids that there are, in their order.
+func (r *reader) LiveSessions(ids []chat.SessionID) (live []chat.SessionID, err error) {
+	keys := make([]int64, len(ids))
+	for i, id := range ids {
+		keys[i] = int64(id)
+	}
+	found := map[chat.SessionID]bool{}
+	q := ask(`SELECT session_id FROM sessions WHERE session_id = ANY($1)`, keys)
+	q.row = func(c *columns) error {
+		found[chat.SessionID(c.Int())] = true
+		return nil
+	}
+	if err := r.run("look for sessions", q); err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if found[id] {
+			live = append(live, id)
+		}
+	}
+	return live, nil
+}
+
 func (r *reader) Invite(id chat.InviteID) (chat.Invite, error) {
 	return one(r, "read an invite", ask(selInvite, int64(id)), batch.ScanInvite)
 }
