@@ -30,6 +30,9 @@ type reader struct {
 	pending []query // goes out with the next query, before it: BEGIN, and what the batch put
 	begun   bool    // something went out
 	failed  error   // the first error that was not a missing row
+	// renew takes another connection, if the first query finds that the one there
+	// was lost meanwhile; nil: there is no other.
+	renew func() error
 	// hold locks a chat before something of it is read; nil: nothing to lock.
 	hold func(chat.ChatID) error
 }
@@ -56,9 +59,21 @@ func (r *reader) run(doing string, queries ...query) error {
 }
 
 func (r *reader) send(queries ...query) error {
-	all := append(r.pending, queries...)
+	all, first := append(r.pending, queries...), !r.begun
 	r.pending = nil
 	r.begun = true
+	read, err := r.pipeline(all)
+	if err != nil && first && !read && r.renew != nil && r.conn.IsClosed() && r.ctx.Err() == nil {
+		if err := r.renew(); err != nil {
+			return err
+		}
+		_, err = r.pipeline(all)
+	}
+	return err
+}
+
+// pipeline sends queries and reads their answers; read says that there were some.
+func (r *reader) pipeline(all []query) (read bool, err error) {
 	b := &pgx.Batch{}
 	for _, q := range all {
 		b.Queue(q.sql, q.args...)
@@ -66,10 +81,11 @@ func (r *reader) send(queries ...query) error {
 	answers := r.conn.SendBatch(r.ctx, b)
 	for _, q := range all {
 		if err := q.read(answers); err != nil {
-			return errors.Join(err, ignore(answers.Close()))
+			return read, errors.Join(err, ignore(answers.Close()))
 		}
+		read = true
 	}
-	return answers.Close()
+	return read, answers.Close()
 }
 
 // ignore is for an error that the one before it brought with it.

@@ -192,8 +192,17 @@ func (s *Store) View(ctx context.Context, fn func(chat.Reader) error) error {
 	if err != nil {
 		return readError(ctx, "connect for a view", err)
 	}
-	defer c.Release() // closes it if it is in a transaction still, as after a panic
+	defer func() { c.Release() }() // no harm if it was, and closes it if it is in a transaction still, as after a panic
 	r := &reader{ctx: ctx, conn: c.Conn(), offset: s.history.offset}
+	r.renew = func() error {
+		s.pool.Reset() // the others were most likely lost with it
+		c.Release()    // first: there may be room for one
+		fresh, err := s.pool.Acquire(ctx)
+		if err == nil {
+			c, r.conn = fresh, fresh.Conn()
+		}
+		return err
+	}
 	r.pending = []query{ask(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`)}
 	err = fn(r)
 	if r.begun && r.failed == nil {
