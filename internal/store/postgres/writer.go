@@ -66,11 +66,9 @@ func newWriter(c *pgx.Conn, id int64, conf *pgx.ConnConfig, cfg Config, s *Store
 // commit runs the first of items in one transaction, again if need be, and says
 // how many. What happened to each is in its Err.
 func (w *writer) commit(items []*batch.Item) int {
-	n := len(items)
 	needs, late := hints(items), time.Now().Add(w.cfg.Patience)
 	for try := 1; ; {
-		var err error
-		n, err = w.transact(items, needs, try > 1)
+		n, err := w.transact(items, needs, try > 1)
 		if err == nil {
 			w.downAt = time.Time{}
 			return n
