@@ -63,8 +63,8 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	}
 	// Recovery after a crash can take its time. Until it is done TERM and INT
 	// have their usual effect: they end us at once, which the store can take.
-	log.Info("opening the store", "data", c.Data)
-	store, err := openStore(ctx, sqlite.Config{Dir: c.Data, Log: log, WALBound: int64(c.WALMiB) << 20})
+	log.Info("opening the store", "data", c.Data, "store", storeWithoutPassword(c.Store))
+	store, err := c.openStore(ctx, sqlite.Config{Dir: c.Data, Log: log, WALBound: int64(c.WALMiB) << 20})
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store
 		case err := <-served:
 			log.Info("stopped")
 			if cause := store.Err(); cause != nil {
-				return storeFailed(c.Data, err, cause)
+				return c.storeFailed(err, cause)
 			}
 			return errors.Join(err, dropOwnerLink(context.WithoutCancel(ctx), svc, c.Data))
 		}
@@ -137,12 +137,16 @@ func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store
 
 // storeFailed says what to do after a failure of the store, which err, the end
 // of the serving, knows of or not: a stop may have come first.
-func storeFailed(data string, err, cause error) error {
+func (f *dataFlags) storeFailed(err, cause error) error {
 	if !errors.Is(err, cause) {
 		err = errors.Join(err, cause)
 	}
+	if f.shared() {
+		return fmt.Errorf("the store cannot be written to any more; everything that was acknowledged is in the database. "+
+			"Look at what it says, and start again: %w", err)
+	}
 	return fmt.Errorf("the store cannot write any more; everything that was acknowledged is on disk. "+
-		"Look at the disk (is %s full, or broken?) and start again: %w", data, err)
+		"Look at the disk (is %s full, or broken?) and start again: %w", f.Data, err)
 }
 
 // wire puts the rooms together, each on the ones below it.

@@ -58,6 +58,9 @@ func (f *serveFlags) check() error {
 	if f.Data == "" {
 		return prepareData("")
 	}
+	if err := f.checkStore(); err != nil {
+		return err
+	}
 	local, err := server.Loopback(f.Listen)
 	if err != nil {
 		return usagef("--listen: %w", err)

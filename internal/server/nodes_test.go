@@ -131,9 +131,12 @@ func TestPeopleOnSeveralServers(t *testing.T) {
 	ana.Do(protocol.OpSessionsRevoke, protocol.SessionParams{SessionID: sessionOf(t, laptop)}, nil)
 	laptop.ExpectGoodbye(protocol.GoodbyeSessionRevoked)
 	t.Logf("revoked on another server in %v", time.Since(ended))
+	phone := bob.User.At(three).Connect()
 	password := "a new password"
 	bob.Do(protocol.OpUsersUpdate, protocol.UsersUpdateParams{Password: &password, CurrentPassword: &bob.Password}, nil)
-	bob.ExpectGoodbye(protocol.GoodbyeSessionRevoked)
+	phone.ExpectGoodbye(protocol.GoodbyeSessionRevoked)
+	bob.Send(port, "with a new password") // whoever changes it stays
+	ana.Expect("with a new password")
 	if st := two.Hub.Stats(); st.Scans > 0 {
 		t.Errorf("%+v", st)
 	}
