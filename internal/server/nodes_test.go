@@ -343,6 +343,12 @@ func TestRoles(t *testing.T) {
 	if err := json.NewDecoder(res.Body).Decode(&doc); err != nil || len(doc.Servers) != 3 || doc.Servers[2].URL != "https://chat.example.org" {
 		t.Errorf("%+v %v", doc, err)
 	}
+	// Pictures are on both.
+	for _, srv := range c.servers {
+		if res := get(t, srv, ana.Token, "/v1/avatars/none"); res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s", res.Status)
+		}
+	}
 	// The operator asks anywhere.
 	op := stream.DialOperator()
 	op.Want(`{"type":"Hello"}`)
