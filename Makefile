@@ -62,7 +62,7 @@ test: go tools lint ## everything: what the tests need, lint, all tests with the
 
 .PHONY: tools
 tools:
-	@tools/need 'gcc:gcc libc6-dev' strace tmux nc:netcat-openbsd curl jq 'chromium:chromium fonts-noto-color-emoji' node:nodejs npm
+	@tools/need 'gcc:gcc libc6-dev' strace tmux nc:netcat-openbsd curl jq postgres:postgresql 'chromium:chromium fonts-noto-color-emoji' node:nodejs npm
 
 .PHONY: lint
 lint: go ## go vet, staticcheck, gofumpt

@@ -60,6 +60,9 @@ func (c *Client) askOnce(ctx context.Context, op string, params jsontext.Value) 
 		}
 		select {
 		case a := <-answer:
+			if e := misdirected(a.Err); e != nil {
+				a = c.askElsewhere(ctx, e, op, params)
+			}
 			return a, nil
 		case <-ctx.Done():
 			c.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -32,7 +33,8 @@ type Client struct {
 	people  people
 	// queueing are the IDs that the Store is being given, for the outbox.
 	queueing map[string]bool
-	untied   bool // the Store does not know yet whose it is
+	untied   bool         // the Store does not know yet whose it is
+	http     *http.Client // to servers that this one sends us to; nil: to none yet
 
 	reading chan struct{} // a lock: holds a token while somebody reads the stream
 	taken   []Event       // by Next, not handed out yet (without a Store)
@@ -127,8 +129,15 @@ func (c *Client) Err() error {
 // run connects, again and again.
 func (c *Client) run(ctx context.Context) {
 	defer close(c.done)
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.http != nil {
+			c.http.CloseIdleConnections()
+		}
+	}()
 	for {
-		err := c.connect(ctx)
+		err := c.follow(c.connect(ctx))
 		c.mu.Lock()
 		if ctx.Err() != nil {
 			c.s.Stop(time.Now())

@@ -249,6 +249,9 @@ func (d dialer) webSocket(ctx context.Context, counted *counting, dial func(cont
 	})
 	if err != nil {
 		tr.CloseIdleConnections()
+		if elsewhere := refusedElsewhere(resp); elsewhere != nil {
+			return nil, elsewhere
+		}
 		if resp != nil {
 			return nil, fmt.Errorf("the WebSocket handshake was answered %s: %w", resp.Status, err)
 		}

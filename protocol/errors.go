@@ -21,6 +21,7 @@ const (
 	CodeConflict            Code = "conflict"
 	CodeIdempotencyConflict Code = "idempotency_conflict"
 	CodeCursorInvalid       Code = "cursor_invalid"
+	CodeMisdirected         Code = "misdirected"
 	CodeRateLimited         Code = "rate_limited"
 	CodeInternal            Code = "internal"
 	CodeUnavailable         Code = "unavailable"
@@ -46,6 +47,7 @@ var codes = []CodeInfo{
 	{CodeConflict, 409, false},
 	{CodeIdempotencyConflict, 409, false},
 	{CodeCursorInvalid, 410, false},
+	{CodeMisdirected, 421, false},
 	{CodeRateLimited, 429, true},
 	{CodeInternal, 500, true},
 	{CodeUnavailable, 503, true},
@@ -79,6 +81,7 @@ type Error struct {
 	Message      string `json:"message"`
 	Retryable    bool   `json:"retryable"`
 	RetryAfterMS int64  `json:"retry_after_ms,omitzero"`
+	URL          string `json:"url,omitzero"` // with CodeMisdirected: where it is served
 }
 
 // Error implements error.

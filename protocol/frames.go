@@ -64,6 +64,8 @@ type Hello struct {
 	Capabilities []string `json:"capabilities"`
 	Limits       Limits   `json:"limits"`
 	Time         string   `json:"time"`
+	DataURL      string   `json:"data_url,omitzero"`   // where data is served, if not here alone
+	StreamURL    string   `json:"stream_url,omitzero"` // where live connections are
 }
 
 // Limits is what a server tells its clients about its bounds

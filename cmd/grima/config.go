@@ -34,7 +34,8 @@ type configFlags struct {
 type dataFlags struct {
 	configFlags
 
-	Data string `help:"Data directory: the database and what belongs to it." default:"${data}" placeholder:"DIR" env:"GRIMA_DATA"`
+	Data  string `help:"Data directory: the database and what belongs to it." default:"${data}" placeholder:"DIR" env:"GRIMA_DATA"`
+	Store string `help:"Where everything is kept: in the data directory (sqlite:), or in a PostgreSQL database that several servers may share. With a password in it, better in a config file or the environment." default:"sqlite:" placeholder:"postgres://USER@HOST/DATABASE" env:"GRIMA_STORE"`
 }
 
 // defaultData is where data goes when nobody says: where the XDG base
@@ -228,7 +229,7 @@ type configPrintCmd struct{ serveFlags }
 func (*configPrintCmd) Help() string {
 	return configHelp + `
 
-What is printed is itself a config file.
+What is printed is itself a config file, save that a password in --store and who we are to the bus in --bus are left out.
 
     grima config print
     grima config print --config grima.conf
@@ -243,6 +244,12 @@ func (c *configPrintCmd) Run(ctx *kong.Context, set *settings, std stdio) error 
 			continue
 		}
 		value := fmt.Sprint(flag.Target.Interface())
+		switch flag.Name {
+		case "store":
+			value = storeWithoutPassword(value)
+		case "bus":
+			value = withoutPassword(value)
+		}
 		if value == "" || strings.HasPrefix(value, `"`) || strings.TrimSpace(value) != value {
 			value = strconv.Quote(value)
 		}
@@ -250,6 +257,19 @@ func (c *configPrintCmd) Run(ctx *kong.Context, set *settings, std stdio) error 
 	}
 	_, err := io.WriteString(std.out, text.String())
 	return err
+}
+
+// withoutPassword is what may be shown of where the bus is.
+func withoutPassword(urls string) string {
+	parts := strings.Split(urls, ",")
+	for i, part := range parts {
+		if scheme, rest, ok := strings.Cut(part, "://"); ok {
+			if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+				parts[i] = scheme + "://...@" + rest[at+1:]
+			}
+		}
+	}
+	return strings.Join(parts, ",")
 }
 
 type configCheckCmd struct{ serveFlags }

@@ -46,7 +46,7 @@ func (c *inviteAddCmd) Run(ctx context.Context, std stdio) error {
 	if c.TTL < time.Second {
 		return usagef("--ttl must be at least a second, not %v", c.TTL)
 	}
-	return asOperator(ctx, std, c.Data, func(ctx context.Context, op operator) error {
+	return c.asOperator(ctx, std, func(ctx context.Context, op operator) error {
 		url, err := c.url()
 		if err != nil {
 			return err
@@ -108,7 +108,7 @@ func (*inviteListCmd) Help() string {
 
 // Run lists invites. Their codes are not known any more.
 func (c *inviteListCmd) Run(ctx context.Context, std stdio) error {
-	return asOperator(ctx, std, c.Data, func(ctx context.Context, op operator) error {
+	return c.asOperator(ctx, std, func(ctx context.Context, op operator) error {
 		var r protocol.InvitesListResult
 		if _, err := ask(ctx, op, protocol.OpInvitesList, protocol.Empty{}, &r); err != nil {
 			return err
@@ -145,7 +145,7 @@ func (*inviteRevokeCmd) Help() string {
 
 // Run revokes an invite.
 func (c *inviteRevokeCmd) Run(ctx context.Context, std stdio) error {
-	return asOperator(ctx, std, c.Data, func(ctx context.Context, op operator) error {
+	return c.asOperator(ctx, std, func(ctx context.Context, op operator) error {
 		if _, err := ask(ctx, op, protocol.OpInvitesRevoke, protocol.InviteParams{InviteID: c.Invite}, new(protocol.Empty)); err != nil {
 			return hint(err, protocol.CodeNotFound, "grima invite list shows which there are")
 		}

@@ -27,16 +27,23 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/grima-chat/grima/internal/pgtest"
 )
 
 func TestMain(m *testing.M) {
 	os.Setenv("GRIMA_KEYRING", "off") // whoever runs this has one of his own
-	testscript.Main(m, map[string]func(){
+	testscript.Main(withPostgres{m}, map[string]func(){
 		"grima": func() {
 			os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 		},
 	})
 }
+
+// withPostgres stops the PostgreSQL that a test started.
+type withPostgres struct{ m *testing.M }
+
+func (w withPostgres) Run() int { return pgtest.Main(w.m) }
 
 // TestScripts runs testdata/script, conversations with the real program.
 // Beside testscript's own commands they have:

@@ -44,8 +44,8 @@ const databaseFile = "grima.db"
 // openOperator speaks to the server that runs on the data directory, or opens
 // the store itself if there is none. A server that is just starting or stopping
 // has no socket and holds the directory: opening the store then says so.
-func openOperator(ctx context.Context, data string, log *slog.Logger) (operator, error) {
-	op, err := dialOperator(ctx, filepath.Join(data, controlSocket))
+func (f *dataFlags) openOperator(ctx context.Context, log *slog.Logger) (operator, error) {
+	op, err := dialOperator(ctx, filepath.Join(f.Data, controlSocket))
 	if err == nil {
 		return op, nil
 	}
@@ -53,7 +53,7 @@ func openOperator(ctx context.Context, data string, log *slog.Logger) (operator,
 	if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	store, err := sqlite.Open(ctx, sqlite.Config{Dir: data, Log: log})
+	store, err := f.openStore(ctx, sqlite.Config{Dir: f.Data, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +90,9 @@ func prepareData(data string) error {
 
 // findData sees that there is a data directory with something in it, and that
 // it is ours: a mistyped name is no reason to make another.
-func findData(data string) error {
-	if data != "" {
+func (f *dataFlags) findData() error {
+	data := f.Data
+	if data != "" && !f.shared() {
 		if _, err := os.Stat(filepath.Join(data, databaseFile)); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("there is no data directory of Grima's at %s; grima serve and grima user add make one, --data DIR and GRIMA_DATA name another", data)
 		}
@@ -101,7 +102,7 @@ func findData(data string) error {
 
 // storeOperator works on the store of a server that does not run.
 type storeOperator struct {
-	store *sqlite.Store
+	store chat.Store
 	api   *api.API
 }
 
@@ -196,16 +197,19 @@ func ask(ctx context.Context, op operator, name string, params, out any) (raw js
 
 // asOperator opens an operator for the data directory that is there, runs do
 // with it, and closes it. Only requests are bounded in time: do may ask people.
-func asOperator(ctx context.Context, std stdio, data string, do func(context.Context, operator) error) error {
-	if err := findData(data); err != nil {
+func (f *dataFlags) asOperator(ctx context.Context, std stdio, do func(context.Context, operator) error) error {
+	if err := f.findData(); err != nil {
 		return err
 	}
-	return withOperator(ctx, std, data, do)
+	return f.withOperator(ctx, std, do)
 }
 
 // withOperator is asOperator for a data directory that has been prepared.
-func withOperator(ctx context.Context, std stdio, data string, do func(context.Context, operator) error) (err error) {
-	op, err := openOperator(ctx, data, slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
+func (f *dataFlags) withOperator(ctx context.Context, std stdio, do func(context.Context, operator) error) (err error) {
+	if err := f.checkStore(); err != nil {
+		return err
+	}
+	op, err := f.openOperator(ctx, slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		return err
 	}

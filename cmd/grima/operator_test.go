@@ -32,7 +32,7 @@ func TestOnlyRequestsAreBounded(t *testing.T) {
 	if err := prepareData(data); err != nil {
 		t.Fatal(err)
 	}
-	err := withOperator(t.Context(), stdio{err: io.Discard}, data, func(ctx context.Context, op operator) error {
+	err := (&dataFlags{Data: data}).withOperator(t.Context(), stdio{err: io.Discard}, func(ctx context.Context, op operator) error {
 		if deadline, ok := ctx.Deadline(); ok {
 			t.Errorf("the command has to be done by %v", deadline)
 		}
@@ -48,7 +48,7 @@ func TestOnlyRequestsAreBounded(t *testing.T) {
 func TestStoreFailed(t *testing.T) {
 	cause := errors.New("the disk is gone")
 	for _, err := range []error{nil, errors.New("some connections were cut off"), cause} {
-		got := storeFailed("/srv/grima", err, cause)
+		got := (&dataFlags{Data: "/srv/grima"}).storeFailed(err, cause)
 		if !errors.Is(got, cause) || err != nil && !errors.Is(got, err) ||
 			strings.Contains(got.Error(), "%!") || strings.Count(got.Error(), cause.Error()) != 1 {
 			t.Errorf("%v: %v", err, got)

@@ -10,11 +10,13 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/httpapi"
 	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/hub/natsbus"
 	"github.com/grima-chat/grima/internal/metrics"
 	"github.com/grima-chat/grima/internal/password"
 	"github.com/grima-chat/grima/internal/queue"
@@ -61,8 +63,8 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	}
 	// Recovery after a crash can take its time. Until it is done TERM and INT
 	// have their usual effect: they end us at once, which the store can take.
-	log.Info("opening the store", "data", c.Data)
-	store, err := openStore(ctx, sqlite.Config{Dir: c.Data, Log: log, WALBound: int64(c.WALMiB) << 20})
+	log.Info("opening the store", "data", c.Data, "store", storeWithoutPassword(c.Store))
+	store, err := c.openStore(ctx, sqlite.Config{Dir: c.Data, Log: log, WALBound: int64(c.WALMiB) << 20})
 	if err != nil {
 		return err
 	}
@@ -73,11 +75,25 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 
 // serve is Run with a store.
 func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store chat.Store, signals chan os.Signal) error {
-	srv, svc, live, err := c.wire(log, store)
+	bus, err := c.bus(store, log)
+	if err != nil {
+		return err
+	}
+	if bus != nil {
+		defer func() {
+			if err := bus.Close(); err != nil {
+				log.Warn("leaving the bus", "error", err)
+			}
+		}()
+	}
+	srv, svc, live, err := c.wire(log, store, bus)
 	if err != nil {
 		return err
 	}
 	defer live.Close()
+	if err := live.Join(); err != nil {
+		return err
+	}
 	if err := srv.Listen(); err != nil {
 		return err
 	}
@@ -112,7 +128,7 @@ func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store
 		case err := <-served:
 			log.Info("stopped")
 			if cause := store.Err(); cause != nil {
-				return storeFailed(c.Data, err, cause)
+				return c.storeFailed(err, cause)
 			}
 			return errors.Join(err, dropOwnerLink(context.WithoutCancel(ctx), svc, c.Data))
 		}
@@ -121,28 +137,46 @@ func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store
 
 // storeFailed says what to do after a failure of the store, which err, the end
 // of the serving, knows of or not: a stop may have come first.
-func storeFailed(data string, err, cause error) error {
+func (f *dataFlags) storeFailed(err, cause error) error {
 	if !errors.Is(err, cause) {
 		err = errors.Join(err, cause)
 	}
+	if f.shared() {
+		return fmt.Errorf("the store cannot be written to any more; everything that was acknowledged is in the database. "+
+			"Look at what it says, and start again: %w", err)
+	}
 	return fmt.Errorf("the store cannot write any more; everything that was acknowledged is on disk. "+
-		"Look at the disk (is %s full, or broken?) and start again: %w", data, err)
+		"Look at the disk (is %s full, or broken?) and start again: %w", f.Data, err)
 }
 
 // wire puts the rooms together, each on the ones below it.
-func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *chat.Service, *hub.Hub, error) {
+func (c *serveCmd) wire(log *slog.Logger, store chat.Store, bus *natsbus.Bus) (*server.Server, *chat.Service, *hub.Hub, error) {
 	token, err := c.metricsToken()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	live := hub.New(hub.Config{
+	cfg := hub.Config{
 		Encode:         api.AppendEvent,
 		EncodeRead:     api.AppendRead,
 		EncodeTyping:   api.AppendTyping,
 		EncodePresence: api.AppendPresence,
 		Source:         chat.NewLog(store),
+		Deaf:           c.Role == string(api.RoleData),
 		Log:            log,
-	})
+	}
+	var (
+		underway *chat.Underway
+		reach    func() error
+	)
+	if c.shared() {
+		underway = &chat.Underway{}
+		cfg.Source, cfg.Sessions = chat.NewSharedLog(store, underway), checkSessions
+		reach = (&probe{store: store}).reach
+	}
+	if bus != nil {
+		cfg.Bus = bus
+	}
+	live := hub.New(cfg)
 	hasher := password.New(password.Params{})
 	statuses := live.Statuses
 	if c.NoPresence {
@@ -155,24 +189,26 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 		Registration: c.registration(),
 		NoLimits:     c.Dev,
 		Statuses:     statuses,
+		Underway:     underway,
 		Log:          log,
 	})
 	asked := metrics.NewRequests()
 	requests := api.New(svc)
 	requests.Log = log
+	requests.Roles = c.roles()
 	requests.Observer = asked
 	software := "grima/" + build().Version
-	bounds := c.limits()
+	bounds := c.limits(live)
 
 	lines := stream.New(stream.Config{
-		API: requests, Service: svc, Hub: live, Limits: bounds, Software: software, Workers: queue.Design(c.Workers), Log: log,
+		API: requests, Service: svc, Hub: live, Limits: bounds, Software: software, ServerID: c.name(), Workers: queue.Design(c.Workers), Log: log,
 	})
 	var srv *server.Server
 	shown := metrics.NewRegistry(metrics.Config{
 		Version: build().Version, Commit: build().Commit,
 		Requests: asked, Limits: bounds.Stats, Passwords: hasher.Stats, Failure: store.Err,
 		Server: func() server.Stats { return srv.Stats() },
-		Store:  ofStore(store), Hub: live.Stats, Stream: ofStream(lines),
+		Store:  ofStore(store), Hub: live.Stats, Bus: ofBus(bus), Stream: ofStream(lines),
 		Queue: lines.Queue,
 	})
 	srv, err = server.New(server.Config{
@@ -186,6 +222,7 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 		HTTP: httpapi.New(httpapi.Config{
 			API: requests, Service: svc, Limits: bounds, Software: software, BehindProxy: c.BehindProxy, ClientHeader: c.TrustedHeader, Log: log,
 			Ready:    func() error { return srv.Ready() },
+			Degraded: degraded(bus),
 			TakeOver: func(t httpapi.Taken) { srv.TakeOver(t) },
 			Origins:  c.origins(),
 			Observe:  asked.HTTP,
@@ -195,6 +232,7 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 		}),
 		Failed:        store.Failed(),
 		Err:           store.Err,
+		Reach:         reach,
 		MaxPerAddress: c.perAddress(),
 		NoLimits:      c.Dev,
 		StopTimeout:   c.ShutdownTimeout,
@@ -205,6 +243,21 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store) (*server.Server, *ch
 		return nil, nil, nil, err
 	}
 	return srv, svc, live, nil
+}
+
+// checkSessions is how often a server asks the store for the sessions of its
+// connections, where others may end them.
+const checkSessions = 3 * time.Second
+
+// degraded says what is not as it should be and no reason to send clients
+// elsewhere.
+func degraded(bus *natsbus.Bus) func() string {
+	return func() string {
+		if bus == nil || bus.Connected() {
+			return ""
+		}
+		return "the bus is not connected; what is new on other servers comes from the store, and later"
+	}
 }
 
 // reload reads the certificate again; the old one stays if that fails.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/limits"
 	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/internal/websocket"
@@ -27,6 +28,7 @@ var headerName = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
 // serveFlags is everything that can be set of a server.
 type serveFlags struct {
 	dataFlags
+	nodeFlags
 
 	Listen          string        `help:"Address of the one port." default:"127.0.0.1:7007" placeholder:"HOST:PORT" env:"GRIMA_LISTEN"`
 	URL             string        `help:"Where people reach the server, for links. Default: what --listen says." placeholder:"URL" env:"GRIMA_URL"`
@@ -56,6 +58,9 @@ func (f *serveFlags) check() error {
 	if f.Data == "" {
 		return prepareData("")
 	}
+	if err := f.checkStore(); err != nil {
+		return err
+	}
 	local, err := server.Loopback(f.Listen)
 	if err != nil {
 		return usagef("--listen: %w", err)
@@ -64,6 +69,9 @@ func (f *serveFlags) check() error {
 		return usagef("--tls-cert and --tls-key go together: give both or neither")
 	}
 	if f.URL, err = cleanURL(f.URL); err != nil {
+		return err
+	}
+	if err := f.nodeFlags.check(f.shared()); err != nil {
 		return err
 	}
 	for _, origin := range f.origins() {
@@ -143,11 +151,14 @@ func cleanURL(text string) (string, error) {
 }
 
 // limits are those on requests and on the connections of an account; nil: none.
-func (f *serveFlags) limits() *limits.Limits {
+func (f *serveFlags) limits(live *hub.Hub) *limits.Limits {
 	if f.Dev {
 		return nil
 	}
-	cfg := limits.Config{Factor: f.RateFactor, NoRates: f.RateFactor == 0, Connections: f.UserConns}
+	cfg := limits.Config{
+		Factor: f.RateFactor, NoRates: f.RateFactor == 0, Connections: f.UserConns,
+		Nodes: live.Nodes, Elsewhere: live.Elsewhere,
+	}
 	if f.UserConns == 0 {
 		cfg.Connections = -1
 	}

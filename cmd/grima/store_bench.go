@@ -16,7 +16,7 @@ import (
 // in the data directory is copied into memory, where it stays, so that what
 // durable commits cost can be seen by leaving them out. No binary that people
 // get is built like this.
-func openStore(ctx context.Context, cfg sqlite.Config) (chat.Store, error) {
+func (f *dataFlags) openStore(ctx context.Context, cfg sqlite.Config) (chat.Store, error) {
 	from, err := sqlite.Open(ctx, cfg)
 	if err != nil {
 		return nil, err

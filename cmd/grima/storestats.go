@@ -3,27 +3,37 @@ package main
 import (
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/metrics"
+	"github.com/grima-chat/grima/internal/store/batch"
+	"github.com/grima-chat/grima/internal/store/postgres"
 	"github.com/grima-chat/grima/internal/store/sqlite"
 	"github.com/grima-chat/grima/internal/stream"
 )
 
 // ofStore is what metrics are told of a store; nil if it keeps no count.
 func ofStore(store chat.Store) func() metrics.Store {
-	counting, ok := store.(interface{ Stats() sqlite.Stats })
-	if !ok {
-		return nil
-	}
-	return func() metrics.Store {
-		s := counting.Stats()
-		return metrics.Store{
-			BatchUpdates: histogram(s.BatchUpdates), CommitSeconds: histogram(s.CommitSeconds),
-			FailedBatches: s.Failed, Queued: s.Queued, WALBytes: s.WALBytes,
-			Checkpoints: histogram(s.Checkpoints), Stalls: histogram(s.Stalls),
+	switch store := store.(type) {
+	case interface{ Stats() sqlite.Stats }:
+		return func() metrics.Store {
+			s := store.Stats()
+			return metrics.Store{
+				BatchUpdates: histogram(s.BatchUpdates), CommitSeconds: histogram(s.CommitSeconds),
+				FailedBatches: s.Failed, Queued: s.Queued, WALBytes: s.WALBytes,
+				Checkpoints: histogram(s.Checkpoints), Stalls: histogram(s.Stalls),
+			}
+		}
+	case interface{ Stats() postgres.Stats }:
+		return func() metrics.Store {
+			s := store.Stats()
+			return metrics.Store{
+				BatchUpdates: histogram(s.BatchUpdates), CommitSeconds: histogram(s.CommitSeconds),
+				FailedBatches: s.Failed, Queued: s.Queued,
+			}
 		}
 	}
+	return nil
 }
 
-func histogram(h sqlite.Histogram) metrics.Histogram {
+func histogram(h batch.Histogram) metrics.Histogram {
 	out := metrics.Histogram{Count: h.Count, Sum: h.Sum}
 	for _, b := range h.Buckets {
 		out.Buckets = append(out.Buckets, metrics.Bucket(b))

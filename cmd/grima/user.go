@@ -59,7 +59,7 @@ func (c *userAddCmd) Run(ctx context.Context, std stdio) error {
 	if err := prepareData(c.Data); err != nil {
 		return err
 	}
-	return withOperator(ctx, std, c.Data, func(ctx context.Context, op operator) error {
+	return c.withOperator(ctx, std, func(ctx context.Context, op operator) error {
 		params := protocol.UsersCreateParams{Username: c.Username, Password: password, Name: c.Name, Role: c.Role}
 		var r protocol.UserResult
 		raw, err := ask(ctx, op, protocol.OpUsersCreate, params, &r)
@@ -85,7 +85,7 @@ func (*userListCmd) Help() string {
 
 // Run lists all users, page by page.
 func (c *userListCmd) Run(ctx context.Context, std stdio) error {
-	return asOperator(ctx, std, c.Data, func(ctx context.Context, op operator) error {
+	return c.asOperator(ctx, std, func(ctx context.Context, op operator) error {
 		users, err := listUsers(ctx, op, "")
 		if err != nil {
 			return err
@@ -118,7 +118,7 @@ func (*userPasswdCmd) Help() string {
 
 // Run changes a password.
 func (c *userPasswdCmd) Run(ctx context.Context, std stdio) error {
-	return asOperator(ctx, std, c.Data, func(ctx context.Context, op operator) error {
+	return c.asOperator(ctx, std, func(ctx context.Context, op operator) error {
 		u, err := findUser(ctx, op, c.Username)
 		if err != nil {
 			return err
@@ -162,7 +162,7 @@ func (c *userEnableCmd) Run(ctx context.Context, std stdio) error {
 }
 
 func (f *userFlags) setDisabled(ctx context.Context, std stdio, disabled bool, format string) error {
-	return asOperator(ctx, std, f.Data, func(ctx context.Context, op operator) error {
+	return f.asOperator(ctx, std, func(ctx context.Context, op operator) error {
 		u, err := findUser(ctx, op, f.Username)
 		if err != nil {
 			return err

@@ -28,6 +28,8 @@ type Caller struct {
 	Actor chat.Actor
 	Peer  netip.Addr // the client's address, for limits; zero: not known, or local
 
+	// Live: it comes from a live connection, or belongs to one.
+	Live bool
 	// Cookie is the token that a browser's cookie brought, from a page of ours;
 	// empty: none came.
 	Cookie string
@@ -51,6 +53,8 @@ type API struct {
 	svc   *chat.Service
 	heavy chan struct{} // has one for each Heavy operation that runs
 
+	// Roles are what is served here. Set them before the first Do.
+	Roles Roles
 	// Log gets what answers hide: panics and the causes of internal errors.
 	// Nil: slog.Default(). Set it before the first Do.
 	Log *slog.Logger
@@ -100,7 +104,7 @@ func (a *API) Do(ctx context.Context, c Caller, req protocol.Request, done func(
 		}
 		return
 	}
-	op, err := admit(c, req)
+	op, err := a.admit(c, req)
 	if err != nil {
 		x.finish(nil, err)
 		return
@@ -142,8 +146,8 @@ func Async(op string) bool {
 }
 
 // admit finds the operation of req and checks that it came in the right frame
-// and from somebody who may try it.
-func admit(c Caller, req protocol.Request) (*Operation, *protocol.Error) {
+// and from somebody who may try it, at a node that serves it.
+func (a *API) admit(c Caller, req protocol.Request) (*Operation, *protocol.Error) {
 	op, ok := Lookup(req.Op)
 	if !ok {
 		if req.Op == "" {
@@ -153,6 +157,9 @@ func admit(c Caller, req protocol.Request) (*Operation, *protocol.Error) {
 	}
 	if req.Type != op.Frame {
 		return nil, protocol.NewError(protocol.CodeInvalidRequest, fmt.Sprintf("%s goes in a %s", op.Name, op.Frame))
+	}
+	if err := a.Roles.misdirected(c, op); err != nil {
+		return nil, err
 	}
 	switch {
 	case op.Access == Anyone:

@@ -57,6 +57,8 @@ type Operation struct {
 	// Creates: it makes something new, for status 201, unless its result says
 	// that it is a duplicate.
 	Creates bool
+	// Live: a live connection needs it to be live, see RoleStream.
+	Live bool
 	// Told: what it does is told as events, also on the connection that asked.
 	Told bool
 
@@ -98,8 +100,8 @@ var table = []*Operation{
 	op(protocol.OpSessionUpdate, session, Account, Instant, "Tell the server about this connection: what is on the screen, heartbeat", (*API).sessionUpdate, false),
 	op(protocol.OpSessionEnd, session, Account, Write, "Log out: end the session this token belongs to", (*API).sessionEnd, false, "DELETE /v1/sessions/current"),
 
-	op(protocol.OpSync, data, Account, Heavy, "List the chats that changed since a cursor", (*API).sync, false, "GET /v1/sync"),
-	op(protocol.OpChangesList, data, Account, Heavy, "List a chat's changes after a position", (*API).changesList, false, "GET /v1/chats/{chat_id}/changes"),
+	live(op(protocol.OpSync, data, Account, Heavy, "List the chats that changed since a cursor", (*API).sync, false, "GET /v1/sync")),
+	live(op(protocol.OpChangesList, data, Account, Heavy, "List a chat's changes after a position", (*API).changesList, false, "GET /v1/chats/{chat_id}/changes")),
 	op(protocol.OpChatsList, data, Account, Heavy, "List the chats one is in, by latest activity", (*API).chatsList, false, "GET /v1/chats"),
 	op(protocol.OpChatsBrowse, data, Account, Heavy, "List the groups that everybody may come into", (*API).chatsBrowse, false, "GET /v1/chats/browse"),
 	op(protocol.OpChatsGet, data, Account, Light, "Get a chat", (*API).chatsGet, false, "GET /v1/chats/{chat_id}"),
@@ -111,8 +113,8 @@ var table = []*Operation{
 	op(protocol.OpUsersList, data, AccountOrOperator, Heavy, "List users, all or by the beginning of their username", (*API).usersList, false, "GET /v1/users"),
 	op(protocol.OpSessionsList, data, Account, Light, "List one's own sessions", (*API).sessionsList, false, "GET /v1/sessions"),
 	op(protocol.OpInvitesList, data, AdminOrOperator, Light, "List the invites", (*API).invitesList, false, "GET /v1/invites"),
-	op(protocol.OpPresenceGet, data, Account, Heavy, "Ask who of people is there", (*API).presenceGet, false, "GET /v1/presence"),
-	op(protocol.OpPresenceWatch, data, Account, Heavy, "Hear who of people comes and goes, on this connection", (*API).presenceWatch, false),
+	live(op(protocol.OpPresenceGet, data, Account, Heavy, "Ask who of people is there", (*API).presenceGet, false, "GET /v1/presence")),
+	live(op(protocol.OpPresenceWatch, data, Account, Heavy, "Hear who of people comes and goes, on this connection", (*API).presenceWatch, false)),
 
 	op(protocol.OpUsersCreate, data, Anyone, Write, "Register, or add somebody", (*API).usersCreate, true, "POST /v1/users"),
 	op(protocol.OpUsersUpdate, data, AccountOrOperator, Write, "Change oneself or, as an admin, somebody else", (*API).usersUpdate, false, "PATCH /v1/users/me", "PATCH /v1/users/{user_id}"),
@@ -122,7 +124,7 @@ var table = []*Operation{
 	told(op(protocol.OpParticipantsAdd, data, Account, Write, "Add people to a group, or come into a listed one", (*API).participantsAdd, false, "POST /v1/chats/{chat_id}/participants")),
 	told(op(protocol.OpParticipantsUpdate, data, Account, Write, "Change a participant's role, or of what oneself is told", (*API).participantsUpdate, false, "PATCH /v1/chats/{chat_id}/participants/{user_id}")),
 	told(op(protocol.OpParticipantsRemove, data, Account, Write, "Remove somebody from a group, or leave it", (*API).participantsRemove, false, "DELETE /v1/chats/{chat_id}/participants/{user_id}")),
-	told(op(protocol.OpReadSet, data, Account, Write, "Move one's read mark up", (*API).readSet, false, "PUT /v1/chats/{chat_id}/read")),
+	live(told(op(protocol.OpReadSet, data, Account, Write, "Move one's read mark up", (*API).readSet, false, "PUT /v1/chats/{chat_id}/read"))),
 	op(protocol.OpTokensCreate, data, Account, Write, "Make a token for a script or a bot", (*API).tokensCreate, true, "POST /v1/tokens"),
 	op(protocol.OpSessionsRevoke, data, AccountOrOperator, Write, "End a session", (*API).sessionsRevoke, false, "DELETE /v1/sessions/{session_id}"),
 	op(protocol.OpInvitesCreate, data, AdminOrOperator, Write, "Make an invite; its code is shown this once", (*API).invitesCreate, true, "POST /v1/invites"),
@@ -146,6 +148,12 @@ func op[P, R any](name string, frame protocol.Type, access Access, cost Cost, su
 			return handle(a, ctx, c, params.(*P))
 		},
 	}
+}
+
+// live marks an operation as Live.
+func live(o *Operation) *Operation {
+	o.Live = true
+	return o
 }
 
 // told marks an operation as Told.

@@ -24,6 +24,11 @@ func (a *API) sessionStart(ctx context.Context, c Caller, p *protocol.SessionSta
 	if p.Cookie && c.OnCookie == nil {
 		return protocol.SessionStartResult{}, protocol.NewError(protocol.CodeInvalidRequest, "cookie makes sense only over HTTP")
 	}
+	if c.Live && (p.Subscribe == nil || *p.Subscribe) {
+		if err := a.Roles.NotLive(); err != nil {
+			return protocol.SessionStartResult{}, err
+		}
+	}
 	var (
 		l     chat.Login
 		token string // for a cookie

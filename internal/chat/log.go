@@ -11,10 +11,17 @@ import (
 // events somebody has missed, made again from the rows
 // (docs/protocol.md#delivery). Its methods may be called from any goroutine and
 // read committed state only, some of which may be not yet answered.
-type Log struct{ store Store }
+type Log struct {
+	store    Store
+	underway *Underway
+}
 
 // NewLog makes a Log of what is in store.
-func NewLog(store Store) *Log { return &Log{store} }
+func NewLog(store Store) *Log { return &Log{store: store} }
+
+// NewSharedLog makes a Log of a store that other processes write to as well.
+// What this one has under way is known to underway.
+func NewSharedLog(store Store, underway *Underway) *Log { return &Log{store, underway} }
 
 // MaxBacklog is how many of a chat's numbers are told to who lags; a longer
 // backlog is told as a gap.
@@ -125,15 +132,21 @@ func (l *Log) Changed(ctx context.Context, id ChatID, after, upto int64) (Change
 		if end <= after {
 			return nil
 		}
-		if ch.Joined, err = joinedAfter(r, id, after); err != nil {
-			return err
-		}
 		if end-after > MaxBacklog {
 			ch.TooMany, ch.Next = true, end
-			return nil
+			ch.Joined, err = joinedAfter(r, id, after)
+			return err
 		}
 		p := place{chat: c}
 		page, err := p.changes(r, after, missedRows)
+		if err != nil {
+			return err
+		}
+		if page.More {
+			ch.Joined, err = joinedAfter(r, id, after)
+		} else {
+			ch.Joined = joined(page.Participants, after)
+		}
 		if err != nil {
 			return err
 		}
@@ -152,21 +165,27 @@ func (l *Log) Changed(ctx context.Context, id ChatID, after, upto int64) (Change
 // joinedAfter lists whose latest membership began after a position.
 func joinedAfter(r Reader, id ChatID, after int64) (list []Participant, err error) {
 	const page = 500
-	for {
+	for since := after; ; {
 		_, people, err := r.Changes(id, after, math.MaxInt64, page) // no message is that young
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range people {
-			if p.JoinedSeq > after {
-				list = append(list, p)
-			}
-		}
+		list = append(list, joined(people, since)...)
 		if len(people) < page {
 			return list, nil
 		}
 		after = people[len(people)-1].UpdatedSeq
 	}
+}
+
+// joined are those of people whose latest membership began after a position.
+func joined(people []Participant, after int64) (list []Participant) {
+	for _, p := range people {
+		if p.JoinedSeq > after {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // Missed is what somebody missed in a chat after a position, and may see.
@@ -320,9 +339,60 @@ func (page *ChangePage) events(after int64) []Event {
 	return list
 }
 
-// Settled waits until everything that can be read now has been answered and
-// published: an update that changes nothing comes after it.
+// Places reads where users stand in chats, in their order, and the chats'
+// positions. Of who was never in a chat it gives a Participant that is not in.
+func (l *Log) Places(ctx context.Context, asked []Place) (places []Participant, seqs []int64, err error) {
+	err = l.view(ctx, "reading places", func(r Reader) error {
+		places = make([]Participant, len(asked))
+		ids := make([]ChatID, len(asked))
+		for i, a := range asked {
+			ids[i] = a.Chat
+			p, err := r.Participant(a.Chat, a.User)
+			if missing(err, nil) != nil {
+				return err
+			}
+			if err != nil {
+				p = Participant{Chat: a.Chat, User: a.User}
+			}
+			places[i] = p
+		}
+		seqs, err = r.LastSeqs(ids)
+		return err
+	})
+	return places, seqs, err
+}
+
+// Place names where somebody may stand in a chat.
+type Place struct {
+	Chat ChatID
+	User UserID
+}
+
+// LiveSessions gives those of ids that have not been ended, in their order.
+func (l *Log) LiveSessions(ctx context.Context, ids []SessionID) (live []SessionID, err error) {
+	err = l.view(ctx, "looking for sessions that were ended", func(r Reader) error {
+		live, err = r.LiveSessions(ids)
+		return err
+	})
+	return live, err
+}
+
+// SettledIn waits until what can be read now of a chat, as far as this process
+// wrote it, has been answered and published.
+func (l *Log) SettledIn(ctx context.Context, id ChatID) error {
+	if l.underway == nil {
+		return l.Settled(ctx)
+	}
+	return failed("waiting for updates under way", l.underway.Wait(ctx, id))
+}
+
+// Settled waits until everything that can be read now, as far as this process
+// wrote it, has been answered and published: an update that changes nothing
+// comes after it.
 func (l *Log) Settled(ctx context.Context) error {
+	if l.underway != nil {
+		return failed("waiting for updates under way", l.underway.Wait(ctx, 0))
+	}
 	done := make(chan error, 1)
 	l.store.Update(Op{Run: func(Tx) error { return nil }}, func(err error) { done <- err })
 	select {

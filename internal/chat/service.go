@@ -28,6 +28,9 @@ type Config struct {
 	// Statuses says who is there, for those who may know. Nil: the operator does
 	// not want anybody to know.
 	Statuses func([]UserID) []Status
+	// Underway is told of every update. It is needed where other processes write
+	// to the same store (nil: nobody needs to know).
+	Underway *Underway
 	Log      *slog.Logger     // nil: slog.Default()
 	Now      func() time.Time // nil: time.Now; only for what is outside transactions: expiry and rates
 }
@@ -147,7 +150,12 @@ func enqueue[T any](s *Service, doing string, op Op, run func(Tx, *news) (T, err
 		result, fresh = r, n
 		return err
 	}
+	end := func() {}
+	if s.cfg.Underway != nil {
+		end = s.cfg.Underway.begin(op.Chat)
+	}
 	s.cfg.Store.Update(op, func(err error) {
+		defer end()
 		if err != nil {
 			var zero T
 			committed(zero, news{}, failed(doing, err))

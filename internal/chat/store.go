@@ -75,6 +75,9 @@ type Reader interface {
 	Session(id SessionID) (Session, error)
 	SessionByToken(hash [32]byte) (Session, error)
 	Sessions(user UserID) ([]Session, error) // by ascending ID
+	// LiveSessions gives those of ids that there are, expired ones among them,
+	// in their order.
+	LiveSessions(ids []SessionID) ([]SessionID, error)
 
 	Invite(id InviteID) (Invite, error)
 	InviteByCode(hash [32]byte) (Invite, error)
@@ -121,6 +124,11 @@ type Reader interface {
 	//
 	// Chats that user left are among them, with the participant's stamp alone:
 	// leaving is the last thing of such a chat that changes for them.
+	//
+	// A store that several nodes write to may show changes above LastStamp, which
+	// others under way may yet come before. They are listed with LastStamp + 1,
+	// which no change has: a position may lie among them, but the end of a sync
+	// is LastStamp, and then they come again.
 	ChangedChats(user UserID, pos SyncPos, limit int) ([]ChangedChat, error)
 	// LastStamp is the newest change stamp below which nothing can appear any
 	// more: the position a sync that reads this snapshot ends at.
@@ -152,7 +160,8 @@ type SyncPos struct {
 }
 
 // ChangedChat is a row of ChangedChats. Stamp is the larger of the chat's and
-// the participant's; the participant's when they left.
+// the participant's, the participant's when they left, or LastStamp + 1 if that
+// is less.
 type ChangedChat struct {
 	Chat        Chat
 	Participant Participant

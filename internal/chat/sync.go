@@ -29,7 +29,7 @@ func (s *Service) Sync(ctx context.Context, a Actor, pos SyncPos, limit, timelin
 	}
 	return s.syncPage(ctx, a, pos, limit, func(r Reader, last int64, limit int) (SyncPage, error) {
 		if pos == (SyncPos{}) {
-			pos = SyncPos{After: last, Below: last + 1}
+			pos = beginning(last)
 		}
 		down := pos.Below > 0
 		query := SyncPos{Below: pos.Below, BelowChat: pos.BelowChat}
@@ -76,6 +76,12 @@ func (s *Service) Sync(ctx context.Context, a Actor, pos SyncPos, limit, timelin
 	})
 }
 
+// beginning is where a list of a user's chats, newest first, begins, above all
+// that the snapshot shows.
+func beginning(last int64) SyncPos {
+	return SyncPos{After: last, Below: last + 1, BelowChat: math.MaxInt64}
+}
+
 // endOf is the position behind all changes of a stamp. Where there are none yet
 // it is not the zero SyncPos, which would begin anew and tell nobody of chats
 // that they have left meanwhile.
@@ -106,7 +112,7 @@ func (s *Service) Now(ctx context.Context, a Actor) (SyncPos, error) {
 func (s *Service) Chats(ctx context.Context, a Actor, pos SyncPos, limit int) (SyncPage, error) {
 	return s.syncPage(ctx, a, pos, limit, func(r Reader, last int64, limit int) (SyncPage, error) {
 		if pos.Below == 0 {
-			pos = SyncPos{Below: last + 1}
+			pos = beginning(last)
 		}
 		rows, err := r.ChangedChats(a.User, SyncPos{Below: pos.Below, BelowChat: pos.BelowChat}, limit+1)
 		if err != nil {
@@ -147,7 +153,9 @@ func (s *Service) syncPage(ctx context.Context, a Actor, pos SyncPos, limit int,
 		if err != nil {
 			return err
 		}
-		if pos.After > last || pos.Below > last+1 {
+		// Changes that are not final yet have last + 1, and a position may lie among
+		// them, but not behind them (ChangedChats).
+		if pos.After > last+1 || pos.After == last+1 && pos.AfterChat == 0 || pos.Below > last+1 {
 			return Errorf(CodeCursorInvalid, "this cursor is ahead of the server's history; begin again without one")
 		}
 		page, err = fn(r, last, limit)

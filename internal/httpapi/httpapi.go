@@ -17,7 +17,10 @@ import (
 	"net/netip"
 	"path"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/chat"
@@ -34,6 +37,9 @@ type Config struct {
 
 	Software string       // as the page and the OpenAPI document show it ("grima")
 	Ready    func() error // why this node should get no traffic; it is asked by /readyz (always ready)
+	// Degraded says what does not work as it should, for /readyz, while traffic
+	// may come all the same; empty: nothing (nothing).
+	Degraded func() string
 	// BehindProxy says that connections come from a proxy, whose address would
 	// make one client of all of them, and that TLS may have ended there (no).
 	BehindProxy bool
@@ -81,6 +87,9 @@ type handler struct {
 	client  map[string]*clientFile
 	reports reports
 	drawing chan struct{} // holds one while a picture is drawn
+
+	openAPIOnce     sync.Once
+	openAPIDocument []byte
 }
 
 // New makes the handler of everything HTTP. Timeouts of connections, headers
@@ -301,6 +310,16 @@ func (h *handler) readyz(w http.ResponseWriter, _ *http.Request) {
 		h.Log.Warn("not ready", "err", err)
 		writeProblem(w, http.StatusServiceUnavailable, protocol.NewError(protocol.CodeUnavailable, "not ready; the log says why"))
 		return
+	}
+	if h.Degraded != nil {
+		if why := h.Degraded(); why != "" {
+			body, err := json.Marshal(map[string]string{"status": "degraded", "detail": why})
+			if err != nil {
+				panic(err) // strings of ours
+			}
+			writeJSON(w, http.StatusOK, body)
+			return
+		}
 	}
 	writeJSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
 }

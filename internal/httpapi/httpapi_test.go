@@ -275,9 +275,18 @@ func TestAbsentAndForeignAreAlike(t *testing.T) {
 
 func TestReady(t *testing.T) {
 	var failure error
-	s, _ := start(t, func(c *Config) { c.Ready = func() error { return failure } })
+	degraded := ""
+	s, _ := start(t, func(c *Config) {
+		c.Ready, c.Degraded = func() error { return failure }, func() string { return degraded }
+	})
 	s.expect(200, "", "GET /healthz", "")
-	s.expect(200, "", "GET /readyz", "")
+	if _, body := s.expect(200, "", "GET /readyz", ""); body != `{"status":"ok"}`+"\n" {
+		t.Error(body)
+	}
+	degraded = "the bus is not connected"
+	if _, body := s.expect(200, "", "GET /readyz", ""); !strings.Contains(body, `"status":"degraded"`) || !strings.Contains(body, degraded) {
+		t.Error(body)
+	}
 	failure = errors.New("the disk of /secret is full")
 	res, body := s.expect(503, "", "GET /readyz", "")
 	if strings.Contains(body, "secret") || res.Header.Get("Retry-After") != "1" {

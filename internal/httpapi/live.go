@@ -54,6 +54,10 @@ type Events struct {
 }
 
 func (h *handler) webSocket(w http.ResponseWriter, r *http.Request) {
+	if no := h.API.Roles.NotLive(); no != nil {
+		WriteProblem(w, no)
+		return
+	}
 	head, no := websocket.Accept(r, websocket.Offer{Protocol: Subprotocol, Origins: h.Origins, AnyScheme: h.BehindProxy})
 	if no != nil {
 		code := protocol.CodeInvalidRequest
@@ -113,6 +117,9 @@ func (h *handler) eventsAsked(w http.ResponseWriter, r *http.Request) (e Events,
 	if err := h.admit(r, cost); err != nil {
 		return e, nil, err
 	}
+	if err := h.API.Roles.NotLive(); err != nil {
+		return e, nil, err
+	}
 	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return e, nil, err
@@ -157,6 +164,7 @@ func (h *handler) eventsAsked(w http.ResponseWriter, r *http.Request) (e Events,
 		return e, ignored, protocol.NewError(protocol.CodeInvalidUTF8, "the cursor is not UTF-8")
 	}
 	e.Actor = c.Actor
+	c.Live = true // it is about to be
 	return e, ignored, h.do(r.Context(), c, protocol.Request{Type: protocol.TypeDataRequest, Op: protocol.OpSync, Params: params}).Error
 }
 

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,10 +22,29 @@ import (
 type object = map[string]any
 
 func (h *handler) openAPI(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, slices.Clone(openAPIDocument()))
+	h.openAPIOnce.Do(func() {
+		var roles api.Roles
+		if h.API != nil {
+			roles = h.API.Roles
+		}
+		h.openAPIDocument = openAPIDocument(roles)
+	})
+	writeJSON(w, http.StatusOK, slices.Clone(h.openAPIDocument))
 }
 
-var openAPIDocument = sync.OnceValue(func() []byte {
+// servers are where the paths are: x-grima-frame says which of two serves one.
+func servers(r api.Roles) []any {
+	list := []any{object{"url": "/"}}
+	if r.DataURL != "" {
+		list = append(list, object{"url": r.DataURL, "description": "DataRequest"})
+	}
+	if r.StreamURL != "" {
+		list = append(list, object{"url": r.StreamURL, "description": "BroadcastRequest, WebSocket, events"})
+	}
+	return list
+}
+
+func openAPIDocument(roles api.Roles) []byte {
 	d := document{paths: object{}, schemas: object{}}
 	for _, op := range api.Operations() {
 		for _, route := range op.Routes {
@@ -49,7 +67,7 @@ var openAPIDocument = sync.OnceValue(func() []byte {
 				"Members that the server does not know are ignored and listed in the header " + ignoredHeader +
 				"; with \"Prefer: handling=strict\" they are an error. Integers are below 2^53.",
 		},
-		"servers": []any{object{"url": "/"}},
+		"servers": servers(roles),
 		"paths":   d.paths,
 		"components": object{
 			"schemas": d.schemas,
@@ -79,7 +97,7 @@ var openAPIDocument = sync.OnceValue(func() []byte {
 		panic(err) // maps of strings cannot fail; a test makes the document
 	}
 	return out
-})
+}
 
 var anything = object{"type": "object", "additionalProperties": true}
 

@@ -18,6 +18,7 @@ type Problem struct {
 	Code         protocol.Code `json:"code"`
 	Retryable    bool          `json:"retryable"`
 	RetryAfterMS int64         `json:"retry_after_ms,omitzero"`
+	URL          string        `json:"url,omitzero"`
 }
 
 // writeProblem answers with err. The status is that of the error's code, or a
@@ -25,7 +26,7 @@ type Problem struct {
 func writeProblem(w http.ResponseWriter, status int, err *protocol.Error) {
 	body, failure := json.Marshal(Problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
-		Detail: err.Message, Code: err.Code, Retryable: err.Retryable, RetryAfterMS: err.RetryAfterMS,
+		Detail: err.Message, Code: err.Code, Retryable: err.Retryable, RetryAfterMS: err.RetryAfterMS, URL: err.URL,
 	})
 	if failure != nil {
 		// Only a message that is not UTF-8 fails, and messages are ours.

@@ -33,7 +33,15 @@ func (oneChat) Missed(_ context.Context, _ chat.ChatID, _ chat.UserID, after, _ 
 	return chat.Missed{Next: after}, nil
 }
 
-func (oneChat) Settled(context.Context) error                       { return nil }
+func (oneChat) Settled(context.Context) error                { return nil }
+func (oneChat) SettledIn(context.Context, chat.ChatID) error { return nil }
+func (oneChat) Places(_ context.Context, asked []chat.Place) ([]chat.Participant, []int64, error) {
+	return make([]chat.Participant, len(asked)), make([]int64, len(asked)), nil
+}
+
+func (oneChat) LiveSessions(_ context.Context, ids []chat.SessionID) ([]chat.SessionID, error) {
+	return ids, nil
+}
 func (oneChat) Few(context.Context, chat.ChatID, int) (bool, error) { return false, nil }
 func (oneChat) Hidden(context.Context, []chat.UserID) (map[chat.UserID]bool, error) {
 	return nil, nil
@@ -88,5 +96,34 @@ func BenchmarkDelivery(b *testing.B) {
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/deliveries, "ns/delivery")
 			})
 		}
+	}
+}
+
+// BenchmarkHints is what a hint of another node's costs that nobody here is
+// concerned with: alone, and with many in a payload.
+func BenchmarkHints(b *testing.B) {
+	for _, each := range []int{1, 256} {
+		b.Run(fmt.Sprintf("each=%d", each), func(b *testing.B) {
+			h := New(Config{Source: oneChat{}, Ablate: Ablate{NoRescan: true}})
+			defer h.Close()
+			var bytes atomic.Int64
+			for i := range 1000 {
+				c := h.Register(1, chat.UserID(i+1), counter{&bytes})
+				if err := c.Subscribe(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				defer c.Close()
+			}
+			var list []hint
+			for i := range each {
+				list = append(list, hint{chat: chat.ChatID(1000 + i), seq: int64(100_000 + i)})
+			}
+			payload := encodeAll(Hints, list, (*payload).hint)[0].b
+			b.ReportAllocs()
+			for b.Loop() {
+				h.receive(Hints, payload)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*each), "ns/hint")
+		})
 	}
 }

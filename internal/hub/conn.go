@@ -38,6 +38,7 @@ type Conn struct {
 // it: who changes something calls asideLocked before.
 type aside struct {
 	gone    map[chat.ChatID]int64    // while loading: chats that were left meanwhile, and at which seq
+	later   []chat.Place             // while loading: where another node says that its user came in
 	told    map[chat.ChatID]int64    // up to where it was told of chats that it left; nil: of none
 	focus   map[chat.ChatID]struct{} // nil: none set
 	watches []chat.UserID            // whose presence it hears of
@@ -60,6 +61,8 @@ func (h *Hub) Register(session chat.SessionID, user chat.UserID, sub Subscriber)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sessions[session], c.nextOfSession = c, h.sessions[session]
+	h.startChecksLocked()
+	h.countLocked(user, 1)
 	return c
 }
 
@@ -88,7 +91,7 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 	c.asideLocked().gone = make(map[chat.ChatID]int64)
 	h.users[c.user], c.nextOfUser = c, h.users[c.user]
 	h.loading[c] = struct{}{}
-	h.changedLocked(c.user)
+	h.changedHereLocked(c.user)
 	h.scans.start(h)
 	h.mu.Unlock()
 
@@ -116,10 +119,10 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 		}
 	}
 	c.gone = nil
+	h.loadedLocked(c)
 	if c.told == nil && c.focus == nil && c.watches == nil {
 		c.aside = &nothingAside
 	}
-	delete(h.loading, c)
 	return nil
 }
 
@@ -179,6 +182,7 @@ func (c *Conn) Close() {
 	c.closed = true
 	unlink(h.sessions, c.session, c, func(c *Conn) **Conn { return &c.nextOfSession })
 	h.unsubscribeLocked(c)
+	h.countLocked(c.user, -1)
 }
 
 func (h *Hub) unsubscribeLocked(c *Conn) {
@@ -193,9 +197,9 @@ func (h *Hub) unsubscribeLocked(c *Conn) {
 	}
 	h.unwatchLocked(c)
 	c.dirty, c.aside = nil, &nothingAside
-	delete(h.loading, c)
+	h.loadedLocked(c)
 	unlink(h.users, c.user, c, func(c *Conn) **Conn { return &c.nextOfUser })
-	h.changedLocked(c.user)
+	h.changedHereLocked(c.user)
 }
 
 // unlink takes c out of the list that begins with m[key], and the list out of m

@@ -12,6 +12,7 @@ const (
 	typingPeople = 100
 	typingEvery  = 3 * time.Second
 	typingLasts  = 10 * time.Second // a client forgets the notice by itself then
+	maxTypists   = 1000             // whatever other nodes say
 )
 
 // The bounds of other people's read marks.
@@ -38,19 +39,42 @@ type typed struct {
 // PublishTyping tells the others in the chat that user is typing, at most once
 // every few seconds, or that they stopped, once per notice that they type.
 func (h *Hub) PublishTyping(id chat.ChatID, user chat.UserID, stop bool) {
-	targets := h.routeTyping(id, user, stop)
+	note := typingNote{chat.Place{Chat: id, User: user}, stop}
+	targets, news := h.routeTyping(note)
 	if len(targets) > 0 {
 		h.notify(h.cfg.EncodeTyping(nil, id, user, stop), targets)
 	}
+	if !news || !h.shared() {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.telling.typing) < maxTold {
+		h.telling.typing = append(h.telling.typing, note)
+		h.tellOthersLocked()
+	}
 }
 
-func (h *Hub) routeTyping(id chat.ChatID, user chat.UserID, stop bool) (targets []Subscriber) {
+// typingElsewhere tells the people here that somebody is typing.
+func (h *Hub) typingElsewhere(n typingNote) {
+	if targets, _ := h.routeTyping(n); len(targets) > 0 {
+		h.notify(h.cfg.EncodeTyping(nil, n.Chat, n.User, n.stop), targets)
+	}
+}
+
+// routeTyping gives whom here a notice is for, and whether it may be news to
+// others: it is also where nobody is here to count how often.
+func (h *Hub) routeTyping(n typingNote) (targets []Subscriber, news bool) {
+	id, user := n.Chat, n.User
 	now := h.cfg.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.rooms[id]
-	if r == nil || r.crowded() || !r.mayType(user, stop, now) {
-		return targets
+	if r == nil {
+		return nil, true
+	}
+	if r.crowded() || !r.mayType(user, n.stop, now) {
+		return nil, false
 	}
 	for _, route := range r.members {
 		c := route.conn
@@ -61,7 +85,7 @@ func (h *Hub) routeTyping(id chat.ChatID, user chat.UserID, stop bool) (targets 
 			targets = append(targets, c.sub)
 		}
 	}
-	return targets
+	return targets, true
 }
 
 // mayType reports whether user's notice is to be passed on, and remembers it
@@ -79,7 +103,7 @@ func (r *room) mayType(user chat.UserID, stop bool, now time.Time) bool {
 			return false
 		}
 		last.stop = true // at stays: a stop does not allow an earlier start
-	case recent && now.Sub(last.at) < typingEvery:
+	case recent && now.Sub(last.at) < typingEvery, !recent && len(r.typing) >= maxTypists:
 		return false
 	default:
 		last = typed{at: now}
@@ -110,6 +134,27 @@ func (r *room) crowded() bool {
 // the others in the chat a little later, the last mark only, unless they are
 // many.
 func (h *Hub) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
+	if !h.shared() {
+		h.tellRead(id, user, seq)
+		return
+	}
+	at := chat.Place{Chat: id, User: user}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	// With what the others say, so that of two the older is not told last.
+	h.markHereLocked(mark{at, seq})
+	t := &h.telling
+	if t.marks == nil {
+		t.marks = make(map[chat.Place]int64)
+	}
+	if _, known := t.marks[at]; known || len(t.marks) < maxTold {
+		t.marks[at] = max(t.marks[at], seq)
+		h.tellOthersLocked()
+	}
+}
+
+// tellRead is PublishRead on this node.
+func (h *Hub) tellRead(id chat.ChatID, user chat.UserID, seq int64) {
 	var own []Subscriber
 	h.mu.Lock()
 	for c := h.users[user]; c != nil; c = c.nextOfUser {

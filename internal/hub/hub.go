@@ -44,6 +44,18 @@ type Config struct {
 	EncodePresence func(dst []byte, user chat.UserID, status chat.Status) []byte
 	Source         Source
 
+	// Bus ties the hubs of several nodes together, see Join. Then Source has to
+	// know what this node has under way, see chat.NewSharedLog (nil: this is the
+	// only node).
+	Bus Bus
+	// Deaf: nobody subscribes here, so there is nothing to be told of chats.
+	Deaf bool
+	// Lease is for how long a node is taken to live that is not heard (15 s).
+	Lease time.Duration
+	// Sessions is how often the store is asked for the sessions of connections,
+	// where somebody else may end them (never).
+	Sessions time.Duration
+
 	// Scan is how often the rooms are compared with the store (5 s).
 	Scan time.Duration
 	// CatchUps is how many connections catch up at once (4).
@@ -61,6 +73,7 @@ type Ablate struct {
 	NoDirtySet        bool // what a connection has no room for is lost to it
 	NoFill            bool // what is missing between hints is not read
 	LoadBeforeListing bool // memberships are read before additions are listened for
+	NoSettling        bool // rows of ours are told that may not be answered yet
 }
 
 // Source reads committed state; chat.Log is one. An error is logged, and the
@@ -71,6 +84,9 @@ type Source interface {
 	LastStamp(ctx context.Context) (int64, error)
 	LastSeqs(ctx context.Context, ids []chat.ChatID) ([]int64, error)
 	Settled(ctx context.Context) error
+	SettledIn(ctx context.Context, id chat.ChatID) error
+	Places(ctx context.Context, asked []chat.Place) ([]chat.Participant, []int64, error)
+	LiveSessions(ctx context.Context, ids []chat.SessionID) ([]chat.SessionID, error)
 	Changed(ctx context.Context, id chat.ChatID, after, upto int64) (chat.Changed, error)
 	Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after, upto int64) (chat.Missed, error)
 	Few(ctx context.Context, id chat.ChatID, most int) (bool, error)
@@ -99,7 +115,8 @@ type Reason string
 // SessionRevoked means that the connection's session is over.
 const SessionRevoked Reason = "session_revoked"
 
-// Hub implements chat.Publisher for the connections of this process. Its
+// Hub implements chat.Publisher for the connections of this process, and, with a
+// Bus, tells the other nodes. Its
 // methods may be called from any goroutine and do not block, save Close.
 type Hub struct {
 	cfg    Config
@@ -119,6 +136,14 @@ type Hub struct {
 	dirty    int     // routes that are not live
 	members  int     // routes in rooms
 
+	telling      telling
+	looks        looks
+	nodes        nodes
+	nodesNow     atomic.Int64          // other ones
+	before       map[chat.ChatID]int64 // while somebody is loading: hints of chats without a room
+	lookedAround time.Time             // because somebody said so
+	checks       sessionChecks
+
 	presence presence
 	marks    map[chat.ChatID]map[chat.UserID]int64 // read marks to be told to others; nil: none
 
@@ -134,6 +159,9 @@ type Hub struct {
 func New(cfg Config) *Hub {
 	if cfg.Scan == 0 {
 		cfg.Scan = 5 * time.Second
+	}
+	if cfg.Lease == 0 {
+		cfg.Lease = 15 * time.Second
 	}
 	if cfg.CatchUps == 0 {
 		cfg.CatchUps = 4
@@ -151,6 +179,7 @@ func New(cfg Config) *Hub {
 		rooms:    make(map[chat.ChatID]*room),
 		fresh:    make(map[*room]struct{}),
 		loading:  make(map[*Conn]struct{}),
+		nodes:    newNodes(),
 		presence: presence{
 			watchers: make(map[chat.UserID]map[*Conn]struct{}),
 			told:     make(map[chat.UserID]chat.Status),
@@ -168,10 +197,21 @@ func (h *Hub) Close() {
 	h.cancel()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	again := h.closed
 	h.closed = true
 	h.scans.stop()
+	for _, t := range []*time.Timer{h.nodes.timer, h.checks.timer} {
+		if t != nil {
+			t.Stop()
+		}
+	}
 	for h.running > 0 {
 		h.idle.Wait()
+	}
+	if h.nodes.timer != nil && !again {
+		h.mu.Unlock()
+		h.depart()
+		h.mu.Lock()
 	}
 }
 
@@ -227,6 +267,12 @@ type counters struct {
 	runs, events, deliveries, refused atomic.Int64
 	notices, catchUps, caughtUp, gaps atomic.Int64
 	scans, foundBehind, foundMissing  atomic.Int64
+	foundEnded                        atomic.Int64
+
+	bus struct {
+		sent, failed, received, garbage, missed atomic.Int64
+		hints, useful, looks, entered           atomic.Int64
+	}
 }
 
 // Stats says what the hub did since it was made, and what there is now.
@@ -247,7 +293,26 @@ type Stats struct {
 	FoundBehind  int64 // rooms that one of them found behind
 	FoundMissing int64 // memberships that one of them found not routed
 
+	FoundEnded int64 // sessions of connections that the store had no more
+
+	Bus BusStats
+
 	Conns, Subscribed, Rooms, Members, Dirty int // now
+}
+
+// BusStats says what went over the bus.
+type BusStats struct {
+	Sent     int64 // payloads
+	Failed   int64 // that the bus did not take
+	Received int64
+	Garbage  int64 // of them: nothing that a node says
+	Missed   int64 // times that some may not have come
+	Hints    int64 // in them: chats that have got further
+	Useful   int64 // of them: of rooms here that had not got so far
+	Looks    int64 // places that were looked up because somebody named them
+	Entered  int64 // connections that were let into a chat by that
+
+	Nodes int // now, this one among them
 }
 
 // Stats is for metrics.
@@ -258,6 +323,13 @@ func (h *Hub) Stats() Stats {
 		Runs: c.runs.Load(), Events: c.events.Load(), Deliveries: c.deliveries.Load(), Refused: c.refused.Load(),
 		Notices: c.notices.Load(), CatchUps: c.catchUps.Load(), CaughtUp: c.caughtUp.Load(), Gaps: c.gaps.Load(),
 		Scans: c.scans.Load(), FoundBehind: c.foundBehind.Load(), FoundMissing: c.foundMissing.Load(),
+		FoundEnded: c.foundEnded.Load(),
+		Bus: BusStats{
+			Sent: c.bus.sent.Load(), Failed: c.bus.failed.Load(),
+			Received: c.bus.received.Load(), Garbage: c.bus.garbage.Load(), Missed: c.bus.missed.Load(),
+			Hints: c.bus.hints.Load(), Useful: c.bus.useful.Load(), Looks: c.bus.looks.Load(), Entered: c.bus.entered.Load(),
+			Nodes: h.Nodes(),
+		},
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

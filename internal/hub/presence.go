@@ -40,7 +40,21 @@ func (h *Hub) Statuses(users []chat.UserID) []chat.Status {
 	return list
 }
 
+// statusLocked is the most that somebody is anywhere.
 func (h *Hub) statusLocked(user chat.UserID) chat.Status {
+	status := h.statusHereLocked(user)
+	for _, other := range h.nodes.others {
+		if status == chat.Online {
+			break
+		}
+		if there := other.people[user].status; there == chat.Online || there == chat.Away {
+			status = there
+		}
+	}
+	return status
+}
+
+func (h *Hub) statusHereLocked(user chat.UserID) chat.Status {
 	if h.users[user] == nil {
 		return chat.Offline
 	}
@@ -60,7 +74,7 @@ func (c *Conn) SetActive(active bool) {
 	defer h.mu.Unlock()
 	if c.away == active {
 		c.away = !active
-		h.changedLocked(c.user)
+		h.changedHereLocked(c.user)
 	}
 }
 
@@ -103,7 +117,13 @@ func (h *Hub) unwatchLocked(c *Conn) {
 func (h *Hub) PublishPresence(user chat.UserID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.changedHereLocked(user)
+}
+
+// changedHereLocked is changedLocked for what the other nodes do not know yet.
+func (h *Hub) changedHereLocked(user chat.UserID) {
 	h.changedLocked(user)
+	h.standsAnewLocked(user)
 }
 
 func (h *Hub) changedLocked(user chat.UserID) {

@@ -3,7 +3,6 @@ package hub
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -13,7 +12,7 @@ import (
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
-	"github.com/grima-chat/grima/internal/password"
+	"github.com/grima-chat/grima/internal/hub/fakebus"
 	"github.com/grima-chat/grima/internal/store/storetest"
 )
 
@@ -27,8 +26,26 @@ func TestRandomDelivery(t *testing.T) {
 	}
 	base := uint64(time.Now().UnixNano())
 	for i := range uint64(seeds) {
-		if complaints := play(t, base+i, Ablate{}); len(complaints) > 0 {
+		if complaints := play(t, base+i, 1, Ablate{}); len(complaints) > 0 {
 			t.Fatalf("seed %d:\n%s", base+i, strings.Join(complaints[:min(10, len(complaints))], "\n"))
+		}
+	}
+}
+
+// The same on several nodes above one store. Everybody connects and speaks now
+// here, now there; what a node hears of its own updates comes later than the
+// others may read them; and their bus loses, doubles, holds back and makes up
+// what it likes, and is cut now and then.
+func TestRandomDeliveryOnNodes(t *testing.T) {
+	seeds := 40
+	if testing.Short() {
+		seeds = 6
+	}
+	base := uint64(time.Now().UnixNano())
+	for i := range uint64(seeds) {
+		nodes := 2 + int(i)%2
+		if complaints := play(t, base+i, nodes, Ablate{}); len(complaints) > 0 {
+			t.Fatalf("seed %d, %d nodes:\n%s", base+i, nodes, strings.Join(complaints[:min(10, len(complaints))], "\n"))
 		}
 	}
 }
@@ -36,15 +53,21 @@ func TestRandomDelivery(t *testing.T) {
 // The test above is worth what it catches: each guard that is taken out has to
 // show before long.
 func TestRandomDeliveryNeedsItsGuards(t *testing.T) {
-	for name, a := range map[string]Ablate{
-		"rescan":              {NoRescan: true},
-		"dirty set":           {NoDirtySet: true},
-		"fill":                {NoFill: true},
-		"listing before load": {LoadBeforeListing: true},
+	for name, without := range map[string]struct {
+		Ablate
+
+		nodes int
+	}{
+		"rescan":              {Ablate{NoRescan: true}, 1},
+		"dirty set":           {Ablate{NoDirtySet: true}, 1},
+		"fill":                {Ablate{NoFill: true}, 1},
+		"listing before load": {Ablate{LoadBeforeListing: true}, 1},
+		"rescan on nodes":     {Ablate{NoRescan: true}, 2},
+		"settling":            {Ablate{NoSettling: true}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(300) {
-				if complaints := play(t, seed, a); len(complaints) > 0 {
+			for seed := range uint64(1000) {
+				if complaints := play(t, seed, without.nodes, without.Ablate); len(complaints) > 0 {
 					t.Logf("seed %d: %s", seed, complaints[0])
 					return
 				}
@@ -60,6 +83,7 @@ type told struct {
 	chat            chat.ChatID
 	prev, seq, born int64
 	user            chat.UserID // of a participant's row
+	early           bool        // nobody had been answered yet
 }
 
 // listener is a connection that has little room.
@@ -67,6 +91,7 @@ type listener struct {
 	*Conn
 
 	user chat.UserID
+	node *site
 	room int
 
 	mu      sync.Mutex
@@ -89,6 +114,7 @@ func (l *listener) Deliver(r *Run) bool {
 		if _, err := fmt.Sscan(line, &e.kind, &e.chat, &e.prev, &e.seq, &e.born, &e.user); err != nil {
 			panic(err)
 		}
+		e.early = l.node.stage.early(e.chat, e.seq)
 		l.heard = append(l.heard, e)
 		l.unread++
 	}
@@ -115,8 +141,8 @@ func (l *listener) read(n int) {
 // stage is where it is played.
 type stage struct {
 	t     *testing.T
-	hub   *Hub
-	svc   *chat.Service
+	sites []*site
+	net   *fakebus.Net // between them
 	log   *chat.Log
 	users []chat.UserID
 
@@ -124,9 +150,14 @@ type stage struct {
 	rng    *rand.Rand
 	truths map[chat.ChatID]*truth
 	chats  []chat.ChatID
-	late   []chat.Event // hints under way
+	late   []lateHint // under way
 	open   []*listener
 	all    []*listener
+}
+
+type lateHint struct {
+	to *site
+	e  chat.Event
 }
 
 func (s *stage) n(n int) int {
@@ -138,42 +169,58 @@ func (s *stage) n(n int) int {
 // pause lets some time of the bubble's go by, so that others get ahead.
 func (s *stage) pause() { time.Sleep(time.Duration(s.n(4)) * time.Millisecond) }
 
-// Publish writes down what was committed, and lets the hint of it go astray.
-func (s *stage) Publish(e chat.Event) {
+// Publish writes down what was committed on a node and is answered now, and lets
+// the hint of it go astray.
+func (n *site) Publish(e chat.Event) {
+	s := n.stage
 	s.mu.Lock()
 	tr := s.truths[e.Chat]
 	if tr == nil {
-		tr = &truth{history: chat.HistoryAll}
+		tr = &truth{history: chat.HistoryAll, by: make(map[int64]*site)}
 		if e.Chat%2 == 0 {
 			tr.history = chat.HistoryJoined
 		}
 		s.truths[e.Chat] = tr
 		s.chats = append(s.chats, e.Chat)
 	}
-	tr.events = append(tr.events, e)
+	for int64(len(tr.events)) < e.Seq { // that of another node may be behind
+		tr.events = append(tr.events, chat.Event{})
+	}
+	tr.events[e.Seq-1] = e
+	tr.by[e.Seq] = n
 	var now []chat.Event
 	switch s.rng.IntN(10) {
 	case 0: // lost
 	case 1:
 		now = append(now, e, e)
 	case 2, 3:
-		s.late = append(s.late, e)
+		s.late = append(s.late, lateHint{n, e})
 	case 4:
-		s.late = append(s.late, e)
+		s.late = append(s.late, lateHint{n, e})
 		now = append(now, e)
 	default:
 		now = append(now, e)
 	}
 	s.mu.Unlock()
 	for _, e := range now {
-		s.hub.Publish(e)
+		n.hub.Publish(e)
 	}
 }
 
-func (s *stage) PublishRead(chat.ChatID, chat.UserID, int64)  {}
-func (s *stage) PublishTyping(chat.ChatID, chat.UserID, bool) {}
-func (s *stage) PublishPresence(chat.UserID)                  {}
-func (s *stage) EndSessions([]chat.SessionID)                 {}
+func (n *site) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
+	n.hub.PublishRead(id, user, seq)
+}
+func (n *site) PublishTyping(chat.ChatID, chat.UserID, bool) {}
+func (n *site) PublishPresence(chat.UserID)                  {}
+func (n *site) EndSessions([]chat.SessionID)                 {}
+
+// early reports whether whoever made a change has not been answered yet.
+func (s *stage) early(id chat.ChatID, seq int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tr := s.truths[id]
+	return tr == nil || tr.by[seq] == nil
+}
 
 // arrive lets a late hint through.
 func (s *stage) arrive() {
@@ -183,10 +230,10 @@ func (s *stage) arrive() {
 		return
 	}
 	i := s.rng.IntN(len(s.late))
-	e := s.late[i]
+	l := s.late[i]
 	s.late = slices.Delete(s.late, i, i+1)
 	s.mu.Unlock()
-	s.hub.Publish(e)
+	l.to.hub.Publish(l.e)
 }
 
 func (s *stage) someChat() (chat.ChatID, bool) {
@@ -206,48 +253,51 @@ func (s *stage) act() {
 	user, other := s.someUser(), s.someUser()
 	id, ok := s.someChat()
 	a := chat.Actor{User: user}
+	at := s.sites[s.n(len(s.sites))]
 	do := s.n(100)
 	switch {
 	case do < 2 || !ok:
 		history := chat.HistoryAll
 		// Which chats show newcomers what was before them is told by their id,
 		// which only the store knows: both are made, and one is left alone.
-		st, _, err := s.svc.CreateChat(ctx, a, chat.NewChat{Kind: chat.KindGroup, Title: "Port", History: history, Users: []chat.UserID{other}})
+		st, _, err := at.svc.CreateChat(ctx, a, chat.NewChat{Kind: chat.KindGroup, Title: "Port", History: history, Users: []chat.UserID{other}})
 		if err == nil && st.Chat.ID%2 == 0 {
 			joined := chat.HistoryJoined
-			_, _ = s.svc.UpdateChat(ctx, a, st.Chat.ID, chat.ChatPatch{History: &joined})
+			_, _ = at.svc.UpdateChat(ctx, a, st.Chat.ID, chat.ChatPatch{History: &joined})
 		}
 	case do < 30:
 		done := make(chan struct{})
-		s.svc.Send(a, chat.NewMessage{Chat: id, Content: "hi"}, func(chat.SendResult, error) { close(done) })
+		at.svc.Send(a, chat.NewMessage{Chat: id, Content: "hi"}, func(chat.SendResult, error) { close(done) })
 		<-done
 	case do < 40:
 		done := make(chan struct{})
-		s.svc.Edit(a, chat.MessageEdit{Chat: id, Seq: int64(s.n(20) + 1), Content: fmt.Sprint(s.n(1000))}, func(int64, error) { close(done) })
+		at.svc.Edit(a, chat.MessageEdit{Chat: id, Seq: int64(s.n(20) + 1), Content: fmt.Sprint(s.n(1000))}, func(int64, error) { close(done) })
 		<-done
 	case do < 43:
 		done := make(chan struct{})
-		s.svc.Delete(a, id, int64(s.n(20)+1), func(int64, error) { close(done) })
+		at.svc.Delete(a, id, int64(s.n(20)+1), func(int64, error) { close(done) })
 		<-done
 	case do < 53:
-		_, _ = s.svc.AddParticipants(ctx, a, id, []chat.UserID{other, s.someUser()}, "")
+		_, _ = at.svc.AddParticipants(ctx, a, id, []chat.UserID{other, s.someUser()}, "")
 	case do < 60:
-		_, _ = s.svc.RemoveParticipant(ctx, a, id, other)
+		_, _ = at.svc.RemoveParticipant(ctx, a, id, other)
 	case do < 63:
-		_, _ = s.svc.UpdateParticipant(ctx, a, id, other, []chat.Role{chat.RoleOwner, chat.RoleAdmin, chat.RoleMember}[s.n(3)])
+		_, _ = at.svc.UpdateParticipant(ctx, a, id, other, []chat.Role{chat.RoleOwner, chat.RoleAdmin, chat.RoleMember}[s.n(3)])
 	case do < 65:
 		title := fmt.Sprint("Title ", s.n(100))
-		_, _ = s.svc.UpdateChat(ctx, a, id, chat.ChatPatch{Title: &title})
+		_, _ = at.svc.UpdateChat(ctx, a, id, chat.ChatPatch{Title: &title})
 	case do < 66 && s.n(3) == 0:
-		_ = s.svc.DeleteChat(ctx, a, id)
+		_ = at.svc.DeleteChat(ctx, a, id)
 	case do < 72:
-		s.connect(user)
+		s.connect(at, user)
 	case do < 75:
 		s.disconnect()
 	case do < 80:
 		s.arrive()
 	case do < 81:
-		s.hub.Rescan()
+		at.hub.Rescan()
+	case do < 84 && len(s.sites) > 1:
+		s.disturb(at)
 	default:
 		s.mu.Lock()
 		var l *listener
@@ -261,9 +311,9 @@ func (s *stage) act() {
 	}
 }
 
-func (s *stage) connect(user chat.UserID) {
-	l := &listener{user: user, room: 1 + s.n(12), before: s.positions()}
-	l.Conn = s.hub.Register(1, user, l)
+func (s *stage) connect(at *site, user chat.UserID) {
+	l := &listener{user: user, node: at, room: 1 + s.n(12), before: s.positions()}
+	l.Conn = at.hub.Register(1, user, l)
 	if err := l.Subscribe(s.t.Context()); err != nil {
 		l.Close()
 		return
@@ -277,8 +327,15 @@ func (s *stage) connect(user chat.UserID) {
 
 func (s *stage) positions() map[chat.ChatID]int64 {
 	s.mu.Lock()
-	chats := slices.Clone(s.chats)
+	most := chat.ChatID(16) // of those that nobody was answered about yet
+	for _, id := range s.chats {
+		most = max(most, id+16)
+	}
 	s.mu.Unlock()
+	var chats []chat.ChatID
+	for id := range most {
+		chats = append(chats, id+1)
+	}
 	seqs, err := s.log.LastSeqs(s.t.Context(), chats)
 	if err != nil {
 		s.t.Error(err)
@@ -323,31 +380,15 @@ func (f *faulty) fault(string) {
 	}
 }
 
-func play(t *testing.T, seed uint64, a Ablate) (complaints []string) {
+func play(t *testing.T, seed uint64, nodes int, a Ablate) (complaints []string) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{t: t, rng: rand.New(rand.NewPCG(seed, 1)), truths: map[chat.ChatID]*truth{}}
 		store := storetest.NewMemory()
 		s.log = chat.NewLog(store)
-		src := &faulty{s: s}
-		src.Log = s.log
-		src.reading = src.fault
-		s.hub = New(Config{
-			Encode: func(dst []byte, e chat.Event) []byte {
-				var user chat.UserID
-				if e.Participant != nil {
-					user = e.Participant.User
-				}
-				b := e.Seq
-				if e.Message != nil {
-					b = e.Message.Seq
-				}
-				return fmt.Appendf(dst, "%s %d %d %d %d %d\n", e.Kind, e.Chat, e.PrevSeq, e.Seq, b, user)
-			},
-			Source: src, Scan: time.Second, CatchUps: 2, Ablate: a, Log: slog.New(slog.DiscardHandler),
-		})
-		s.svc = chat.NewService(chat.Config{
-			Store: store, Publisher: s, Passwords: password.New(password.Params{Memory: 64, Time: 1}), NoLimits: true,
-		})
+		s.net = fakebus.NewNet(seed, fakebus.Faults{Lose: 15, Double: 15, Hold: 20})
+		for range nodes {
+			s.sites = append(s.sites, newSite(s, store, nodes > 1, a))
+		}
 		w := &world{T: t, store: store}
 		for range 6 {
 			s.users = append(s.users, w.person())
@@ -371,20 +412,26 @@ func play(t *testing.T, seed uint64, a Ablate) (complaints []string) {
 				l.read(1000)
 			}
 			time.Sleep(time.Second)
-			synctest.Wait()
+			if nodes == 1 {
+				synctest.Wait()
+			}
 		}
 		for _, l := range s.all {
 			complaints = append(complaints, s.check(l, slices.Contains(s.open, l))...)
 		}
-		if st := s.hub.Stats(); st.Dirty != 0 {
-			complaints = append(complaints, fmt.Sprintf("at the end: %+v", st))
+		for _, n := range s.sites {
+			if st := n.hub.Stats(); st.Dirty != 0 {
+				complaints = append(complaints, fmt.Sprintf("at the end: %+v", st))
+			}
 		}
 		for _, l := range s.open {
 			l.Close()
 		}
-		s.hub.Close()
-		if st := s.hub.Stats(); st.Conns+st.Subscribed+st.Rooms+st.Members+st.Dirty != 0 {
-			complaints = append(complaints, fmt.Sprintf("left behind: %+v", st))
+		for _, n := range s.sites {
+			n.hub.Close()
+			if st := n.hub.Stats(); st.Conns+st.Subscribed+st.Rooms+st.Members+st.Dirty != 0 {
+				complaints = append(complaints, fmt.Sprintf("left behind: %+v", st))
+			}
 		}
 		if err := store.Close(); err != nil {
 			t.Error(err)

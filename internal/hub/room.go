@@ -51,6 +51,10 @@ func (h *Hub) newRoomLocked(id chat.ChatID, at int64) *room {
 	r := &room{id: id, emitted: at, born: at}
 	h.rooms[id] = r
 	h.scans.again = true // it begins where the store was, and no hint was heard since
+	if seq := h.before[id]; seq > at {
+		r.wanted = seq
+		h.flushLocked(r)
+	}
 	return r
 }
 
@@ -67,6 +71,9 @@ func (h *Hub) Publish(e chat.Event) {
 	h.stats.published.Add(1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.shared() {
+		h.hintOthersLocked(e)
+	}
 	r := h.rooms[e.Chat]
 	if r == nil && (e.Kind == chat.ChatCreated || e.Kind == chat.ParticipantAdded) && h.users[e.Participant.User] != nil {
 		r = h.newRoomLocked(e.Chat, e.PrevSeq)
@@ -127,7 +134,9 @@ func (h *Hub) flush(r *room) {
 
 		h.take(r, hints)
 		if wanted > r.emitted {
-			h.fill(r, wanted, nil)
+			// Other nodes may have said so, and what is ours up to there may be not
+			// yet answered.
+			h.fill(r, wanted, nil, h.shared())
 		}
 	}
 }
@@ -165,7 +174,7 @@ func (h *Hub) take(r *room, hints []chat.Event) {
 	total, told := len(hints), 0
 	if r.unsure && total > 0 {
 		hints = slices.Concat(inOrder(hints, r.emitted))
-		told += h.fill(r, hints[len(hints)-1].Seq, hints)
+		told += h.fill(r, hints[len(hints)-1].Seq, hints, false)
 		hints = nil
 	}
 	for !r.unsure {
@@ -180,7 +189,7 @@ func (h *Hub) take(r *room, hints []chat.Event) {
 			told += len(later)
 			break
 		}
-		h.fill(r, later[0].PrevSeq, nil)
+		h.fill(r, later[0].PrevSeq, nil, false)
 		if later[0].PrevSeq != r.emitted {
 			break
 		}
@@ -212,8 +221,9 @@ func inOrder(hints []chat.Event, at int64) (next, later []chat.Event) {
 
 // fill reads from the store what is missing up to a position, and tells it. It
 // gives the number of hints that were told instead of their rows: they say more,
-// who did it.
-func (h *Hub) fill(r *room, upto int64, hints []chat.Event) (told int) {
+// who did it. With settle it waits until what it read is answered, and takes the
+// hints that came with that.
+func (h *Hub) fill(r *room, upto int64, hints []chat.Event, settle bool) (told int) {
 	for more := true; more && r.emitted < upto; {
 		ctx, cancel := h.reading()
 		ch, err := h.cfg.Source.Changed(ctx, r.id, r.emitted, upto)
@@ -225,6 +235,13 @@ func (h *Hub) fill(r *room, upto int64, hints []chat.Event) (told int) {
 		r.unsure = false
 		if ch.Next <= r.emitted {
 			return told
+		}
+		if settle && !h.cfg.Ablate.NoSettling {
+			if err := h.settledIn(r.id); err != nil {
+				h.failed("waiting for answers", err)
+				return told
+			}
+			hints = h.came(r)
 		}
 		h.rejoin(r, ch)
 		for i, e := range ch.Events {
@@ -245,6 +262,22 @@ func (h *Hub) fill(r *room, upto int64, hints []chat.Event) (told int) {
 		more = ch.More
 	}
 	return told
+}
+
+// settledIn waits until what was read of a chat has been answered here.
+func (h *Hub) settledIn(id chat.ChatID) error {
+	ctx, cancel := h.reading()
+	defer cancel()
+	return h.cfg.Source.SettledIn(ctx, id)
+}
+
+// came gives the hints that wait for the room's flusher, by seq.
+func (h *Hub) came(r *room) []chat.Event {
+	h.mu.Lock()
+	hints := slices.Clone(r.hints)
+	h.mu.Unlock()
+	slices.SortFunc(hints, func(a, b chat.Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	return hints
 }
 
 // rejoin routes a chat to those who came into it in what is about to be told.
@@ -344,20 +377,5 @@ func (h *Hub) leaveLocked(rt *route, seq int64) {
 	default:
 		rt.end = seq
 		h.detachLocked(rt)
-	}
-}
-
-// EndSessions ends the live connections of these sessions.
-func (h *Hub) EndSessions(ids []chat.SessionID) {
-	var subs []Subscriber
-	h.mu.Lock()
-	for _, id := range ids {
-		for c := h.sessions[id]; c != nil; c = c.nextOfSession {
-			subs = append(subs, c.sub)
-		}
-	}
-	h.mu.Unlock()
-	for _, sub := range subs {
-		sub.End(SessionRevoked)
 	}
 }

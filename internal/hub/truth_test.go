@@ -11,6 +11,7 @@ import (
 type truth struct {
 	events  []chat.Event // events[i].Seq is i+1
 	history chat.History
+	by      map[int64]*site // which node a change was made on, once that was answered
 }
 
 // stay is a membership: [from, to] in seqs.
@@ -96,6 +97,9 @@ func (s *stage) check(l *listener, open bool) (complaints []string) {
 			}
 			if pos < 0 && in >= 0 && e.prev > max(l.at[id], stays[in].from-1) {
 				complain("%v begins too late", e)
+			}
+			if e.early && tr.by[e.seq] == l.node {
+				complain("%v was told before its maker was answered", e)
 			}
 			pos, ended = e.seq, false
 			back := slices.ContainsFunc(stays, func(st stay) bool { return st.from == e.seq+1 })

@@ -71,13 +71,17 @@ const (
 
 // Config is what can be set. Zero means the value in parentheses.
 type Config struct {
-	Rates       Rates            // (Defaults)
-	Factor      float64          // for all rates and bursts (1)
-	NoRates     bool             // whoever asks as often as they like
-	Slack       time.Duration    // (30 s)
-	Connections int              // live ones of an account; below zero: any number (50)
-	Buckets     int              // users and addresses that are counted (65,536)
-	Now         func() time.Time // (time.Now)
+	Rates       Rates         // (Defaults)
+	Factor      float64       // for all rates and bursts (1)
+	NoRates     bool          // whoever asks as often as they like
+	Slack       time.Duration // (30 s)
+	Connections int           // live ones of an account; below zero: any number (50)
+	// Nodes is how many servers share their users, and Elsewhere how many live
+	// connections an account has on the others (one server, and none).
+	Nodes     func() int
+	Elsewhere func(chat.UserID) int
+	Buckets   int              // users and addresses that are counted (65,536)
+	Now       func() time.Time // (time.Now)
 }
 
 // Limits counts requests and connections. Its methods may be called from any
@@ -156,6 +160,23 @@ func (b bound) take(due *int64, now int64) (wait, over time.Duration) {
 	return 0, 0
 }
 
+// bound is what a user or an address may ask this server for: where there are
+// several, its share of their rate, and as much as a connection may in any case.
+// Whoever spreads over all of them has the whole.
+func (l *Limits) bound(k Key, c api.Cost) bound {
+	b := l.rates[k][c]
+	if l.cfg.Nodes == nil {
+		return b
+	}
+	own := l.rates[Connection][c]
+	if n := int64(l.cfg.Nodes()); n > 1 && b.every < own.every {
+		if b.every *= n; b.every >= own.every {
+			return bound{own.every, max(b.free, own.free), max(b.most, own.most)}
+		}
+	}
+	return b
+}
+
 // said counts what a key had to say, and makes it what a client hears.
 func (l *Limits) said(k Key, c api.Cost, wait, over time.Duration) (time.Duration, *chat.Error) {
 	if over > 0 {
@@ -182,7 +203,7 @@ func (l *Limits) TakeAddress(peer netip.Addr, c api.Cost) (wait time.Duration, e
 		return 0, nil
 	}
 	c = l.as[c]
-	wait, over := l.known.take(network(peer), int(c), l.now(), l.rates[Address][c])
+	wait, over := l.known.take(network(peer), int(c), l.now(), l.bound(Address, c))
 	return l.said(Address, c, wait, over)
 }
 
@@ -192,7 +213,7 @@ func (l *Limits) TakeUser(user chat.UserID, c api.Cost) (wait time.Duration, err
 		return 0, nil
 	}
 	c = l.as[c]
-	wait, over := l.known.take(account(user), int(c), l.now(), l.rates[User][c])
+	wait, over := l.known.take(account(user), int(c), l.now(), l.bound(User, c))
 	return l.said(User, c, wait, over)
 }
 
@@ -224,11 +245,11 @@ func (c *Client) Take(cost api.Cost) (wait time.Duration, err *chat.Error) {
 		return 0, nil
 	}
 	now, cost := l.now(), l.as[cost]
-	own := l.rates[Connection][cost]
+	own, user := l.rates[Connection][cost], l.bound(User, cost)
 	wait, over := own.take(&c.due[cost], now)
 	worst := Connection
 	if over == 0 && c.user != 0 {
-		w, o := l.known.take(account(c.user), int(cost), now, l.rates[User][cost])
+		w, o := l.known.take(account(c.user), int(cost), now, user)
 		if over = o; w > wait || o > 0 {
 			wait, worst = w, User
 		}
@@ -237,14 +258,14 @@ func (c *Client) Take(cost api.Cost) (wait time.Duration, err *chat.Error) {
 		}
 	}
 	if over == 0 && c.peer.IsValid() {
-		w, o := l.known.take(network(c.peer), int(cost), now, l.rates[Address][cost])
+		w, o := l.known.take(network(c.peer), int(cost), now, l.bound(Address, cost))
 		if over = o; w > wait || o > 0 {
 			wait, worst = w, Address
 		}
 		if over > 0 {
 			c.due[cost] -= own.every
 			if c.user != 0 {
-				l.known.giveBack(account(c.user), int(cost), l.rates[User][cost])
+				l.known.giveBack(account(c.user), int(cost), user)
 			}
 		}
 	}
@@ -259,11 +280,15 @@ func (c *Client) Login(user chat.UserID) *chat.Error {
 	if l == nil || c.user != 0 {
 		return nil
 	}
+	elsewhere := 0
+	if l.cfg.Elsewhere != nil {
+		elsewhere = l.cfg.Elsewhere(user)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cfg.Connections > 0 && l.live[user] >= l.cfg.Connections {
+	if all := l.live[user] + elsewhere; l.cfg.Connections > 0 && all >= l.cfg.Connections {
 		l.tooMany++
-		err := chat.Errorf(chat.CodeRateLimited, "this account has %d connections already; close some", l.live[user])
+		err := chat.Errorf(chat.CodeRateLimited, "this account has %d connections already; close some", all)
 		err.RetryAfter = refusedLogin
 		return err
 	}

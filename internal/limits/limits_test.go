@@ -359,3 +359,56 @@ func TestConnectionsOfAnAccount(t *testing.T) {
 		t.Errorf("left behind: %v", l.live)
 	}
 }
+
+// Of several servers each gives users and addresses their share, but not less
+// than a connection may have, and counts an account's connections everywhere.
+func TestSeveralServers(t *testing.T) {
+	clock, nodes, elsewhere := newClock(), 1, 0
+	rates := Rates{Connection: all(Rate{10, 10}), User: all(Rate{30, 30}), Address: all(Rate{120, 120})}
+	l := clock.limits(Config{
+		Rates: rates, Slack: time.Nanosecond, Connections: 3,
+		Nodes: func() int { return nodes }, Elsewhere: func(chat.UserID) int { return elsewhere },
+	})
+	addr := netip.MustParseAddr("192.0.2.1")
+	// count is what is let through at once, after a long pause.
+	count := func(take func() (time.Duration, *chat.Error)) (n int) {
+		clock.pass(time.Hour)
+		for {
+			if _, err := take(); err != nil {
+				return n
+			}
+			n++
+		}
+	}
+	for _, c := range []struct{ nodes, user, address int }{{1, 30, 120}, {2, 15, 60}, {3, 10, 40}, {12, 10, 10}, {100, 10, 10}} {
+		nodes = c.nodes
+		if got := count(func() (time.Duration, *chat.Error) { return l.TakeUser(1, api.Write) }); got != c.user {
+			t.Errorf("%d servers: %d of a user's, want %d", nodes, got, c.user)
+		}
+		if got := count(func() (time.Duration, *chat.Error) { return l.TakeAddress(addr, api.Write) }); got != c.address {
+			t.Errorf("%d servers: %d of an address's, want %d", nodes, got, c.address)
+		}
+		one := l.Client(addr)
+		if err := one.Login(2); err != nil {
+			t.Fatal(err)
+		}
+		if got := count(func() (time.Duration, *chat.Error) { return one.Take(api.Write) }); got != 10 {
+			t.Errorf("%d servers: %d of a connection's", nodes, got)
+		}
+		one.Close()
+	}
+	elsewhere = 2
+	a, b := l.Client(addr), l.Client(addr)
+	if err := a.Login(1); err != nil {
+		t.Error(err)
+	}
+	if err := b.Login(1); err == nil || err.Code != chat.CodeRateLimited {
+		t.Errorf("a fourth connection: %v", err)
+	}
+	elsewhere = 0
+	if err := b.Login(1); err != nil {
+		t.Error(err)
+	}
+	a.Close()
+	b.Close()
+}

@@ -32,6 +32,7 @@ type Config struct {
 	Failure   func() error // why the store cannot write any more; nil: it can
 	Store     func() Store
 	Hub       func() hub.Stats
+	Bus       func() Bus
 	Stream    func() Stream
 	Queue     func() queue.Stats
 }
@@ -58,6 +59,7 @@ func NewRegistry(cfg Config) *prometheus.Registry {
 	show(r, cfg.Failure, ofFailure)
 	show(r, cfg.Store, ofStore)
 	show(r, cfg.Hub, ofHub)
+	show(r, cfg.Bus, ofBus)
 	show(r, cfg.Stream, ofStream)
 	show(r, cfg.Queue, ofQueue)
 	return r

@@ -49,6 +49,7 @@ func everything(t *testing.T) *prometheus.Registry {
 			return Store{BatchUpdates: h, CommitSeconds: h, Checkpoints: h, Stalls: h}
 		},
 		Hub: func() hub.Stats { return hub.Stats{Runs: 3, Deliveries: 30, Dirty: 4} },
+		Bus: func() Bus { return Bus{Connected: true, Reconnects: 2} },
 		Stream: func() Stream {
 			return Stream{FramesIn: 1, FramesOut: 2, Goodbyes: map[string]uint64{"slow_consumer": 9}}
 		},

@@ -140,10 +140,17 @@ func ofHub(stats func() hub.Stats) source {
 		scans       = counter("grima_scans_total", "Times that the hub asked the store where its chats stand.")
 		behind      = counter("grima_scans_found_behind_total", "Chats that such a scan found ahead of what the hub had told.")
 		missing     = counter("grima_scans_found_missing_total", "Memberships that such a scan found and the hub had not known.")
+		ended       = counter("grima_sessions_found_ended_total", "Sessions of connections that another server ended, as the store said.")
+		nodes       = gauge("grima_nodes", "Servers of this store that are heard over the bus, this one included.")
+		busPayloads = counter("grima_bus_payloads_total", "Payloads given to the bus (out), not taken by it (failed), brought by it (in), and of those the ones that no server says (garbage).", "result")
+		busMissed   = counter("grima_bus_missed_total", "Times that the bus may have lost something, and the store was looked through for it.")
+		busHints    = counter("grima_bus_hints_total", "Chats of which another server said how far they have got: news to a room here (news), or nothing new or nobody's concern here (else).", "result")
+		busLooks    = counter("grima_bus_looks_total", "Memberships and read marks that were looked up because another server named them.")
 	)
 	all := []*family{
 		subscribers, rooms, members, dirty, published, filled, events, runs, deliveries, refused,
 		notices, catchUps, caughtUp, gaps, scans, behind, missing,
+		ended, nodes, busPayloads, busMissed, busHints, busLooks,
 	}
 	return source{all, func(s sink) {
 		now := stats()
@@ -164,6 +171,45 @@ func ofHub(stats func() hub.Stats) source {
 		s.value(scans, float64(now.Scans))
 		s.value(behind, float64(now.FoundBehind))
 		s.value(missing, float64(now.FoundMissing))
+		s.value(ended, float64(now.FoundEnded))
+		s.value(nodes, float64(now.Bus.Nodes))
+		s.value(busPayloads, float64(now.Bus.Sent), "out")
+		s.value(busPayloads, float64(now.Bus.Failed), "failed")
+		s.value(busPayloads, float64(now.Bus.Received), "in")
+		s.value(busPayloads, float64(now.Bus.Garbage), "garbage")
+		s.value(busMissed, float64(now.Bus.Missed))
+		s.value(busHints, float64(now.Bus.Useful), "news")
+		s.value(busHints, float64(now.Bus.Hints-now.Bus.Useful), "else")
+		s.value(busLooks, float64(now.Bus.Looks))
+	}}
+}
+
+// Bus is the connection to the other servers.
+type Bus struct {
+	Connected         bool
+	Reconnects        int64 // times that it was lost and is back
+	Dropped           int64 // times that payloads were dropped because the hub was too slow
+	BytesIn, BytesOut uint64
+}
+
+func ofBus(stats func() Bus) source {
+	var (
+		connected  = gauge("grima_bus_connected", "1 while there is a connection to the bus, else 0; 0 without a bus.")
+		reconnects = counter("grima_bus_reconnects_total", "Times that the connection to the bus was lost and is back.")
+		dropped    = counter("grima_bus_dropped_total", "Times that payloads were dropped because they came faster than they were taken.")
+		bytes      = counter("grima_bus_bytes_total", "Bytes of payloads from the bus (in) and to it (out).", "direction")
+	)
+	return source{[]*family{connected, reconnects, dropped, bytes}, func(s sink) {
+		now := stats()
+		value := 0.0
+		if now.Connected {
+			value = 1
+		}
+		s.value(connected, value)
+		s.value(reconnects, float64(now.Reconnects))
+		s.value(dropped, float64(now.Dropped))
+		s.value(bytes, float64(now.BytesIn), "in")
+		s.value(bytes, float64(now.BytesOut), "out")
 	}}
 }
 

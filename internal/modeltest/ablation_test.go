@@ -23,6 +23,7 @@ func TestGuards(t *testing.T) {
 		hints    bool
 		crashes  bool
 		comings  bool
+		nodes    int
 		promises []string
 	}{
 		{guard: SubscribeFirst, promises: []string{loss}},
@@ -32,16 +33,19 @@ func TestGuards(t *testing.T) {
 		{guard: Rescan, hints: true, promises: []string{loss}},
 		{guard: Fill, hints: true, promises: []string{loss, wire}},
 		{guard: DirtySet, promises: []string{loss, wire}},
+		{guard: Settling, nodes: 2, promises: []string{"delivery"}},
+		{guard: Rescan, nodes: 3, hints: true, promises: []string{loss}},
 		{guard: ListFirst, comings: true, promises: []string{loss, wire, "I8 visibility"}},
 		{guard: Durable, crashes: true, promises: []string{"I19 live is durable", "I3 exactly once", "I1 durable ack", "I2 contiguous", loss}},
 	} {
-		t.Run(string(c.guard), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s, %d nodes", c.guard, max(1, c.nodes)), func(t *testing.T) {
 			const most = 20
 			for seed := range uint64(most) {
 				var v *Violation
 				t.Run(fmt.Sprint(seed), func(t *testing.T) {
 					o := scenario(seed)
 					o.Without, o.Hints, o.Crashes, o.Comings = c.guard, c.hints, c.crashes, c.comings
+					o.Nodes = max(1, c.nodes)
 					o.Patience = 3 * time.Second
 					v, _ = Run(t, o)
 				})

@@ -2,6 +2,7 @@ package modeltest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -34,7 +35,11 @@ func (b *binary) start() {
 	b.process = p
 }
 
-func (b *binary) Addr() string { return b.process.Addr }
+func (b *binary) Addrs() []string { return []string{b.process.Addr} }
+
+// Disturb and Lose are for several servers.
+func (b *binary) Disturb(*rand.Rand, bool)            {}
+func (b *binary) Lose(*rand.Rand, func(string, bool)) {}
 
 func (b *binary) User(name string) (id, token string) {
 	token, id, err := harness.Register(b.process.Addr, name)

@@ -26,8 +26,8 @@ type asker struct {
 }
 
 func (w *World) asker(p *person, subscribe bool) (*asker, error) {
-	addr, _ := w.place()
-	nc, err := dial(w.ctx, addr, false)
+	addrs, _ := w.place()
+	nc, err := dial(w.ctx, addrs[0], false)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (w *World) asker(p *person, subscribe bool) (*asker, error) {
 func (w *World) askerOn(nc net.Conn, p *person, subscribe bool) (*asker, error) {
 	wire := newFaultyConn(nc, -1, -1)
 	t := newTap(w, "a reader", p.id, plain, wire, wire)
-	w.admit(t)
+	w.admit(t, nc.RemoteAddr().String())
 	a := &asker{t: t, lines: newLineReader(t)}
 	if err := nc.SetDeadline(time.Now().Add(w.opts.Patience)); err != nil {
 		return nil, err

@@ -10,62 +10,102 @@ import (
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/hub/fakebus"
 	"github.com/grima-chat/grima/internal/stream"
 	"github.com/grima-chat/grima/internal/testserver"
 	"github.com/grima-chat/grima/protocol"
 )
 
 // local is a server in this process, with its store on disk and its port on
-// loopback.
+// loopback, or several on one store.
 type local struct {
-	w   *World
+	w     *World
+	nodes []*localNode
+	net   *fakebus.Net // between them
+
+	mu      sync.Mutex
+	kept    string // a copy of the store
+	lengths map[string]int
+}
+
+// localNode is one of them. The first one has the store.
+type localNode struct {
+	*local
+
 	srv *testserver.Server
 
-	mu       sync.Mutex
+	// Guarded by local.mu.
 	recorder *recorder // of the present store
-	kept     string    // a copy of the store
-	lengths  map[string]int
+	port     *fakebus.Port
 }
 
 func newLocal(t testing.TB, w *World) Host {
-	l := &local{w: w}
+	faults := fakebus.Faults{}
+	if w.opts.Hints {
+		faults = fakebus.Faults{Lose: 20, Double: 20, Hold: 20}
+	}
+	l := &local{w: w, net: fakebus.NewNet(w.opts.Seed, faults)}
 	w.inProcess = true
-	l.srv = testserver.Start(t, testserver.Options{
-		Stream: func(c *stream.Config) {
-			c.Outbox = w.opts.Outbox
-			if c.Workers == "" {
-				c.Workers = w.opts.Workers
-			}
-		},
-		Hub:       l.hub,
-		Store:     l.store,
-		Publisher: l.publisher,
-	})
+	for range w.opts.Nodes {
+		n := &localNode{local: l}
+		options := testserver.Options{
+			Stream: func(c *stream.Config) {
+				c.Outbox = w.opts.Outbox
+				if c.Workers == "" {
+					c.Workers = w.opts.Workers
+				}
+			},
+			Hub:       n.hub,
+			Store:     n.store,
+			Publisher: l.publisher,
+		}
+		if w.opts.Nodes > 1 {
+			options.Bus = n.bus
+		}
+		if len(l.nodes) > 0 {
+			options.Beside = l.nodes[0].srv
+		}
+		n.srv = testserver.Start(t, options)
+		l.nodes = append(l.nodes, n)
+	}
 	return l
 }
 
-func (l *local) store(under chat.Store) chat.Store {
-	r := &recorder{Store: under, truth: l.w.truth}
-	if l.w.opts.Without == Snapshot {
-		r.view = l.torn
+func (n *localNode) bus(string) hub.Bus {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.port = n.net.Join()
+	return n.port
+}
+
+func (n *localNode) store(under chat.Store) chat.Store {
+	r := &recorder{Store: under, truth: n.w.truth}
+	if n.w.opts.Without == Snapshot {
+		r.view = n.torn
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.recorder = r
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.recorder = r
+	if n.w.opts.Nodes > 1 {
+		return &later{Store: r, rng: rand.New(rand.NewPCG(n.w.opts.Seed, 11))}
+	}
 	return r
 }
 
-func (l *local) hub(c *hub.Config) {
+func (n *localNode) hub(c *hub.Config) {
+	l := n.local
 	c.Scan = 200 * time.Millisecond
 	without := l.w.opts.Without
-	l.mu.Lock()
-	c.Source = chat.NewLog(&recorder{Store: l.recorder.Store}) // its reads are never torn
-	l.mu.Unlock()
+	if l.w.opts.Nodes == 1 {
+		l.mu.Lock()
+		c.Source = chat.NewLog(&recorder{Store: n.recorder.Store}) // its reads are never torn
+		l.mu.Unlock()
+	}
 	if without == ListFirst || l.w.opts.Seed%3 == 0 {
 		c.Source = &slowSource{c.Source, l.w.truth}
 	}
 	c.Ablate = hub.Ablate{
-		NoRescan: without == Rescan, NoDirtySet: without == DirtySet, NoFill: without == Fill, LoadBeforeListing: without == ListFirst,
+		NoRescan: without == Rescan, NoDirtySet: without == DirtySet, NoFill: without == Fill, LoadBeforeListing: without == ListFirst, NoSettling: without == Settling,
 	}
 }
 
@@ -76,11 +116,53 @@ func (l *local) publisher(h *hub.Hub) chat.Publisher {
 	return &hints{Publisher: h, rng: rand.New(rand.NewPCG(l.w.opts.Seed, 7))}
 }
 
-func (l *local) Addr() string { return l.srv.Addr }
+func (l *local) Addrs() (list []string) {
+	for _, n := range l.nodes {
+		list = append(list, n.srv.Addr)
+	}
+	return list
+}
+
+// Disturb cuts a server off from the bus, or lets all of them back.
+func (l *local) Disturb(rng *rand.Rand, on bool) {
+	if len(l.nodes) == 1 || !l.w.opts.Hints {
+		return
+	}
+	l.mu.Lock()
+	var ports []*fakebus.Port
+	for _, n := range l.nodes {
+		ports = append(ports, n.port)
+	}
+	l.mu.Unlock()
+	if on {
+		if i := rng.IntN(2 * len(ports)); i < len(ports) {
+			ports[i].Cut()
+			l.w.count("cut off")
+		}
+		return
+	}
+	for _, p := range ports {
+		p.Heal()
+	}
+}
+
+func (l *local) Lose(rng *rand.Rand, gone func(addr string, clean bool)) {
+	n, clean := l.nodes[1+rng.IntN(len(l.nodes)-1)], rng.IntN(2) == 0
+	gone(n.srv.Addr, clean)
+	if clean {
+		n.srv.Restart()
+		return
+	}
+	n.mu.Lock()
+	r := n.recorder
+	n.mu.Unlock()
+	r.crash()
+	n.srv.Crash("")
+}
 
 func (l *local) User(name string) (id, token string) {
-	u := l.srv.User(name)
-	nc := l.srv.Dial()
+	u := l.nodes[0].srv.User(name)
+	nc := l.nodes[0].srv.Dial()
 	nc.Raw("\n") // Hello, at once
 	c := u.Login(nc)
 	var made protocol.TokensCreateResult
@@ -91,13 +173,16 @@ func (l *local) User(name string) (id, token string) {
 
 // Keep makes a copy of the store, while nobody writes.
 func (l *local) Keep() {
+	if len(l.nodes) > 1 {
+		return // there is no going back in time
+	}
 	l.mu.Lock()
-	r := l.recorder
+	r := l.nodes[0].recorder
 	l.mu.Unlock()
 	r.mu.Lock() // what still comes, comes later
 	defer r.mu.Unlock()
 	r.settle()
-	kept := l.srv.Copy()
+	kept := l.nodes[0].srv.Copy()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.kept, l.lengths = kept, l.w.truth.lengths()
@@ -105,29 +190,36 @@ func (l *local) Keep() {
 
 func (l *local) Crash(rewind bool) {
 	l.mu.Lock()
-	r, kept, lengths := l.recorder, l.kept, l.lengths
+	r, kept, lengths := l.nodes[0].recorder, l.kept, l.lengths
 	l.mu.Unlock()
 	r.crash()
 	if !rewind {
-		l.srv.Crash("")
+		l.nodes[0].srv.Crash("")
 		return
 	}
 	if l.w.opts.Without != Durable {
 		must(newEpoch(kept))
 		l.w.truth.rewind(lengths)
 	}
-	l.srv.Crash(kept)
+	l.nodes[0].srv.Crash(kept)
 }
 
 func (l *local) Settle() {
-	l.mu.Lock()
-	r := l.recorder
-	l.mu.Unlock()
-	r.settle()
+	for _, n := range l.nodes {
+		l.mu.Lock()
+		r := n.recorder
+		l.mu.Unlock()
+		r.settle()
+	}
 }
 
-func (l *local) Restart() { l.srv.Restart() }
-func (l *local) Stop()    { l.srv.Stop() }
+func (l *local) Restart() { l.nodes[0].srv.Restart() }
+
+func (l *local) Stop() {
+	for i := len(l.nodes) - 1; i >= 0; i-- {
+		l.nodes[i].srv.Stop()
+	}
+}
 
 // slowSource is a source that lets something happen after memberships were read.
 type slowSource struct {

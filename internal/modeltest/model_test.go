@@ -17,12 +17,13 @@ var (
 	seeds = flag.Int("model.seeds", 0, "how many scenarios TestModel plays (0: what a test run has time for)")
 	seed  = flag.Uint64("model.seed", 0, "the one scenario to play (0: many)")
 	first = flag.Uint64("model.first", 1, "the first of many")
+	nodes = flag.Int("model.nodes", 1, "how many servers share the store")
 )
 
 // scenario is what TestModel plays. Under the race detector it is shorter, not
 // another one.
 func scenario(seed uint64) Options {
-	o := Options{Seed: seed, Crashes: true, Hints: true, Comings: seed%4 == 0}
+	o := Options{Seed: seed, Crashes: true, Hints: true, Comings: seed%4 == 0, Nodes: *nodes}
 	o.Workers = []queue.Design{queue.Sharded, queue.Shared, queue.PerClient}[seed%3]
 	if underRace {
 		o.Rounds, o.Steps, o.Devices = 3, 10, 6
@@ -65,6 +66,38 @@ func TestModel(t *testing.T) {
 		}
 		if (i+1)%50 == 0 {
 			t.Logf("%d of %d scenarios in %v: %s", i+1, len(list), time.Since(begun).Round(time.Second), tally(total))
+		}
+	}
+	t.Log(tally(total))
+}
+
+// The same on three servers with one store. Devices are on another one each time
+// that they come back; what a server hears of its own updates comes later than
+// the others may read them; their bus loses, doubles and holds back what it is
+// given, and is cut; and servers come and go.
+func TestModelOfNodes(t *testing.T) {
+	n := *seeds
+	switch {
+	case n == 0 && underRace:
+		n = 2
+	case n == 0:
+		n = 6
+	}
+	total := map[string]int{}
+	for i := range uint64(n) {
+		t.Run(fmt.Sprint(*first+i), func(t *testing.T) {
+			o := scenario(*first + i)
+			o.Nodes = max(3, *nodes)
+			v, counts := Run(t, o)
+			if v != nil {
+				t.Fatalf("%v -model.nodes=%d", v, o.Nodes)
+			}
+			for what, n := range counts {
+				total[what] += n
+			}
+		})
+		if t.Failed() {
+			break
 		}
 	}
 	t.Log(tally(total))

@@ -179,8 +179,14 @@ func (o *outlet) Dial(ctx context.Context) (net.Conn, error) {
 		o.mu.Lock()
 		away, changed := o.away, o.changed
 		o.mu.Unlock()
-		addr, moved := o.w.place()
-		if addr != "" && !away {
+		addrs, moved := o.w.place()
+		if len(addrs) > 0 && !away {
+			o.mu.Lock()
+			addr := addrs[0]
+			if len(addrs) > 1 {
+				addr = addrs[o.rng.IntN(len(addrs))]
+			}
+			o.mu.Unlock()
 			if nc, err := o.connect(ctx, addr); err == nil {
 				return nc, nil
 			} else if ctx.Err() != nil {
@@ -241,7 +247,7 @@ func (o *outlet) connect(ctx context.Context, addr string) (net.Conn, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	// Cut off meanwhile? Then nobody else knows of this connection.
-	if o.away || !o.w.admit(t) {
+	if o.away || !o.w.admit(t, addr) {
 		wire.cut()
 		return nil, errCut
 	}

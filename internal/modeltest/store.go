@@ -2,8 +2,10 @@ package modeltest
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -68,6 +70,47 @@ func (r *recorder) settle() {
 	settled := make(chan struct{})
 	r.Store.Update(chat.Op{Run: func(chat.Tx) error { return nil }}, func(error) { close(settled) })
 	<-settled
+}
+
+// later is one server's side of a store that others write to as well: what it
+// hears of its own updates comes some time after everybody may read them.
+type later struct {
+	chat.Store
+
+	mu      sync.Mutex
+	rng     *rand.Rand
+	dones   []func()
+	telling bool
+}
+
+func (l *later) Update(op chat.Op, done func(error)) {
+	l.Store.Update(op, func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.dones = append(l.dones, func() { done(err) })
+		if !l.telling {
+			l.telling = true
+			go l.tell()
+		}
+	})
+}
+
+func (l *later) tell() {
+	for {
+		l.mu.Lock()
+		if len(l.dones) == 0 {
+			l.telling = false
+			l.mu.Unlock()
+			return
+		}
+		dones, wait := l.dones, time.Duration(l.rng.IntN(4000))*time.Microsecond
+		l.dones = nil
+		l.mu.Unlock()
+		<-time.After(wait)
+		for _, done := range dones {
+			done()
+		}
+	}
 }
 
 type recordingTx struct {

@@ -114,13 +114,13 @@ func TestTap(t *testing.T) {
 		{name: "not strict itself", lines: with(`{"type":"BroadcastResponse","event":"gap","event":"gap","chat_id":"c_1","seq":2}`), promise: "strictness"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := &World{t: t, opts: Options{GapBeyond: 1000}, truth: written(), inProcess: true, host: &binary{}, addr: "somewhere", eras: map[*tap]int{}, counts: map[string]int{}}
+			w := &World{t: t, opts: Options{GapBeyond: 1000}, truth: written(), inProcess: true, host: &binary{}, addrs: []string{"somewhere"}, eras: map[*tap]int{}, counts: map[string]int{}}
 			w.ctx, w.cancel = context.WithCancel(t.Context())
 			defer w.cancel()
 			ours, theirs := net.Pipe()
 			defer theirs.Close()
 			tp := newTap(w, "a tap", "u_2", plain, ours, newFaultyConn(ours, -1, -1))
-			w.admit(tp)
+			w.admit(tp, "somewhere")
 			tp.mu.Lock()
 			defer tp.mu.Unlock()
 			for _, line := range c.lines {

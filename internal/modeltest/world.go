@@ -44,6 +44,7 @@ type Options struct {
 	Hints     bool          // news from the store goes astray on its way to the hub
 	Comings   bool          // half of what people do is to come, to go, and to hang up
 	Crashes   bool          // the server dies now and then
+	Nodes     int           // servers on one store, between which devices hop (1)
 	Workers   queue.Design  // how connections get their turns, unless GRIMA_WORKERS says (the server\'s default)
 	Lines     []line        // what carries connections (all)
 	Outbox    int           // bytes of events that wait for a reader (24 KiB)
@@ -74,12 +75,13 @@ const (
 	Rescan         Guard = "the hub looks for changes that nobody told it of"
 	Fill           Guard = "the hub fills holes from the store"
 	DirtySet       Guard = "the hub remembers what did not fit, and catches up"
+	Settling       Guard = "a server tells nothing of its own before it has answered"
 	ListFirst      Guard = "the hub lists a connection before it reads its memberships"
 )
 
-// Host is a server under test.
+// Host is a server under test, or several on one store.
 type Host interface {
-	Addr() string
+	Addrs() []string
 	// User makes an account and gives its id and the token of a session.
 	User(name string) (id, token string)
 	// Crash ends the server without a clean stop and starts it again, if rewind
@@ -88,6 +90,12 @@ type Host interface {
 	Keep()
 	// Settle waits until what was committed is known.
 	Settle()
+	// Disturb lets something befall what ties several servers together, and with
+	// false makes it well again.
+	Disturb(rng *rand.Rand, on bool)
+	// Lose ends one of several servers, cleanly or not, and starts it again,
+	// after gone, which is told its address.
+	Lose(rng *rand.Rand, gone func(addr string, clean bool))
 	// Restart stops it cleanly and starts it again.
 	Restart()
 	// Stop ends it.
@@ -125,8 +133,8 @@ type World struct {
 
 	mu        sync.Mutex
 	round     int
-	storm     bool // connections break
-	addr      string
+	storm     bool          // connections break
+	addrs     []string      // of the servers; none: there is none
 	moved     chan struct{} // closed, and made anew, when addr changes
 	era       int           // grows with each server
 	eras      map[*tap]int
@@ -188,6 +196,7 @@ func (o Options) withDefaults() Options {
 	def(&o.Rounds, 4)
 	def(&o.Steps, 14)
 	def(&o.Outbox, 24<<10)
+	def(&o.Nodes, 1)
 	if o.GapBeyond == 0 {
 		o.GapBeyond = 1000
 	}
@@ -212,7 +221,7 @@ func Run(t testing.TB, opts Options) (*Violation, map[string]int) {
 	w.ctx, w.cancel = context.WithCancel(t.Context())
 	defer w.cancel()
 	w.host = w.opts.Host(t, w)
-	w.setPlace(w.host.Addr())
+	w.setPlace(w.host.Addrs()...)
 	w.begin()
 	for w.round = 1; w.round <= w.opts.Rounds && !w.broken(); w.round++ {
 		w.play()
@@ -271,19 +280,18 @@ func (w *World) setStorm(on bool) {
 	w.storm = on
 }
 
-// place is where the server is, "" while there is none, and what tells when
-// that changes.
-func (w *World) place() (addr string, moved <-chan struct{}) {
+// place is where the servers are, and what tells when that changes.
+func (w *World) place() (addrs []string, moved <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.addr, w.moved
+	return w.addrs, w.moved
 }
 
-func (w *World) setPlace(addr string) {
+func (w *World) setPlace(addrs ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.addr = addr
-	if addr == "" {
+	w.addrs = addrs
+	if len(addrs) == 0 {
 		w.era++
 	}
 	close(w.moved)
@@ -291,11 +299,11 @@ func (w *World) setPlace(addr string) {
 }
 
 // admit lets a connection in, unless its server has gone already.
-func (w *World) admit(t *tap) bool {
+func (w *World) admit(t *tap, addr string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.eras[t] = w.era
-	return w.addr != ""
+	return slices.Contains(w.addrs, addr)
 }
 
 // now is the era: it ends with each server.
@@ -309,7 +317,7 @@ func (w *World) now() int {
 func (w *World) serving(t *tap) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.eras[t] == w.era && w.addr != ""
+	return w.eras[t] == w.era && len(w.addrs) > 0
 }
 
 // begin makes the people and their devices, and a chat to begin with.
@@ -350,6 +358,7 @@ func (w *World) play() {
 		return
 	}
 	w.setStorm(true)
+	w.host.Disturb(rng, true)
 	var acting sync.WaitGroup
 	for _, d := range w.devices {
 		acting.Go(func() {
@@ -364,9 +373,14 @@ func (w *World) play() {
 	}
 	if w.opts.Crashes && rng.IntN(3) > 0 {
 		w.after(int64(rng.IntN(w.opts.Steps*w.opts.Devices)), time.Second)
-		w.outage(rng)
+		if w.opts.Nodes > 1 {
+			w.loss(rng)
+		} else {
+			w.outage(rng)
+		}
 	}
 	acting.Wait()
+	w.host.Disturb(rng, false)
 	w.setStorm(false)
 }
 
@@ -401,7 +415,7 @@ func (w *World) outage(rng *rand.Rand) {
 	if rewind {
 		clean = false
 	}
-	w.setPlace("")
+	w.setPlace()
 	for _, d := range w.devices {
 		if clean {
 			d.calm()
@@ -423,7 +437,38 @@ func (w *World) outage(rng *rand.Rand) {
 		w.count("crashed")
 		w.host.Crash(false)
 	}
-	w.setPlace(w.host.Addr())
+	w.setPlace(w.host.Addrs()...)
+}
+
+// loss ends one of several servers and starts it again. Who was connected to it
+// goes to the others.
+func (w *World) loss(rng *rand.Rand) {
+	w.host.Lose(rng, func(addr string, clean bool) {
+		others := slices.DeleteFunc(slices.Clone(w.host.Addrs()), func(a string) bool { return a == addr })
+		w.setPlace() // nobody is on the way to it any more
+		for _, d := range w.devices {
+			switch {
+			case d.outlet.where() != addr:
+			case clean:
+				d.calm()
+			default:
+				d.outlet.drop(w)
+			}
+		}
+		w.setPlace(others...)
+		w.count(map[bool]string{true: "a server stopped", false: "a server crashed"}[clean])
+	})
+	w.setPlace(w.host.Addrs()...)
+}
+
+// where is the address that the device's connection goes to.
+func (o *outlet) where() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.wire == nil {
+		return ""
+	}
+	return o.wire.RemoteAddr().String()
 }
 
 // connected is how many connections the device has had.
@@ -460,7 +505,7 @@ func (d *device) stall() {
 	defer w.mu.Unlock()
 	d.outlet.mu.Lock()
 	defer d.outlet.mu.Unlock()
-	if w.addr != "" && (w.storm || w.opts.Script != nil) && d.outlet.wire != nil {
+	if len(w.addrs) > 0 && (w.storm || w.opts.Script != nil) && d.outlet.wire != nil {
 		d.outlet.wire.stall(true)
 	}
 }

@@ -37,6 +37,9 @@ type Config struct {
 	// then says why.
 	Failed <-chan struct{}
 	Err    func() error
+	// Reach says why the store cannot be reached now, where it is elsewhere (nil:
+	// it is here).
+	Reach func() error
 
 	MaxConnections int           // 0: what the limit on open files allows
 	MaxPerAddress  int           // connections of one address; 0: 1,000; below zero: any number; never more than half of all
@@ -154,8 +157,11 @@ func (s *Server) Ready() error {
 	case <-s.cfg.Failed:
 		return errors.New("the store has failed")
 	default:
-		return nil
 	}
+	if s.cfg.Reach != nil {
+		return s.cfg.Reach()
+	}
+	return nil
 }
 
 // ReloadCertificate reads the certificate files again. If that fails, the old

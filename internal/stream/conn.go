@@ -404,7 +404,7 @@ func (c *conn) patient() (ctx context.Context, done func()) {
 func (c *conn) caller() api.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	caller := api.Caller{Actor: c.actor, Peer: c.asked.Peer(), OnLogin: c.login, OnUpdate: c.update, OnWatch: c.watch}
+	caller := api.Caller{Actor: c.actor, Peer: c.asked.Peer(), Live: true, OnLogin: c.login, OnUpdate: c.update, OnWatch: c.watch}
 	if c.stranger != nil {
 		caller.Cookie = c.stranger.cookie
 	}

@@ -33,7 +33,9 @@ func (c *conn) hello() *protocol.Hello {
 			MaxPage:       protocol.MaxPage,
 			AuthTimeoutMS: int(c.srv.cfg.AuthTimeout.Milliseconds()),
 		},
-		Time: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+		Time:      time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+		DataURL:   c.srv.cfg.API.Roles.DataURL,
+		StreamURL: c.srv.cfg.API.Roles.StreamURL,
 	}
 }
 

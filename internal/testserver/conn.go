@@ -222,6 +222,13 @@ func (s *Server) User(name string) *User {
 	return u
 }
 
+// At is the same person, who goes to another server of the same store.
+func (u *User) At(s *Server) *User {
+	there := *u
+	there.srv = s
+	return &there
+}
+
 // Client is somebody's device, logged in.
 type Client struct {
 	*Conn

@@ -22,6 +22,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math/big"
@@ -62,6 +63,11 @@ type Options struct {
 	Hub          func(*hub.Config)             // to set bounds
 	Publisher    func(*hub.Hub) chat.Publisher // stands before the hub, to make news go astray
 	MayFail      bool                          // errors in the log and at the stop are part of the test
+
+	Bus    func(epoch string) hub.Bus // to others on the same store; it is closed with the server if it can be
+	Beside *Server                    // whose store this one serves too, and which outlives it
+	Roles  api.Roles                  // what is served (everything)
+	Leaks  bool                       // goroutines of others come and go meanwhile
 }
 
 // Workers is how connections get their turns in tests: as GRIMA_WORKERS says.
@@ -79,12 +85,14 @@ type Server struct {
 	Dir     string // of the data
 	Addr    string // of the one port
 	Store   chat.Store
+	under   chat.Store // below what Options.Store put around it
 	Hub     *hub.Hub
 	Service *chat.Service
 	API     *api.API
 	Front   *server.Server
 	Limits  *limits.Limits // nil: none
 
+	bus  hub.Bus // nil: none
 	stop context.CancelFunc
 	done chan error
 }
@@ -103,7 +111,9 @@ func Start(t testing.TB, options ...Options) *Server {
 			s.Stop()
 		}
 		http.DefaultClient.CloseIdleConnections()
-		goleak.VerifyNone(t, before)
+		if s.opts.Beside == nil && !s.opts.Leaks {
+			goleak.VerifyNone(t, before)
+		}
 	})
 	s.start()
 	return s
@@ -137,7 +147,11 @@ func (s *Server) Crash(from string) {
 	s.stop = nil
 	err := <-s.done
 	s.t.Logf("crashing: %v", err)
-	s.Hub.Close()
+	s.leave()
+	if s.opts.Beside != nil { // which keeps the store
+		s.start()
+		return
+	}
 	if from == "" {
 		from = s.Copy()
 	}
@@ -167,11 +181,17 @@ func (s *Server) Copy() (dir string) {
 
 func (s *Server) start() {
 	s.t.Helper()
-	store, err := sqlite.Open(s.t.Context(), sqlite.Config{Dir: s.Dir, Log: s.log})
-	if err != nil {
-		s.t.Fatalf("opening the store: %v", err)
+	if s.opts.Beside != nil {
+		must(os.MkdirAll(s.Dir, 0o700))
+		s.Store = s.opts.Beside.under
+	} else {
+		store, err := sqlite.Open(s.t.Context(), sqlite.Config{Dir: s.Dir, Log: s.log})
+		if err != nil {
+			s.t.Fatalf("opening the store: %v", err)
+		}
+		s.Store = store
 	}
-	s.Store = store
+	s.under = s.Store
 	if s.opts.Store != nil {
 		s.Store = s.opts.Store(s.Store)
 	}
@@ -183,10 +203,21 @@ func (s *Server) start() {
 		Source:         chat.NewLog(s.Store),
 		Log:            s.log,
 	}
+	var underway *chat.Underway
+	s.bus = nil
+	if s.opts.Bus != nil {
+		underway = &chat.Underway{}
+		s.bus = s.opts.Bus(s.Store.Epoch())
+		hubConfig.Source, hubConfig.Bus, hubConfig.Sessions = chat.NewSharedLog(s.Store, underway), s.bus, 3*time.Second
+		hubConfig.Deaf = s.opts.Roles.Role == api.RoleData
+	}
 	if s.opts.Hub != nil {
 		s.opts.Hub(&hubConfig)
 	}
 	s.Hub = hub.New(hubConfig)
+	if err := s.Hub.Join(); err != nil {
+		s.t.Fatalf("joining the others: %v", err)
+	}
 	var publisher chat.Publisher = s.Hub
 	if s.opts.Publisher != nil {
 		publisher = s.opts.Publisher(s.Hub)
@@ -197,13 +228,16 @@ func (s *Server) start() {
 	}
 	s.Service = chat.NewService(chat.Config{
 		Store: s.Store, Publisher: publisher, Passwords: password.New(cheap),
-		Registration: registration, NoLimits: !s.opts.Limits, Statuses: s.Hub.Statuses, Log: s.log,
+		Registration: registration, NoLimits: !s.opts.Limits, Statuses: s.Hub.Statuses, Underway: underway, Log: s.log,
 	})
 	s.API = api.New(s.Service)
 	s.API.Log = s.log
+	s.API.Roles = s.opts.Roles
 	s.Limits = nil
 	if s.opts.Rates != nil {
-		s.Limits = limits.New(*s.opts.Rates)
+		rates := *s.opts.Rates
+		rates.Nodes, rates.Elsewhere = s.Hub.Nodes, s.Hub.Elsewhere
+		s.Limits = limits.New(rates)
 	} else if s.opts.Limits {
 		s.Limits = limits.New(limits.Config{})
 	}
@@ -229,6 +263,7 @@ func (s *Server) start() {
 	if s.opts.Server != nil {
 		s.opts.Server(&cfg)
 	}
+	var err error
 	if s.Front, err = server.New(cfg); err == nil {
 		err = s.Front.Listen()
 	}
@@ -255,12 +290,25 @@ func (s *Server) Shutdown() error {
 	s.stop()
 	s.stop = nil
 	err := <-s.done
-	s.Hub.Close()
+	s.leave()
+	if s.opts.Beside != nil {
+		return err
+	}
 	storetest.CheckLog(s.t, s.Store)
 	if closed := s.Store.Close(); closed != nil && !s.opts.MayFail {
 		s.t.Errorf("closing the store: %v", closed)
 	}
 	return err
+}
+
+// leave ends the hub and its bus.
+func (s *Server) leave() {
+	s.Hub.Close()
+	if bus, ok := s.bus.(io.Closer); ok {
+		if err := bus.Close(); err != nil && !s.opts.MayFail {
+			s.t.Errorf("leaving the bus: %v", err)
+		}
+	}
 }
 
 // Failed waits until the server ends by itself and returns why.
@@ -313,6 +361,9 @@ func (s *Server) URL() string { return "http://" + s.Addr }
 func TLSConfig() *tls.Config {
 	return &tls.Config{RootCAs: selfMade().pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}
 }
+
+// Authority is what TLSConfig trusts, in PEM.
+func Authority() []byte { return selfMade().cert }
 
 // ServerTLS is what a server serves that TLSConfig trusts.
 func ServerTLS() *tls.Config {

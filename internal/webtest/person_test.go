@@ -130,9 +130,8 @@ func (p *Person) Reload() {
 func (p *Person) click(what, expr string) {
 	p.t.Helper()
 	p.wait(what, expr)
-	var at struct{ X, Y float64 }
 	// Where it comes to rest: people do not click at what moves.
-	at = get[struct{ X, Y float64 }](p, fmt.Sprintf(`(async () => {
+	at := get[struct{ X, Y float64 }](p, fmt.Sprintf(`(async () => {
 		let was = '', calm = 0;
 		for (let i = 0; i < 100; i++) {
 			const e = %s;

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
 // people and chats of the benchmarks: every chat has three participants.
@@ -50,7 +51,7 @@ func fill(b *testing.B, s *Store, chats, messages int) []chat.ChatID {
 const body = "The tide is in at six, the boats go out at seven, and whoever is late rows after them."
 
 func uuid() string {
-	return formatUUID([16]byte(fmt.Appendf(nil, "%016x", rand.Uint64())))
+	return batch.FormatUUID([16]byte(fmt.Appendf(nil, "%016x", rand.Uint64())))
 }
 
 // BenchmarkSend measures messages through the store alone: N in flight, each

@@ -10,6 +10,8 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
 // How long the writer waits for readers that still look at the log when it
@@ -38,7 +40,7 @@ type wal struct {
 	db      vfs.File // the database, as c has it open
 	bound   int      // pages the log is kept below
 	log     *slog.Logger
-	failure *failure
+	failure *batch.Failure
 	stats   *stats
 	mu      sync.Mutex // held while checkpointing: SQLite refuses a second one
 	wake    chan struct{}
@@ -46,7 +48,7 @@ type wal struct {
 	ended   chan struct{}
 }
 
-func newWAL(c *conn, cfg Config, f *failure) (*wal, error) {
+func newWAL(c *conn, cfg Config, f *batch.Failure) (*wal, error) {
 	db, err := c.db.FileControl("main", sqlite3.FCNTL_FILE_POINTER)
 	if err != nil {
 		return nil, fmt.Errorf("find the database's file: %w", err)
@@ -85,9 +87,9 @@ func (w *wal) pass() int {
 	defer w.mu.Unlock()
 	began := time.Now()
 	pages := w.run(w.c, sqlite3.CHECKPOINT_PASSIVE)
-	if w.failure.get() == nil {
+	if w.failure.Err() == nil {
 		if err := w.db.Sync(vfs.SYNC_NORMAL); err != nil {
-			w.failure.set(fmt.Errorf("sync the database: %w", err))
+			w.failure.Set(fmt.Errorf("sync the database: %w", err))
 		}
 	}
 	w.stats.checkpointed(time.Since(began))
@@ -103,7 +105,7 @@ func (w *wal) stop() {
 // run checkpoints and gives the length of the log when it began; 0 if nothing
 // could be done. The caller holds mu.
 func (w *wal) run(c *conn, mode sqlite3.CheckpointMode) int {
-	if w.failure.get() != nil {
+	if w.failure.Err() != nil {
 		return 0
 	}
 	c.busy = true
@@ -116,7 +118,7 @@ func (w *wal) run(c *conn, mode sqlite3.CheckpointMode) int {
 	case isFull(err):
 		w.log.Warn("no space to checkpoint the database", "error", err)
 	default:
-		w.failure.set(fmt.Errorf("checkpoint the database: %w", err))
+		w.failure.Set(fmt.Errorf("checkpoint the database: %w", err))
 	}
 	return 0
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
 // conn is one connection with its prepared statements. One goroutine uses it at
@@ -368,15 +369,11 @@ func readError(ctx context.Context, doing string, err error) error {
 	case err == nil || errors.Is(err, chat.ErrNotFound):
 		return err
 	case errors.Is(err, sqlite3.INTERRUPT):
-		return timeout(ctx)
+		return batch.Timeout(ctx)
 	case errors.Is(err, sqlite3.BUSY), errors.Is(err, sqlite3.IOERR), errors.Is(err, sqlite3.CORRUPT),
 		errors.Is(err, sqlite3.NOTADB), errors.Is(err, sqlite3.CANTOPEN):
 		return chat.Unavailable("the store could not be read", fmt.Errorf("%s: %w", doing, err))
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-}
-
-func timeout(ctx context.Context) error {
-	return &chat.Error{Code: chat.CodeTimeout, Message: "the request took too long", Cause: context.Cause(ctx)}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
 // toVersion1 takes a database back to the first schema, rows and all.
@@ -52,12 +53,12 @@ func TestUpgradeThroughFaults(t *testing.T) {
 		_, err := newChat(tx, 1, 2, 3)
 		return err
 	})
-	want := map[sentKey]int64{}
+	want := map[batch.SentKey]int64{}
 	for i := range each {
 		for u := range chat.UserID(people) {
 			mustUpdate(t, s, func(tx chat.Tx) error {
 				seq, err := send(tx, 1, u+1, key(u+1, i), "hello")
-				want[sentKey{u + 1, key(u+1, i)}] = seq
+				want[batch.SentKey{Sender: u + 1, ClientMsgID: key(u+1, i)}] = seq
 				return err
 			})
 		}
@@ -76,7 +77,7 @@ func TestUpgradeThroughFaults(t *testing.T) {
 		t.Helper()
 		view(t, s, func(r chat.Reader) error {
 			for k, seq := range want {
-				if got, err := r.Sent(k.sender, k.clientMsgID); err != nil || got.Seq != seq || got.ClientMsgID != k.clientMsgID {
+				if got, err := r.Sent(k.Sender, k.ClientMsgID); err != nil || got.Seq != seq || got.ClientMsgID != k.ClientMsgID {
 					t.Fatalf("%s: %v gives %+v, %v, want seq %d", when, k, got, err, seq)
 				}
 			}
@@ -87,7 +88,7 @@ func TestUpgradeThroughFaults(t *testing.T) {
 		}
 		if err := update(s, func(tx chat.Tx) error {
 			seq, err := send(tx, 1, 1, key(1, 0), "hello")
-			if first := want[sentKey{1, key(1, 0)}]; seq != first {
+			if first := want[batch.SentKey{Sender: 1, ClientMsgID: key(1, 0)}]; seq != first {
 				t.Errorf("%s: a retry got seq %d, want %d", when, seq, first)
 			}
 			return err

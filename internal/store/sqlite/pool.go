@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
 // pool is the connections for views. They are opened when they are first
@@ -55,15 +56,15 @@ func (p *pool) view(ctx context.Context, fn func(chat.Reader) error) error {
 func (p *pool) get(ctx context.Context) (*conn, error) {
 	select {
 	case <-p.closed:
-		return nil, chat.Unavailable("the server is shutting down", nil)
+		return nil, batch.ErrClosed
 	default:
 	}
 	select {
 	case <-p.turns:
 	case <-p.closed:
-		return nil, chat.Unavailable("the server is shutting down", nil)
+		return nil, batch.ErrClosed
 	case <-ctx.Done():
-		return nil, timeout(ctx)
+		return nil, batch.Timeout(ctx)
 	}
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
 // reader is chat.Reader on one connection, inside one transaction.
@@ -20,7 +21,8 @@ type reader struct {
 
 var _ chat.Reader = (*reader)(nil)
 
-func (r *reader) fail(doing string, err error) error {
+// Fail implements batch.Source.
+func (r *reader) Fail(doing string, err error) error {
 	if err != nil && !errors.Is(err, chat.ErrNotFound) && r.failed == nil {
 		r.failed = err
 	}
@@ -28,93 +30,100 @@ func (r *reader) fail(doing string, err error) error {
 }
 
 // one reads the only row of q.
-func one[T any](r *reader, doing string, q *stmt, scan func(*stmt) T) (T, error) {
+func one[T any](r *reader, doing string, q *stmt, scan func(batch.Columns) T) (T, error) {
 	if err := q.row(); err != nil {
 		var zero T
-		return zero, r.fail(doing, err)
+		return zero, r.Fail(doing, err)
 	}
-	v := scan(q)
+	v := scan(columns{q})
 	q.reset()
-	return v, r.fail(doing, q.err)
+	return v, r.Fail(doing, q.err)
 }
 
 // all reads the rows of q.
-func all[T any](r *reader, doing string, q *stmt, scan func(*stmt) T) ([]T, error) {
+func all[T any](r *reader, doing string, q *stmt, scan func(batch.Columns) T) ([]T, error) {
 	var list []T
 	for q.next() {
-		list = append(list, scan(q))
+		list = append(list, scan(columns{q}))
 	}
 	if q.err != nil {
-		return nil, r.fail(doing, q.err)
+		return nil, r.Fail(doing, q.err)
 	}
 	return list, nil
 }
 
 const (
-	selUser        = `SELECT ` + userColumns + ` FROM users WHERE user_id = ?`
-	selUserByName  = `SELECT ` + userColumns + ` FROM users WHERE username = ?`
-	selUsers       = `SELECT ` + userColumns + ` FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?`
-	selUsersPrefix = `SELECT ` + userColumns + ` FROM users WHERE username >= ? AND username < ? AND +user_id > ?
+	selUser        = `SELECT ` + batch.UserColumns + ` FROM users WHERE user_id = ?`
+	selUserByName  = `SELECT ` + batch.UserColumns + ` FROM users WHERE username = ?`
+	selUsers       = `SELECT ` + batch.UserColumns + ` FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?`
+	selUsersPrefix = `SELECT ` + batch.UserColumns + ` FROM users WHERE username >= ? AND username < ? AND +user_id > ?
 ORDER BY user_id LIMIT ?`
 
-	selAvatar = `SELECT ` + avatarColumns + ` FROM avatars WHERE hash = ? ORDER BY user_id LIMIT 1`
+	selAvatar = `SELECT ` + batch.AvatarColumns + ` FROM avatars WHERE hash = ? ORDER BY user_id LIMIT 1`
 
-	selSession        = `SELECT ` + sessionColumns + ` FROM sessions WHERE session_id = ?`
-	selSessionByToken = `SELECT ` + sessionColumns + ` FROM sessions WHERE token_hash = ?`
-	selSessions       = `SELECT ` + sessionColumns + ` FROM sessions WHERE user_id = ? ORDER BY session_id`
+	selSession        = `SELECT ` + batch.SessionColumns + ` FROM sessions WHERE session_id = ?`
+	selSessionByToken = `SELECT ` + batch.SessionColumns + ` FROM sessions WHERE token_hash = ?`
+	selHasSession     = `SELECT 1 FROM sessions WHERE session_id = ?`
+	selSessions       = `SELECT ` + batch.SessionColumns + ` FROM sessions WHERE user_id = ? ORDER BY session_id`
 
-	selInvite       = `SELECT ` + inviteColumns + ` FROM invites WHERE invite_id = ?`
-	selInviteByCode = `SELECT ` + inviteColumns + ` FROM invites WHERE code_hash = ?`
-	selInvites      = `SELECT ` + inviteColumns + ` FROM invites ORDER BY invite_id`
+	selInvite       = `SELECT ` + batch.InviteColumns + ` FROM invites WHERE invite_id = ?`
+	selInviteByCode = `SELECT ` + batch.InviteColumns + ` FROM invites WHERE code_hash = ?`
+	selInvites      = `SELECT ` + batch.InviteColumns + ` FROM invites ORDER BY invite_id`
 )
 
 func (r *reader) User(id chat.UserID) (chat.User, error) {
-	return one(r, "read a user", r.c.prep(selUser).int(int64(id)), scanUser)
+	return one(r, "read a user", r.c.prep(selUser).int(int64(id)), batch.ScanUser)
 }
 
 func (r *reader) UserByName(username string) (chat.User, error) {
-	return one(r, "find a user by name", r.c.prep(selUserByName).text(username), scanUser)
+	return one(r, "find a user by name", r.c.prep(selUserByName).text(username), batch.ScanUser)
 }
 
 func (r *reader) Users(prefix string, after chat.UserID, limit int) ([]chat.User, error) {
 	if prefix == "" {
-		return all(r, "list users", r.c.prep(selUsers).int(int64(after)).int(int64(limit)), scanUser)
+		return all(r, "list users", r.c.prep(selUsers).int(int64(after)).int(int64(limit)), batch.ScanUser)
 	}
-	q := r.c.prep(selUsersPrefix).text(prefix).text(pastPrefix(prefix)).int(int64(after)).int(int64(limit))
-	return all(r, "list users by prefix", q, scanUser)
-}
-
-// pastPrefix is the least string above every one that begins with prefix.
-func pastPrefix(prefix string) string {
-	b := []byte(prefix)
-	b[len(b)-1]++ // no byte of UTF-8 is 0xff
-	return string(b)
+	q := r.c.prep(selUsersPrefix).text(prefix).text(batch.PastPrefix(prefix)).int(int64(after)).int(int64(limit))
+	return all(r, "list users by prefix", q, batch.ScanUser)
 }
 
 func (r *reader) Avatar(hash string) (chat.Avatar, error) {
-	return one(r, "read an avatar", r.c.prep(selAvatar).text(hash), scanAvatar)
+	return one(r, "read an avatar", r.c.prep(selAvatar).text(hash), batch.ScanAvatar)
 }
 
 func (r *reader) Session(id chat.SessionID) (chat.Session, error) {
-	return one(r, "read a session", r.c.prep(selSession).int(int64(id)), scanSession)
+	return one(r, "read a session", r.c.prep(selSession).int(int64(id)), batch.ScanSession)
 }
 
 func (r *reader) SessionByToken(hash [32]byte) (chat.Session, error) {
-	return one(r, "find a session by token", r.c.prep(selSessionByToken).blob(hash[:]), scanSession)
+	return one(r, "find a session by token", r.c.prep(selSessionByToken).blob(hash[:]), batch.ScanSession)
 }
 
 func (r *reader) Sessions(user chat.UserID) ([]chat.Session, error) {
-	return all(r, "list sessions", r.c.prep(selSessions).int(int64(user)), scanSession)
+	return all(r, "list sessions", r.c.prep(selSessions).int(int64(user)), batch.ScanSession)
+}
+
+func (r *reader) LiveSessions(ids []chat.SessionID) (live []chat.SessionID, err error) {
+	for _, id := range ids {
+		_, err := r.count("look for a session", r.c.prep(selHasSession).int(int64(id)))
+		switch {
+		case err == nil:
+			live = append(live, id)
+		case !errors.Is(err, chat.ErrNotFound):
+			return nil, err
+		}
+	}
+	return live, nil
 }
 
 func (r *reader) Invite(id chat.InviteID) (chat.Invite, error) {
-	return one(r, "read an invite", r.c.prep(selInvite).int(int64(id)), scanInvite)
+	return one(r, "read an invite", r.c.prep(selInvite).int(int64(id)), batch.ScanInvite)
 }
 
 func (r *reader) InviteByCode(hash [32]byte) (chat.Invite, error) {
-	return one(r, "find an invite by code", r.c.prep(selInviteByCode).blob(hash[:]), scanInvite)
+	return one(r, "find an invite by code", r.c.prep(selInviteByCode).blob(hash[:]), batch.ScanInvite)
 }
 
 func (r *reader) Invites() ([]chat.Invite, error) {
-	return all(r, "list invites", r.c.prep(selInvites), scanInvite)
+	return all(r, "list invites", r.c.prep(selInvites), batch.ScanInvite)
 }

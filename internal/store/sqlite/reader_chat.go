@@ -7,18 +7,22 @@ import (
 	"slices"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
-const (
-	selChat           = `SELECT ` + chatColumns + ` FROM chats c WHERE c.chat_id = ?`
-	selChatByPair     = `SELECT ` + chatColumns + ` FROM chats c WHERE c.pair_low = ? AND c.pair_high = ?`
-	selChatByClientID = `SELECT ` + chatColumns + ` FROM chats c WHERE c.created_by = ? AND c.client_chat_id = ?`
+var (
+	chatOf        = batch.Of("c", batch.ChatColumns)
+	participantOf = batch.Of("p", batch.ParticipantColumns)
 
-	selListedChats = `SELECT ` + chatColumns + ` FROM chats c INDEXED BY chats_listed
+	selChat           = `SELECT ` + chatOf + ` FROM chats c WHERE c.chat_id = ?`
+	selChatByPair     = `SELECT ` + chatOf + ` FROM chats c WHERE c.pair_low = ? AND c.pair_high = ?`
+	selChatByClientID = `SELECT ` + chatOf + ` FROM chats c WHERE c.created_by = ? AND c.client_chat_id = ?`
+
+	selListedChats = `SELECT ` + chatOf + ` FROM chats c INDEXED BY chats_listed
 WHERE c.listed = 1 AND c.deleted_at IS NULL AND c.chat_id > ? ORDER BY c.chat_id LIMIT ?`
 
-	selParticipant  = `SELECT ` + participantColumns + ` FROM participants p WHERE p.chat_id = ? AND p.user_id = ?`
-	selParticipants = `SELECT ` + participantColumns + ` FROM participants p
+	selParticipant  = `SELECT ` + participantOf + ` FROM participants p WHERE p.chat_id = ? AND p.user_id = ?`
+	selParticipants = `SELECT ` + participantOf + ` FROM participants p
 WHERE p.chat_id = ? AND p.user_id > ? AND p.joined_seq > 0 AND p.left_seq = 0 ORDER BY p.user_id LIMIT ?`
 	countParticipants = `SELECT count(*) FROM participants p
 WHERE p.chat_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 AND p.role IN (SELECT value FROM json_each(?))`
@@ -28,21 +32,21 @@ WHERE p.user_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 AND c.deleted_at IS 
 
 	selLastSeq = `SELECT last_seq FROM chats WHERE chat_id = ?`
 
-	selMessage     = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq = ?`
-	selMessages    = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?`
-	selNewMessages = `SELECT ` + messageColumns + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?`
-	selSent        = `SELECT sender_id, client_msg_id, chat_id, seq, body_hash, created_at FROM sent
+	selMessage     = `SELECT ` + batch.MessageColumns + ` FROM messages WHERE chat_id = ? AND seq = ?`
+	selMessages    = `SELECT ` + batch.MessageColumns + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?`
+	selNewMessages = `SELECT ` + batch.MessageColumns + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?`
+	selSent        = `SELECT ` + batch.SentColumns + ` FROM sent
 WHERE sender_id = ? AND client_msg_id = ?`
 
 	// Changed messages come from their index; the condition repeats the index's,
 	// which is what lets it be used.
-	selChanged = `SELECT ` + messageColumns + ` FROM messages INDEXED BY messages_by_change
+	selChanged = `SELECT ` + batch.MessageColumns + ` FROM messages INDEXED BY messages_by_change
 WHERE chat_id = ? AND updated_seq > ? AND updated_seq > seq AND seq >= ? ORDER BY updated_seq LIMIT ?`
 	// Those that never changed stand where they were born. The + keeps the
 	// planner from looking for an index on it.
-	selUnchanged = `SELECT ` + messageColumns + ` FROM messages
+	selUnchanged = `SELECT ` + batch.MessageColumns + ` FROM messages
 WHERE chat_id = ? AND seq >= ? AND +updated_seq = seq ORDER BY seq LIMIT ?`
-	selChangedParticipants = `SELECT ` + participantColumns + ` FROM participants p
+	selChangedParticipants = `SELECT ` + participantOf + ` FROM participants p
 WHERE p.chat_id = ? AND p.updated_seq > ? ORDER BY p.updated_seq, p.user_id LIMIT ?`
 
 	// The positions are sorted first and only the rows of the page are read.
@@ -54,7 +58,7 @@ FROM participants p CROSS JOIN chats c ON c.chat_id = p.chat_id WHERE p.user_id 
 CASE WHEN p.joined_seq > 0 AND p.left_seq = 0 THEN max(c.stamp, p.stamp) ELSE p.stamp END AS stamp
 FROM json_each(?7) j CROSS JOIN participants p ON p.chat_id = j.value AND p.user_id = ?1
 CROSS JOIN chats c ON c.chat_id = p.chat_id`
-	changedRows = `SELECT t.stamp, ` + chatColumns + `, ` + participantColumns + ` FROM t
+	changedRows = `SELECT t.stamp, ` + chatOf + `, ` + participantOf + ` FROM t
 CROSS JOIN chats c ON c.chat_id = t.chat CROSS JOIN participants p ON p.chat_id = t.chat AND p.user_id = ?1`
 	changedUp = `)
 WHERE (stamp, chat) > (?2, ?3) ORDER BY stamp, chat LIMIT ?4) ` + changedRows + ` ORDER BY t.stamp, t.chat`
@@ -79,29 +83,29 @@ WHERE m.sender_id <> ?1 AND m.deleted_at IS NULL LIMIT ?4)`
 )
 
 func (r *reader) Chat(id chat.ChatID) (chat.Chat, error) {
-	return one(r, "read a chat", r.c.prep(selChat).int(int64(id)), scanChat)
+	return one(r, "read a chat", r.c.prep(selChat).int(int64(id)), batch.ScanChat)
 }
 
 func (r *reader) ChatByPair(pair [2]chat.UserID) (chat.Chat, error) {
-	return one(r, "find a private chat", r.c.prep(selChatByPair).int(int64(pair[0])).int(int64(pair[1])), scanChat)
+	return one(r, "find a private chat", r.c.prep(selChatByPair).int(int64(pair[0])).int(int64(pair[1])), batch.ScanChat)
 }
 
 func (r *reader) ChatByClientID(creator chat.UserID, clientChatID string) (chat.Chat, error) {
 	q := r.c.prep(selChatByClientID).int(int64(creator)).text(clientChatID)
-	return one(r, "find a chat by its client_chat_id", q, scanChat)
+	return one(r, "find a chat by its client_chat_id", q, batch.ScanChat)
 }
 
 func (r *reader) ListedChats(after chat.ChatID, limit int) ([]chat.Chat, error) {
-	return all(r, "list the listed chats", r.c.prep(selListedChats).int(int64(after)).int(int64(limit)), scanChat)
+	return all(r, "list the listed chats", r.c.prep(selListedChats).int(int64(after)).int(int64(limit)), batch.ScanChat)
 }
 
 func (r *reader) Participant(id chat.ChatID, user chat.UserID) (chat.Participant, error) {
-	return one(r, "read a participant", r.c.prep(selParticipant).int(int64(id)).int(int64(user)), scanParticipant)
+	return one(r, "read a participant", r.c.prep(selParticipant).int(int64(id)).int(int64(user)), batch.ScanParticipant)
 }
 
 func (r *reader) Participants(id chat.ChatID, after chat.UserID, limit int) ([]chat.Participant, error) {
 	q := r.c.prep(selParticipants).int(int64(id)).int(int64(after)).int(int64(limit))
-	return all(r, "list participants", q, scanParticipant)
+	return all(r, "list participants", q, batch.ScanParticipant)
 }
 
 func (r *reader) CountParticipants(id chat.ChatID, roles ...chat.Role) (int, error) {
@@ -114,16 +118,11 @@ func (r *reader) CountParticipants(id chat.ChatID, roles ...chat.Role) (int, err
 }
 
 func (r *reader) count(doing string, q *stmt) (int64, error) {
-	return one(r, doing, q, (*stmt).getInt)
+	return one(r, doing, q, batch.Columns.Int)
 }
 
 func (r *reader) Memberships(user chat.UserID) ([]chat.Membership, error) {
-	return all(r, "list memberships", r.c.prep(selMemberships).int(int64(user)), func(s *stmt) chat.Membership {
-		return chat.Membership{
-			Chat: chat.ChatID(s.getInt()), Kind: chat.Kind(s.getText()),
-			LastSeq: s.getInt(), JoinedSeq: s.getInt(), ReadSeq: s.getInt(),
-		}
-	})
+	return all(r, "list memberships", r.c.prep(selMemberships).int(int64(user)), batch.ScanMembership)
 }
 
 func (r *reader) LastSeqs(chats []chat.ChatID) ([]int64, error) {
@@ -141,11 +140,11 @@ func (r *reader) LastSeqs(chats []chat.ChatID) ([]int64, error) {
 func (r *reader) Message(id chat.ChatID, seq int64) (chat.Message, error) {
 	q := r.c.prep(selMessage).int(int64(id)).int(seq)
 	if err := q.row(); err != nil {
-		return chat.Message{}, r.fail("read a message", err)
+		return chat.Message{}, r.Fail("read a message", err)
 	}
-	m, err := scanMessage(q)
+	m, err := batch.ScanMessage(columns{q})
 	q.reset()
-	return m, broken("read a message", err)
+	return m, batch.Broken("read a message", err)
 }
 
 func (r *reader) Messages(id chat.ChatID, lo, hi int64, limit int, newest bool) ([]chat.Message, error) {
@@ -163,10 +162,10 @@ func (r *reader) Messages(id chat.ChatID, lo, hi int64, limit int, newest bool) 
 func (r *reader) messages(doing string, q *stmt, limit int) ([]chat.Message, error) {
 	var list []chat.Message
 	for q.next() {
-		m, err := scanMessage(q)
+		m, err := batch.ScanMessage(columns{q})
 		if err != nil {
 			q.reset()
-			return nil, broken(doing, err)
+			return nil, batch.Broken(doing, err)
 		}
 		if list == nil {
 			list = make([]chat.Message, 0, min(limit, 256))
@@ -174,13 +173,13 @@ func (r *reader) messages(doing string, q *stmt, limit int) ([]chat.Message, err
 		list = append(list, m)
 	}
 	if q.err != nil {
-		return nil, r.fail(doing, q.err)
+		return nil, r.Fail(doing, q.err)
 	}
 	return list, nil
 }
 
 func (r *reader) Sent(sender chat.UserID, clientMsgID string) (chat.Sent, error) {
-	return one(r, "look a client_msg_id up", r.c.prep(selSent).int(int64(sender)).clientID(clientMsgID), scanSent)
+	return one(r, "look a client_msg_id up", r.c.prep(selSent).int(int64(sender)).clientID(clientMsgID), batch.ScanSent)
 }
 
 func (r *reader) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
@@ -194,37 +193,12 @@ func (r *reader) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.
 	if err != nil {
 		return nil, nil, err
 	}
-	people, err := all(r, doing, r.c.prep(selChangedParticipants).int(int64(id)).int(after).int(n), scanParticipant)
+	people, err := all(r, doing, r.c.prep(selChangedParticipants).int(int64(id)).int(after).int(n), batch.ScanParticipant)
 	if err != nil {
 		return nil, nil, err
 	}
-	messages := mergeMessages(unchanged, changed)
-	// Cut both lists where together they have limit rows.
-	m, p := 0, 0
-	for m+p < limit && (m < len(messages) || p < len(people)) {
-		if p == len(people) || m < len(messages) && messages[m].UpdatedSeq < people[p].UpdatedSeq {
-			m++
-		} else {
-			p++
-		}
-	}
-	return messages[:m], people[:p], nil
-}
-
-// mergeMessages merges two lists that ascend by UpdatedSeq.
-func mergeMessages(a, b []chat.Message) []chat.Message {
-	if len(b) == 0 {
-		return a
-	}
-	list := make([]chat.Message, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if a[0].UpdatedSeq < b[0].UpdatedSeq {
-			list, a = append(list, a[0]), a[1:]
-		} else {
-			list, b = append(list, b[0]), b[1:]
-		}
-	}
-	return append(append(list, a...), b...)
+	messages, people := batch.Merge(unchanged, changed, people, limit)
+	return messages, people, nil
 }
 
 func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]chat.ChangedChat, error) {
@@ -254,10 +228,7 @@ func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]
 	if few {
 		q.text(among)
 	}
-	return all(r, "list changed chats", q, func(s *stmt) chat.ChangedChat {
-		stamp := s.getInt()
-		return chat.ChangedChat{Stamp: stamp, Chat: scanChat(s), Participant: scanParticipant(s)}
-	})
+	return all(r, "list changed chats", q, batch.ScanChangedChat)
 }
 
 func (r *reader) LastStamp() (int64, error) {

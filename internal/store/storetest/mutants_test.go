@@ -267,6 +267,7 @@ var mutants = map[string]struct {
 	"unread has no cap":                      {"Unread are", reads(func(r *reader) noCap { return noCap{r} })},
 	"mentions ignore mention_all":            {"Mentions follow", reads(func(r *reader) noAll { return noAll{r} })},
 	"positions of deleted chats are missing": {"LastSeqs are", reads(func(r *reader) deletedMissing { return deletedMissing{r} })},
+	"ended sessions live":                    {"LiveSessions are", reads(func(r *reader) endedLive { return endedLive{r} })},
 	"positions are not in order":             {"LastSeqs are", reads(func(r *reader) positionsSorted { return positionsSorted{r} })},
 	"participants include those who left":    {"Participants, their count", reads(func(r *reader) leaversIn { return leaversIn{r} })},
 	"deleted chats are listed":               {"Listed chats", reads(func(r *reader) deletedListed { return deletedListed{r} })},
@@ -650,6 +651,10 @@ func (r deletedMissing) LastSeqs(chats []chat.ChatID) ([]int64, error) {
 	}
 	return seqs, err
 }
+
+type endedLive struct{ *reader }
+
+func (r endedLive) LiveSessions(ids []chat.SessionID) ([]chat.SessionID, error) { return ids, nil }
 
 type positionsSorted struct{ *reader }
 

@@ -107,6 +107,16 @@ func (r *reader) Sessions(user chat.UserID) ([]chat.Session, error) {
 		func(s chat.Session) chat.SessionID { return s.ID }), nil
 }
 
+func (r *reader) LiveSessions(ids []chat.SessionID) (live []chat.SessionID, err error) {
+	defer r.lock()()
+	for _, id := range ids {
+		if _, ok := r.m.sessions.get(id, r.listAt); ok {
+			live = append(live, id)
+		}
+	}
+	return live, nil
+}
+
 func (r *reader) Invite(id chat.InviteID) (chat.Invite, error) {
 	defer r.lock()()
 	return found(r.m.invites.get(id, r.at))

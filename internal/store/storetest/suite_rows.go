@@ -92,7 +92,7 @@ var rowClauses = []clause{
 		for i, s := range []string{
 			"", " ", "tab\there", "two\nlines\r\n", "'quoted' \"twice\" \\", "null", "%_%", "[1,2]", "0x00", "1e3", "007",
 			"👩‍👩‍👧‍👦 🏴‍☠️ 🇵🇹", "שלום עולם", "مرحبا \u202eabc\u202c", "line\u2028paragraph\u2029", "\u200b\ufeff", "\ufffd \uffff \U0010ffff",
-			"e\u0301 is not \u00e9", "\u0001\u001f\u007f\u0080", strings.Repeat("a", 16<<10), strings.Repeat("😀", 4<<10),
+			"e\u0301 is not \u00e9", "\u0001\u001f\u007f\u0080", "\x00", "nul\x00nul", "\x00\x01", "\x01\x00", "\x01\x01", "\x01\x02", "\x01", strings.Repeat("a", 16<<10), strings.Repeat("😀", 4<<10),
 			"0f8c2a4e-7d11-4a0e-9f1c-3a1f0b6f8a11", "0F8C2A4E-7D11-4A0E-9F1C-3A1F0B6F8A11", "0f8c2a4e7d114a0e9f1c3a1f0b6f8a11",
 		} {
 			want := sampleRows(int64(i+1)*10, "u"+fmt.Sprint(i))
@@ -354,6 +354,13 @@ func everyList(id chat.ChatID, user chat.UserID) []listing {
 		list("Users", func(r chat.Reader) ([]chat.User, error) { return r.Users("", 0, most) }),
 		list("ListedChats", func(r chat.Reader) ([]chat.Chat, error) { return r.ListedChats(0, most) }),
 		list("Sessions", func(r chat.Reader) ([]chat.Session, error) { return r.Sessions(user) }),
+		list("LiveSessions", func(r chat.Reader) ([]chat.SessionID, error) {
+			sessions, err := r.Sessions(user)
+			if err != nil || len(sessions) == 0 {
+				return nil, err
+			}
+			return r.LiveSessions([]chat.SessionID{sessions[0].ID})
+		}),
 		list("Invites", chat.Reader.Invites),
 		list("Participants", func(r chat.Reader) ([]chat.Participant, error) { return r.Participants(id, 0, most) }),
 		count("CountParticipants", func(r chat.Reader) (int, error) {

@@ -172,6 +172,16 @@ var listClauses = []clause{
 			return nil
 		})
 	}},
+	{"LiveSessions are in the order of the question, without those that ended", func(b *box) {
+		x, y, z := sampleRows(1, "ana"), sampleRows(2, "bob"), sampleRows(3, "cem")
+		b.do(putAll(x), putAll(y), putAll(z), func(tx chat.Tx) error { return tx.DeleteSession(2) })
+		b.view(func(r chat.Reader) error {
+			b.same("sessions", []chat.SessionID{3, 1, 3}, must(r.LiveSessions([]chat.SessionID{3, 99, 2, 1, 3, 0})))
+			b.same("sessions of none", 0, len(must(r.LiveSessions([]chat.SessionID{2}))))
+			b.same("none of none", 0, len(must(r.LiveSessions(nil))))
+			return nil
+		})
+	}},
 	{"LastSeqs are in the order of the question, of deleted chats too, and 0 of none", func(b *box) {
 		users := b.users(2)
 		one, two, gone := b.group(users[0]), b.group(users[0], users[1]), b.group(users[0])

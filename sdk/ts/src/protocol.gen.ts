@@ -113,6 +113,7 @@ export const errorCodes = {
   conflict: { status: 409, retryable: false },
   idempotency_conflict: { status: 409, retryable: false },
   cursor_invalid: { status: 410, retryable: false },
+  misdirected: { status: 421, retryable: false },
   rate_limited: { status: 429, retryable: true },
   internal: { status: 500, retryable: true },
   unavailable: { status: 503, retryable: true },
@@ -150,6 +151,8 @@ export interface ErrorBody {
   message: string;
   retryable: boolean;
   retry_after_ms?: number;
+  /** with CodeMisdirected: where it is served */
+  url?: string;
 }
 
 /** Hello is the server's first frame (docs/protocol.md#hello). */
@@ -166,6 +169,10 @@ export interface Hello {
   capabilities: string[];
   limits: Limits;
   time: string;
+  /** where data is served, if not here alone */
+  data_url?: string;
+  /** where live connections are */
+  stream_url?: string;
 }
 
 /**
@@ -874,8 +881,8 @@ export const operations = {
  * a list, ? that it may be absent, ~ that null clears it.
  */
 export const shapes = {
-  ErrorBody: { code: "s", message: "s", retryable: "b", retry_after_ms: "i?" },
-  Hello: { type: "s", protocol: "i", server: "s", server_id: "s", epoch: "s", auth: "s[]", capabilities: "s[]", limits: "Limits", time: "s" },
+  ErrorBody: { code: "s", message: "s", retryable: "b", retry_after_ms: "i?", url: "s?" },
+  Hello: { type: "s", protocol: "i", server: "s", server_id: "s", epoch: "s", auth: "s[]", capabilities: "s[]", limits: "Limits", time: "s", data_url: "s?", stream_url: "s?" },
   Limits: { max_frame: "i", max_content: "i", max_page: "i", auth_timeout_ms: "i" },
   RequestFrame: { type: "s", id: "r?", op: "s?", params: "r?", strict: "b?" },
   ResponseFrame: { type: "s", id: "r?", op: "s?", result: "r?", error: "ErrorBody?", ignored: "s[]?" },

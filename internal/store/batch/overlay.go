@@ -1,4 +1,4 @@
-package sqlite
+package batch
 
 import (
 	"errors"
@@ -7,18 +7,21 @@ import (
 )
 
 // rows is what the writer knows of one table: rows it read, and rows that
-// updates put and SQLite does not have yet. Each touched row is written once
+// updates put and the database does not have yet. Each touched row is written once
 // per batch, however many updates touched it, and an update that fails leaves
 // nothing behind.
 type rows[K comparable, V any] struct {
-	load   func(*reader, K) (V, error) // chat.ErrNotFound when there is none
-	write  func(*conn, *V) error
-	remove func(*conn, K) error // nil: rows of this table are never deleted
-	keep   int                  // how many rows may stay known from batch to batch; 0: none
+	load   func(K) (V, error) // chat.ErrNotFound when there is none
+	write  func([]*V) error   // each of another key
+	remove func([]K) error    // nil: rows of this table are never deleted
+	keep   int                // how many rows may stay known from batch to batch; 0: none
 
 	known map[K]*row[K, V]
 	dirty []*row[K, V]  // as they were put; one may be there twice, or be clean again
 	undo  []saved[K, V] // what the running update replaced
+
+	puts []*V // flush's own
+	gone []K
 }
 
 type row[K comparable, V any] struct {
@@ -43,20 +46,20 @@ type saved[K comparable, V any] struct {
 
 // table is what the writer does with every rows.
 type table interface {
-	accept()           // the running update succeeded
-	revert()           // it failed
-	hide()             // puts aside what it put, so that a flush leaves it out
-	show()             // takes it back
-	flush(*conn) error // writes what is dirty
-	settle()           // the batch is durable
-	forget()           // the batch failed: nothing is known any more
+	accept()      // the running update succeeded
+	revert()      // it failed
+	hide()        // puts aside what it put, so that a flush leaves it out
+	show()        // takes it back
+	flush() error // writes what is dirty
+	settle()      // the batch is durable
+	forget()      // the batch failed: nothing is known any more
 }
 
 // get gives the row as the running update sees it.
-func (t *rows[K, V]) get(r *reader, key K) (V, error) {
+func (t *rows[K, V]) get(key K) (V, error) {
 	k := t.at(key)
 	if k.state == unknown {
-		val, err := t.load(r, key)
+		val, err := t.load(key)
 		switch {
 		case err == nil:
 			k.val, k.state = val, present
@@ -86,8 +89,8 @@ func (t *rows[K, V]) at(key K) *row[K, V] {
 }
 
 // find gives a row by something else than its key: match says which, load asks
-// SQLite. What this batch put comes before what SQLite has.
-func (t *rows[K, V]) find(r *reader, match func(*V) bool, load func() (V, error), key func(*V) K) (V, error) {
+// the store. What this batch put comes before what it has.
+func (t *rows[K, V]) find(match func(*V) bool, load func() (V, error), key func(*V) K) (V, error) {
 	for _, k := range t.dirty {
 		if k.dirty && k.state == present && match(&k.val) {
 			return k.val, nil
@@ -97,7 +100,7 @@ func (t *rows[K, V]) find(r *reader, match func(*V) bool, load func() (V, error)
 	if err != nil {
 		return val, err
 	}
-	val, err = t.get(r, key(&val))
+	val, err = t.get(key(&val))
 	if err == nil && !match(&val) {
 		var zero V
 		return zero, chat.ErrNotFound
@@ -145,25 +148,42 @@ func (t *rows[K, V]) show() {
 
 func (s *saved[K, V]) swap() { *s.row, s.was = s.was, *s.row }
 
-func (t *rows[K, V]) flush(c *conn) error {
+// learn tells what the store has under a key, unless that is known; nil: nothing.
+func (t *rows[K, V]) learn(key K, val *V) {
+	k := t.at(key)
+	if k.state != unknown {
+		return
+	}
+	if k.state = missing; val != nil {
+		k.val, k.state = *val, present
+	}
+}
+
+func (t *rows[K, V]) flush() error {
+	clear(t.puts)
+	t.puts, t.gone = t.puts[:0], t.gone[:0]
 	for _, k := range t.dirty {
-		if !k.dirty {
+		switch {
+		case !k.dirty:
 			continue
-		}
-		var err error
-		if k.state == present {
-			err = t.write(c, &k.val)
-		} else if t.remove != nil {
-			err = t.remove(c, k.key)
-		}
-		if err != nil {
-			return err
+		case k.state == present:
+			t.puts = append(t.puts, &k.val)
+		case t.remove != nil:
+			t.gone = append(t.gone, k.key)
 		}
 		k.dirty = false
 	}
 	clear(t.dirty)
 	t.dirty = t.dirty[:0]
-	return nil
+	if len(t.gone) > 0 {
+		if err := t.remove(t.gone); err != nil {
+			return err
+		}
+	}
+	if len(t.puts) == 0 {
+		return nil
+	}
+	return t.write(t.puts)
 }
 
 func (t *rows[K, V]) settle() {

@@ -1,4 +1,4 @@
-package sqlite
+package batch
 
 import (
 	"sync"
@@ -7,11 +7,11 @@ import (
 	"github.com/grima-chat/grima/internal/chat"
 )
 
-// item is one queued update.
-type item struct {
-	op   chat.Op
+// Item is one queued update.
+type Item struct {
+	Op   chat.Op
+	Err  error // what its done will hear
 	done func(error)
-	err  error // what done will hear
 }
 
 // queue holds updates in the order of the calls to Update. It is bounded: who
@@ -22,7 +22,7 @@ type queue struct {
 
 	mu     sync.Mutex
 	work   sync.Cond // there is something to take, or the queue was closed
-	items  []*item
+	items  []*Item
 	closed bool
 }
 
@@ -32,7 +32,7 @@ const putTimeout = 5 * time.Second
 
 var (
 	errClosed = chat.Unavailable("the server is shutting down", nil)
-	errQueue  = chat.Unavailable("more is being written than the disk can take; nothing was stored, try again", nil)
+	errQueue  = chat.Unavailable("more is being written than the store can take; nothing was stored, try again", nil)
 )
 
 func newQueue(most int) *queue {
@@ -42,7 +42,7 @@ func newQueue(most int) *queue {
 }
 
 // put queues i, or says why not.
-func (q *queue) put(i *item) error {
+func (q *queue) put(i *Item) error {
 	select {
 	case q.room <- struct{}{}:
 	default:
@@ -71,7 +71,7 @@ func (q *queue) put(i *item) error {
 // take moves everything that is queued to the end of into, and waits for
 // something if into is empty. It gives nothing when the queue is closed and
 // empty.
-func (q *queue) take(into []*item) []*item {
+func (q *queue) take(into []*Item) []*Item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(into) == 0 && len(q.items) == 0 && !q.closed {

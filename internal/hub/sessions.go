@@ -1,0 +1,120 @@
+package hub
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/grima-chat/grima/internal/chat"
+)
+
+// Sessions that end here end their connections at once (EndSessions). Where
+// other nodes end sessions too, they say so, and a look at all that are
+// connected, every few seconds, finds what they said in vain.
+
+// sessionsEach are looked for in one snapshot.
+const sessionsEach = 500
+
+// EndSessions ends the live connections of these sessions, on all nodes.
+func (h *Hub) EndSessions(ids []chat.SessionID) {
+	h.endHere(ids)
+	if !h.shared() || len(ids) == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := &h.telling
+	if len(t.ended)+len(ids) > maxTold {
+		h.lookOthersLocked()
+		return
+	}
+	t.ended = append(t.ended, ids...)
+	h.tellOthersLocked()
+}
+
+func (h *Hub) endHere(ids []chat.SessionID) {
+	var subs []Subscriber
+	h.mu.Lock()
+	for _, id := range ids {
+		for c := h.sessions[id]; c != nil; c = c.nextOfSession {
+			subs = append(subs, c.sub)
+		}
+	}
+	h.mu.Unlock()
+	for _, sub := range subs {
+		sub.End(SessionRevoked)
+	}
+}
+
+// endGone ends the connections of those sessions that the store has no more.
+func (h *Hub) endGone(ids []chat.SessionID) error {
+	for some := range slices.Chunk(ids, sessionsEach) {
+		ctx, cancel := h.reading()
+		live, err := h.cfg.Source.LiveSessions(ctx, some)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if len(live) == len(some) {
+			continue
+		}
+		gone := slices.DeleteFunc(slices.Clone(some), func(id chat.SessionID) bool { return slices.Contains(live, id) })
+		h.stats.foundEnded.Add(int64(len(gone)))
+		h.endHere(gone)
+	}
+	return nil
+}
+
+// sessionChecks is guarded by hub.mu.
+type sessionChecks struct {
+	timer   *time.Timer // nil: nobody is connected
+	running bool
+	again   bool // at once
+}
+
+// startChecksLocked makes checks come, from one connection on.
+func (h *Hub) startChecksLocked() {
+	s := &h.checks
+	if h.cfg.Sessions > 0 && s.timer == nil && !s.running && !h.closed {
+		s.timer = time.AfterFunc(h.cfg.Sessions, h.beginCheck)
+	}
+}
+
+// checkSessionsLocked has the next check come at once.
+func (h *Hub) checkSessionsLocked(now bool) {
+	s := &h.checks
+	switch {
+	case !now:
+	case s.running:
+		s.again = true
+	case s.timer != nil:
+		s.timer.Reset(0)
+	}
+}
+
+func (h *Hub) beginCheck() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := &h.checks
+	if h.closed || s.running {
+		return
+	}
+	s.running, s.again = true, false
+	ids := slices.Collect(maps.Keys(h.sessions))
+	h.goLocked(func() {
+		err := h.endGone(ids)
+		if err != nil {
+			h.failed("looking for sessions that were ended", err)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		s.running, s.timer = false, nil
+		switch {
+		case h.closed || len(h.sessions) == 0:
+		case s.again:
+			s.timer = time.AfterFunc(0, h.beginCheck)
+		default:
+			h.startChecksLocked()
+		}
+	})
+}

@@ -1,0 +1,176 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migrations are the steps from an empty database to today's schema; the n-th
+// makes version n. They are never changed once released.
+func migrations() ([]string, error) {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql") // sorted
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, name := range names {
+		text, err := migrationFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, string(text))
+	}
+	return list, nil
+}
+
+// history is what a database says of itself.
+type history struct {
+	epoch, version string
+	offset         int64
+}
+
+// prepare brings the schema up to date, and gives the history a new epoch if it
+// was restored. All nodes wait, and all of it happens or nothing.
+func prepare(ctx context.Context, c *pgx.Conn, log *slog.Logger) (h history, err error) {
+	tx, err := c.Begin(ctx)
+	if err != nil {
+		return h, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignore(tx.Rollback(context.WithoutCancel(ctx))))
+		}
+	}()
+	// Migrations may take long, as may waiting for another node's.
+	if _, err := tx.Exec(ctx, `SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0`); err != nil {
+		return h, err
+	}
+	if _, err := tx.Exec(ctx, lockAll, int64(schemaLock)); err != nil {
+		return h, fmt.Errorf("wait for other nodes: %w", err)
+	}
+	facts, err := migrate(ctx, tx, log)
+	if err != nil {
+		return h, err
+	}
+	if h, err = settle(ctx, tx, facts, log); err != nil {
+		return h, err
+	}
+	return h, tx.Commit(ctx)
+}
+
+func migrate(ctx context.Context, tx pgx.Tx, log *slog.Logger) (facts map[string]string, err error) {
+	steps, err := migrations()
+	if err != nil {
+		return nil, err
+	}
+	facts, err = readFacts(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	version := 0
+	if v := facts["version"]; v != "" {
+		if version, err = strconv.Atoi(v); err != nil {
+			return nil, ended{fmt.Errorf("the schema's version is %q: %w", v, err)}
+		}
+	}
+	if version > len(steps) {
+		return nil, newerSchema(facts["version"])
+	}
+	if 0 < version && version < len(steps) {
+		log.Info("bringing the database schema up to date; with millions of messages that takes minutes", "from", version, "to", len(steps))
+	}
+	for n := version + 1; n <= len(steps); n++ {
+		if _, err := tx.Exec(ctx, steps[n-1]); err != nil {
+			return nil, fmt.Errorf("bring the schema to version %d: %w", n, err)
+		}
+	}
+	if version < len(steps) {
+		if err := setFact(ctx, tx, "version", strconv.Itoa(len(steps))); err != nil {
+			return nil, err
+		}
+	}
+	return readFacts(ctx, tx)
+}
+
+func newerSchema(version string) error {
+	return ended{fmt.Errorf("a newer Grima wrote this database (its schema has version %s); run that one", version)}
+}
+
+// settle sees whether the history is where it was written, and begins another if
+// it is not.
+func settle(ctx context.Context, tx pgx.Tx, facts map[string]string, log *slog.Logger) (h history, err error) {
+	h.version = facts["version"]
+	if h.offset, err = strconv.ParseInt(facts["stamp_offset"], 10, 64); err != nil {
+		return h, ended{fmt.Errorf("the offset of change stamps: %w", err)}
+	}
+	s, err := look(ctx, tx.Conn(), nil)
+	if err != nil {
+		return h, err
+	}
+	if h.epoch = facts["epoch"]; h.epoch != "" && facts["home"] == s.home {
+		return h, nil
+	}
+	if h.epoch != "" {
+		log.Warn("this database was restored or moved, and may have gone back: it gets a new epoch, and clients begin anew",
+			"was", facts["home"], "is", s.home)
+	}
+	var id, newest int64
+	if err := tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint,
+greatest((SELECT max(stamp) FROM chats), (SELECT max(stamp) FROM participants), (SELECT max(stamp) FROM writers), 0)`).Scan(&id, &newest); err != nil {
+		return h, fmt.Errorf("look for the newest change stamp: %w", err)
+	}
+	newest += newest % 2
+	h.offset = max(0, newest/2+1-id)
+	if _, err := tx.Exec(ctx, `UPDATE writers SET stamp = $1 WHERE writer_id = 0`, newest); err != nil {
+		return h, fmt.Errorf("note the newest change stamp: %w", err)
+	}
+	var raw [8]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return h, err
+	}
+	h.epoch = hex.EncodeToString(raw[:])
+	return h, errors.Join(setFact(ctx, tx, "epoch", h.epoch), setFact(ctx, tx, "home", s.home),
+		setFact(ctx, tx, "stamp_offset", strconv.FormatInt(h.offset, 10)))
+}
+
+// readFacts reads the table meta; nothing if there is none.
+func readFacts(ctx context.Context, tx pgx.Tx) (map[string]string, error) {
+	facts := map[string]string{}
+	var there bool
+	// From the catalog itself: what to_regclass knows is as of the transaction's
+	// beginning, before the other node was waited for.
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'meta' AND relnamespace = current_schema()::regnamespace)`).
+		Scan(&there); err != nil || !there {
+		return facts, err
+	}
+	rows, err := tx.Query(ctx, `SELECT name, value FROM meta`)
+	if err != nil {
+		return nil, fmt.Errorf("read the table meta: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			return nil, err
+		}
+		facts[name] = value
+	}
+	return facts, rows.Err()
+}
+
+func setFact(ctx context.Context, tx pgx.Tx, name, value string) error {
+	_, err := tx.Exec(ctx, `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+	return err
+}
