@@ -130,7 +130,7 @@ func TestLongHistory(t *testing.T) {
 	seen, _ := ana.contiguous()
 	for range 25 {
 		before := seen
-		ana.wheel(-3000)
+		ana.wheel(-20_000)
 		ana.wait("older messages", fmt.Sprintf(`%s[0] < %d`, numbers, before))
 		ana.wait("them all", `!scroller().dataset.loading`)
 		if seen, _ = ana.contiguous(); seen >= before {
@@ -155,7 +155,7 @@ func TestLongHistory(t *testing.T) {
 	_, end := ana.contiguous()
 	for range 10 {
 		before := end
-		ana.wheel(6000)
+		ana.wheel(20_000)
 		ana.wait("newer messages", fmt.Sprintf(`%s.at(-1) > %d`, numbers, before))
 		ana.wait("them all", `!scroller().dataset.loading`)
 		if _, end = ana.contiguous(); end <= before {
