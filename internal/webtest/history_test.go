@@ -179,7 +179,12 @@ func TestLongHistory(t *testing.T) {
 // throws if what was on the screen moved by anything else.
 const holds = `(async () => {
 	const s = scroller();
-	const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+	const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))));
+	// What the wheel began comes to rest first.
+	for (let calm = 0, was = -1; calm < 5; was = s.scrollTop) {
+		await frame();
+		calm = s.scrollTop === was && !s.dataset.loading ? calm + 1 : 0;
+	}
 	for (let i = 0; i < 60; i++) {
 		const top = s.getBoundingClientRect().top;
 		const row = articles().find((a) => a.getBoundingClientRect().top > top + 60);
