@@ -143,6 +143,9 @@ func TestLongHistory(t *testing.T) {
 	if err := ana.eval(holds, nil); err != nil {
 		t.Errorf("what was looked at moved: %v", err)
 	}
+	if first, _ := ana.contiguous(); first >= seen {
+		t.Errorf("nothing was loaded meanwhile: the first is message %d still", first)
+	}
 
 	// To the very beginning, and forth from there.
 	ana.Press(kb.Tab, kb.ModifierShift)
