@@ -22,15 +22,15 @@ go:
 	  echo "Grima is built with Go 1.26 or newer, and there is no '$(GO)' in PATH."; \
 	  echo "Get it from https://go.dev/dl/ (or your package manager), then try again."; exit 1; }
 
-# The page is built when there is an npm that can: without one the server is
+# The page is built when there is a Node.js that can: without one the server is
 # built all the same, and says on its page what is missing.
-NPM := $(shell command -v npm >/dev/null && node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null && echo npm)
+NPM := $(shell tools/node 2>/dev/null && echo npm)
 PAGE := $(shell find web/src web/public sdk/ts/src -type f 2>/dev/null) $(wildcard web/*.json web/*.ts web/*.js web/*.html web/.npmrc)
 
 .PHONY: web
 ifeq ($(NPM),)
 web:
-	@echo "There is no npm with Node 20.19 or newer: the server is built without the web client."
+	@echo "The web client is built with npm and Node 20.19, 22.12, or 24 and newer; here is $$(node --version 2>/dev/null || echo 'no Node')$$(command -v npm >/dev/null || echo ' and no npm'). The server is built without it."
 else
 web: web/dist/index.html ## build the web client into web/dist
 endif
@@ -71,13 +71,13 @@ lint: go ## go vet, staticcheck, gofumpt
 	@echo "== staticcheck"
 	@$(TOOL) staticcheck ./...
 	@echo "== gofumpt"
-	@out=$$($(TOOL) gofumpt -l client cmd examples internal protocol) || exit 1; \
+	@out=$$($(TOOL) gofumpt -l client cmd examples internal protocol web/embed.go) || exit 1; \
 	  if [ -n "$$out" ]; then \
 	    echo "$$out"; echo "These files are not formatted; run: make fmt"; exit 1; fi
 
 .PHONY: fmt
 fmt: go ## format the code
-	@$(TOOL) gofumpt -w client cmd examples internal protocol
+	@$(TOOL) gofumpt -w client cmd examples internal protocol web/embed.go
 
 .PHONY: bench
 bench: go ## measure the store and live delivery into docs/bench*.md; an hour or so (ARGS=-quick: minutes, printed only)

@@ -55,8 +55,20 @@ function compress(): Plugin {
   };
 }
 
+// The one file of dist that is committed, so that Go has something to embed
+// before there is a page; Vite empties the directory first.
+function keep(): Plugin {
+  return {
+    name: "grima-keep",
+    apply: "build",
+    closeBundle() {
+      writeFileSync(here("dist/.gitignore"), "*\n!.gitignore\n");
+    },
+  };
+}
+
 export default defineConfig({
-  plugins: [svelte(), shell(), compress()],
+  plugins: [svelte(), shell(), compress(), keep()],
   resolve: { alias: { "@grima/sdk": here("../sdk/ts/src/index.ts") } },
   build: {
     target: "es2022",

@@ -19,11 +19,11 @@ import (
 // made some (docs/protocol.md#web-client).
 
 // clientPolicy lets the client have what is its own and nothing else: no script
-// or style but from files of this server, and no text that becomes HTML but by
-// the two policies named.
+// or style but from files of this server, no text that becomes HTML, and of text
+// an address of a script by the one policy named only.
 const clientPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; font-src 'self'; " +
 	"connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; " +
-	"require-trusted-types-for 'script'; trusted-types grima svelte-trusted-html; report-uri " + reportPath
+	"require-trusted-types-for 'script'; trusted-types grima; report-uri " + reportPath
 
 // clientPaths are the addresses that the client shows something at, and people
 // keep and send.

@@ -40,6 +40,14 @@ func build(t *testing.T) {
 			need(t, "the TypeScript SDK is tested with %s, which is not there: on Debian, apt-get install nodejs npm", tool)
 		}
 	}
+	version, err := exec.CommandContext(t.Context(), "node", "--version").Output()
+	if err != nil {
+		t.Fatal("node --version: ", err)
+	}
+	major, _, _ := strings.Cut(strings.TrimPrefix(string(version), "v"), ".")
+	if n, err := strconv.Atoi(major); err != nil || n < 20 {
+		need(t, "the TypeScript SDK is for Node.js 20 and newer, and here is %s", strings.TrimSpace(string(version)))
+	}
 	lock, err := os.Stat(filepath.Join(sdk, "package-lock.json"))
 	if err != nil {
 		t.Fatal(err)

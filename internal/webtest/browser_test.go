@@ -76,7 +76,7 @@ func (h *house) open() error {
 		return errors.New("there is no chromium, which the browser tests drive: apt-get install chromium")
 	}
 	if _, err := os.Stat("../../web/dist/index.html"); err != nil {
-		return errors.New("the page is not built, which the browser tests are of: make web (needs npm)")
+		return errors.New("the page is not built, which the browser tests are of: make web (it needs npm with Node.js 20.19, 22.12, or 24 and newer: Debian 13's will do, Debian 12's will not)")
 	}
 	dir, err := os.MkdirTemp("", "webtest")
 	if err != nil {

@@ -5,7 +5,8 @@
 //	ana.Send("hi")
 //	bob.Expect("hi")
 //
-// They need chromium and a built page (`make web`). Where one of them is missing
+// They need chromium and a built page (`make web`, which needs Node.js 20.19,
+// 22.12, or 24 and newer). Where one of them is missing
 // they skip and say so; with CI=true they fail. They wait for what is to be seen
 // on the page, never for time to pass.
 package webtest

@@ -130,7 +130,7 @@ func TestLongHistory(t *testing.T) {
 	seen, _ := ana.contiguous()
 	for range 25 {
 		before := seen
-		ana.wheel(-3000)
+		ana.wheel(-20_000)
 		ana.wait("older messages", fmt.Sprintf(`%s[0] < %d`, numbers, before))
 		ana.wait("them all", `!scroller().dataset.loading`)
 		if seen, _ = ana.contiguous(); seen >= before {
@@ -142,6 +142,9 @@ func TestLongHistory(t *testing.T) {
 	}
 	if err := ana.eval(holds, nil); err != nil {
 		t.Errorf("what was looked at moved: %v", err)
+	}
+	if first, _ := ana.contiguous(); first >= seen {
+		t.Errorf("nothing was loaded meanwhile: the first is message %d still", first)
 	}
 
 	// To the very beginning, and forth from there.
@@ -155,7 +158,7 @@ func TestLongHistory(t *testing.T) {
 	_, end := ana.contiguous()
 	for range 10 {
 		before := end
-		ana.wheel(6000)
+		get[bool](ana, `(scroller().scrollTop = scroller().scrollHeight, true)`)
 		ana.wait("newer messages", fmt.Sprintf(`%s.at(-1) > %d`, numbers, before))
 		ana.wait("them all", `!scroller().dataset.loading`)
 		if _, end = ana.contiguous(); end <= before {
@@ -179,7 +182,12 @@ func TestLongHistory(t *testing.T) {
 // throws if what was on the screen moved by anything else.
 const holds = `(async () => {
 	const s = scroller();
-	const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+	const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))));
+	// What the wheel began comes to rest first.
+	for (let calm = 0, was = -1; calm < 5; was = s.scrollTop) {
+		await frame();
+		calm = s.scrollTop === was && !s.dataset.loading ? calm + 1 : 0;
+	}
 	for (let i = 0; i < 60; i++) {
 		const top = s.getBoundingClientRect().top;
 		const row = articles().find((a) => a.getBoundingClientRect().top > top + 60);

@@ -104,7 +104,7 @@ export class Window implements ChatWindow {
     this.#partial = !(some && held.whole);
     if (!this.#partial) return true;
     if (!this.#client.online) return some;
-    if (!(await this.#fetch(p, gen))) return some;
+    if (!(await this.#fetch(p, gen))) return some && gen === this.#gen;
     this.#partial = false;
     this.#look(seq);
     return true;

@@ -224,6 +224,30 @@ void test("what is refused fails, can be tried again and taken out", { skip, tim
   await assert.rejects(c.call("users.me"), { reason: "closed" });
 });
 
+void test("a listed group that one joins is there from then on", { skip, timeout: 40_000 }, async () => {
+  const [ana, bob] = [await person(), await person()];
+  const owner = await start(config(ana.token));
+  const c = await start(config(bob.token, { store: await indexedDBStore("b", new IDBFactory()) }));
+  await Promise.all([owner.ready(), c.ready()]);
+  for (let i = 0; i < 20; i++) {
+    const { chat } = await owner.call("chats.create", { kind: "group", title: "Port", visibility: "listed" });
+    await owner.send({ chatId: chat.chat_id, content: "welcome" });
+    const told: string[] = [];
+    const off = c.on("*", (ev: Event) => {
+      if ("chatId" in ev && ev.chatId === chat.chat_id) told.push(ev.kind);
+    });
+    // Whoever is in there goes on talking.
+    const [, sent] = await Promise.all([
+      c.call("participants.add", { chat_id: chat.chat_id, user_ids: [bob.id] }),
+      owner.send({ chatId: chat.chat_id, content: "anybody else?" }),
+    ]);
+    await until(c, "all of it", () => (c.chat(chat.chat_id)?.pos ?? 0) >= Math.max(3, sent.seq!));
+    off();
+    assert(!told.includes("chat.removed"), told.join());
+    assert.equal(told.filter((kind) => kind === "chat.added").length, 1, told.join());
+  }
+});
+
 void test("a revoked session stops the client", { skip, timeout: 40_000 }, async () => {
   const ana = await person();
   const c = await start(config(ana.token));

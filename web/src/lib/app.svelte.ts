@@ -181,6 +181,8 @@ class App {
     for (const ev of events) {
       switch (ev.kind) {
         case "connection":
+          // Who is there is told anew with each connection.
+          if (ev.connection.link !== "online") this.presence.clear();
           this.#link();
           continue;
         case "self":

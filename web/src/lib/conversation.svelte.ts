@@ -51,6 +51,7 @@ export class Conversation {
   #asked = new Set<number>();
   #closed = false;
   #again: () => Promise<unknown> = async () => undefined;
+  #loads = 0; // how many were begun: the last one is what is waited for
   #membersLoaded: Promise<void> | undefined;
   #marked = 0;
   #marking: ReturnType<typeof setTimeout> | undefined;
@@ -142,21 +143,22 @@ export class Conversation {
   }
 
   async #load(what: "all" | "before" | "after", work: () => Promise<boolean>): Promise<boolean> {
+    const mine = ++this.#loads;
+    const over = () => this.#closed || mine !== this.#loads;
     this.#again = () => this.#load(what, work);
     this.loading = what;
     this.error = "";
     let ok = false;
     try {
       // The SDK may jump by itself meanwhile, and then ours comes to nothing.
-      for (let i = 0; i < 3 && !ok && !this.#closed && (i === 0 || app.online); i++) ok = await work();
-      if (!ok && !this.#closed) this.error = app.online ? t.chat.loadFailed : t.chat.needConnection;
+      for (let i = 0; i < 3 && !ok && !over() && (i === 0 || app.online); i++) ok = await work();
+      if (!ok && !over()) this.error = app.online ? t.chat.loadFailed : t.chat.needConnection;
     } catch (e) {
-      if (!this.#closed) this.error = problem(e);
+      if (!over()) this.error = problem(e);
     }
-    if (!this.#closed) {
-      this.update();
-      this.loading = "";
-    }
+    if (over()) return false;
+    this.update();
+    this.loading = "";
     return ok;
   }
 
