@@ -79,15 +79,30 @@ func TestFigures(t *testing.T) {
 	}
 	chatID := get[string](ana, `location.pathname.split('/')[2]`)
 	get[bool](ana, `(window.long.length = 0, true)`)
+	answers := make(chan error, 2000)
 	tick := time.NewTicker(5 * time.Millisecond)
 	begin := time.Now()
 	for i := range 2000 {
 		<-tick.C
-		if err := conn.Broadcast(protocol.OpMessageSend, protocol.MessageSendParams{ChatID: chatID, Content: fmt.Sprintf("message %d", many+i+1)}, nil); err != nil {
+		// Nobody waits for the answers, so that the rate is kept.
+		conn.Start(protocol.TypeBroadcastRequest, protocol.OpMessageSend,
+			protocol.MessageSendParams{ChatID: chatID, Content: fmt.Sprintf("message %d", many+i+1)},
+			func(r protocol.Response, err error) {
+				if err == nil && r.Error != nil {
+					err = r.Error
+				}
+				answers <- err
+			})
+		if err := conn.Flush(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	tick.Stop()
+	for range 2000 {
+		if err := <-answers; err != nil {
+			t.Fatal(err)
+		}
+	}
 	rate := 2000 / time.Since(begin).Seconds()
 	ana.wait("the last of them", fmt.Sprintf(`%s.at(-1) === %d`, numbers, many+2000))
 	ana.contiguous()

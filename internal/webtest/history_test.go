@@ -171,7 +171,10 @@ func TestLongHistory(t *testing.T) {
 
 	// A link to a message in the middle, and a new one at the end.
 	ana.Goto(srv.URL(get[string](ana, `location.pathname`)) + "/25002")
-	ana.wait("the message that the link is to", `document.activeElement?.dataset.seq === '25002'`)
+	ana.wait("the message that the link is to", `(() => {
+		const row = document.querySelector('article[data-seq="25002"]')?.getBoundingClientRect(), s = scroller()?.getBoundingClientRect();
+		return row && row.top >= s.top && row.bottom <= s.bottom && !scroller().dataset.loading;
+	})()`)
 	ana.contiguous()
 	ana.Send("the last word")
 	ana.ExpectSent("the last word")
