@@ -13,6 +13,7 @@ import (
 func TestASentMessageIsAlwaysThere(t *testing.T) {
 	f := newFake()
 	f.group("c_1", "Port")
+	f.say("c_1", "u_2", "the first number is never missing")
 	d := play(t, f, 80, 24)
 	once := func(when string) {
 		t.Helper()
@@ -58,11 +59,12 @@ func TestASentMessageIsAlwaysThere(t *testing.T) {
 func TestWhatWasSentGoesWithItsChat(t *testing.T) {
 	f := newFake()
 	f.group("c_1", "Port")
+	f.say("c_1", "u_2", "the first number is never missing")
 	d := play(t, f, 80, 24)
 	d.keys("all aboard", "enter")
 	d.events(
-		client.Event{Kind: client.OutboxChanged, Outbox: &client.Item{Draft: f.queued[0], Progress: client.Sent, Seq: 1}},
-		client.Event{Kind: client.ChatRemoved, ChatID: "c_1", Seq: 2},
+		client.Event{Kind: client.OutboxChanged, Outbox: &client.Item{Draft: f.queued[0], Progress: client.Sent, Seq: 2}},
+		client.Event{Kind: client.ChatRemoved, ChatID: "c_1", Seq: 3},
 	)
 	d.wantNot("all aboard")
 }
