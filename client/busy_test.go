@@ -148,17 +148,17 @@ func TestTenThousandEventsInASecond(t *testing.T) {
 	default:
 	}
 	all := <-lags
-	if len(all) < 3 {
-		t.Fatalf("only %d calls were made meanwhile: they waited behind the events", len(all))
+	if len(all) < 10 {
+		t.Fatalf("only %d calls were made meanwhile", len(all))
 	}
 	slices.Sort(all)
 	p50, p99 := all[len(all)/2], all[len(all)*99/100]
 	took := ended.Sub(began)
 	t.Logf("%d events in %v; of %d calls meanwhile: p50 %v, p99 %v, the longest %v", got, took, len(all), p50, p99, all[len(all)-1])
-	// What waits behind all events takes as long as they do. How long it takes is
-	// told, not asserted: a busy machine makes everything slow.
-	if p50 > max(time.Second, took/2) {
-		t.Errorf("half of %d calls took longer than %v", len(all), p50)
+	// Ten times what it takes on two busy cores with the race detector; what waits
+	// behind all events takes as long as they do.
+	if p99 > max(time.Second, took/2) {
+		t.Errorf("of %d calls the 99th percentile took %v", len(all), p99)
 	}
 	if strings.Contains(p.Log(), "slow_consumer") {
 		t.Error("the client was too slow")
