@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -160,6 +162,27 @@ func (h *inputHistory) forward(e *editor) {
 	}
 	h.at--
 	e.set(h.lines[len(h.lines)-h.at])
+}
+
+// spelledEmoji puts an emoji where its name was just written out, :tada:. Not
+// where a word stands right before it: 10:30: is no emoji.
+func (e *editor) spelledEmoji() {
+	before := strings.TrimSuffix(e.before(), ":")
+	start := strings.LastIndexByte(before, ':')
+	if start < 0 {
+		return
+	}
+	if r, _ := utf8.DecodeLastRuneInString(before[:start]); unicode.IsLetter(r) || unicode.IsDigit(r) {
+		return
+	}
+	name := strings.ToLower(before[start+1:])
+	for _, known := range emojis() {
+		if known[0] == name {
+			e.cut(e.cur-len(e.split(name+"::")), e.cur)
+			e.insert(known[1])
+			return
+		}
+	}
 }
 
 // popup is what the word before the cursor may be completed to.

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	tea "charm.land/bubbletea/v2"
+
 	"github.com/grima-chat/grima/client"
 	"github.com/grima-chat/grima/protocol"
 )
@@ -92,5 +94,14 @@ func TestGoldenStates(t *testing.T) {
 	text := Render(s.View(), 80, 12).Text()
 	if !strings.Contains(text, "https://chat.example.org") || !strings.Contains(text, "gi_code") || strings.Contains(text, "/join") {
 		t.Errorf("an invite's link is not taken apart:\n%s", text)
+	}
+
+	// A link that is pasted says the invite as well, which is not asked for then.
+	s = NewSetup(t.Context(), "", nil)
+	s.Update(tea.PasteMsg{Content: "https://chat.example.org/join#gi_code\n"})
+	s.Update(keyCodes["enter"])
+	s.Update(tea.KeyPressMsg{Code: 'a', Text: "a"})
+	if got := s.fields[fieldName].ed.String(); got != "a" || s.fields[fieldInvite].ed.String() != "gi_code" {
+		t.Errorf("after a link the form wants the name, not %q", s.fields[s.at].label)
 	}
 }

@@ -353,6 +353,9 @@ func (m *Model) editorKey(name string, k tea.KeyPressMsg) tea.Cmd {
 		case m.ed.key(name):
 		case k.Text != "":
 			m.ed.insert(k.Text)
+			if k.Text == ":" {
+				m.ed.spelledEmoji()
+			}
 		default:
 			return nil
 		}

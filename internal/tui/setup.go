@@ -145,11 +145,15 @@ func (s *Setup) typed(text string) {
 	s.fields[s.at].ed.insert(strings.NewReplacer("\n", "", "\r", "").Replace(text))
 }
 
-// to goes to another field. A link in the one that is left says the server too.
+// to goes to another field. A link in the one that is left says the server and
+// the invite, and so nothing is to be said about the invite next.
 func (s *Setup) to(i int) {
 	if server, code, ok := ParseInvite(s.fields[s.at].ed.String()); ok {
 		s.fields[fieldServer].ed.set(server)
 		s.fields[fieldInvite].ed.set(code)
+		if i == fieldInvite {
+			i = fieldName
+		}
 	}
 	s.at = min(max(i, 0), len(s.fields)-1)
 }

@@ -105,6 +105,8 @@ func TestCompletion(t *testing.T) {
 	d := play(t, port(), 80, 24)
 	d.keys("@br", "tab", ":rocke", "tab")
 	d.want("› @bruce 🚀")
+	d.keys("ctrl+c", "so :tada::x: at 10:x: :nosuch:")
+	d.want("› so 🎉❌ at 10:x: :nosuch:")
 	d.keys("ctrl+c", "/sea", "tab")
 	d.want("› /search")
 	d.keys("ctrl+c", "/nonsense", "enter")
