@@ -336,6 +336,22 @@ func TestLogin(t *testing.T) {
 		}
 		c.Do("users.me", protocol.Empty{}, nil)
 	})
+	t.Run("leaves no session behind when it is refused", func(t *testing.T) {
+		asks := bob.Connect()
+		sessions := func() []protocol.Session {
+			var r protocol.SessionsListResult
+			asks.Do("sessions.list", protocol.Empty{}, &r)
+			return r.Sessions
+		}
+		before := sessions()
+		c := srv.Dial()
+		c.Want(`{"type":"Hello"}`)
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "PLAIN", Username: "bob", Password: bob.Password, HeartbeatMS: -1}))
+		c.Want(`{"id":1,"error":{"code":"invalid_request"}}`)
+		if after := sessions(); len(after) != len(before) {
+			t.Errorf("%d sessions more", len(after)-len(before))
+		}
+	})
 	t.Run("without events", func(t *testing.T) {
 		no := false
 		c := srv.Dial()
