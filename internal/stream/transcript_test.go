@@ -430,6 +430,28 @@ func TestOperator(t *testing.T) {
 	op.WantEnd()
 }
 
+// What a connection may say that it looks at is bounded, as all that is kept for
+// one is; what is refused changes nothing.
+func TestFocusIsBounded(t *testing.T) {
+	srv := testserver.Start(t)
+	ana := srv.User("ana").Connect()
+	many := make([]string, protocol.MaxPage+1)
+	for i := range many {
+		many[i] = fmt.Sprint("c_", i+1)
+	}
+	beat := int64(60_000)
+	_, failure := ana.Try("session.update", protocol.SessionUpdateParams{Focus: &many, HeartbeatMS: &beat})
+	if failure == nil || failure.Code != protocol.CodeInvalidRequest {
+		t.Errorf("%d chats in focus: %v", len(many), failure)
+	}
+	most := many[:protocol.MaxPage]
+	var r protocol.SessionUpdateResult
+	ana.Do("session.update", protocol.SessionUpdateParams{Focus: &most}, &r)
+	if r.HeartbeatMS != 0 {
+		t.Errorf("the request that was refused gave a heartbeat of %d ms", r.HeartbeatMS)
+	}
+}
+
 func TestTypingAndReadMarks(t *testing.T) {
 	srv := testserver.Start(t)
 	anaUser := srv.User("ana")
