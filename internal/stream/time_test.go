@@ -391,9 +391,7 @@ func TestComingDuringShutdown(t *testing.T) {
 		near, far := net.Pipe()
 		go w.Serve(near, stream.Peer{})
 		late := testserver.NewConn(w.T, far)
-		if got := late.Next(); !strings.Contains(got, `"code":"shutdown"`) {
-			t.Error(got)
-		}
+		late.Want(`{"type":"Goodbye","code":"shutdown","reconnect":true,"reconnect_after_ms":"*"}`)
 		late.WantEnd()
 	})
 }
