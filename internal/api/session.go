@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/protocol"
@@ -62,10 +63,28 @@ func (a *API) sessionStart(ctx context.Context, c Caller, p *protocol.SessionSta
 	}
 	if c.OnLogin != nil {
 		if res.HeartbeatMS, err = c.OnLogin(l, *p); err != nil {
+			a.undo(ctx, l)
 			return protocol.SessionStartResult{}, err
 		}
 	}
 	return res, nil
+}
+
+// undoTimeout bounds what is done for somebody who has been refused already.
+const undoTimeout = 5 * time.Second
+
+// undo ends the session of a login that came to nothing, if it was begun for
+// that: nobody was told its token, and it would take the place of one that is in
+// use.
+func (a *API) undo(ctx context.Context, l chat.Login) {
+	if l.Token == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if err := a.svc.EndSession(ctx, l.Actor); err != nil && chat.CodeOf(err) != chat.CodeNotFound {
+		a.log().Warn("a session that nobody uses is left until it expires", "session", FormatSession(l.Session.ID), "err", err)
+	}
 }
 
 // docs/protocol.md#session.update

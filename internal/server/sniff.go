@@ -79,8 +79,7 @@ func sniff(ctx context.Context, nc net.Conn) (speech, net.Conn, error) {
 		return 0, nil, err
 	}
 	buf := make([]byte, 16)
-	n := 0
-	for {
+	for n, begun := 0, false; ; begun = true {
 		m, err := nc.Read(buf[n:])
 		n += m
 		what, sure := tell(buf[:n])
@@ -94,6 +93,9 @@ func sniff(ctx context.Context, nc net.Conn) (speech, net.Conn, error) {
 			return speaksLines, nc, nil
 		default:
 			return 0, nil, err
+		}
+		if begun {
+			continue
 		}
 		if err := patient(ctx, nc, firstWords); err != nil {
 			return 0, nil, err

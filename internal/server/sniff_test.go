@@ -96,6 +96,29 @@ func TestSniffWaitsAsLongAsItMust(t *testing.T) {
 	}
 }
 
+// Who sends a method a letter at a time has no more time for it than others.
+func TestSniffBoundsWhoDrips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		var done sync.WaitGroup
+		defer done.Wait()
+		defer func() { _ = here.Close() }()
+		done.Go(func() {
+			for range 16 {
+				if _, err := there.Write([]byte{'A'}); err != nil {
+					return
+				}
+				time.Sleep(firstWords / 2)
+			}
+		})
+		began := time.Now()
+		_, _, err := sniff(t.Context(), here)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != firstWords {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
 // stopping is a connection during whose first read the server stops: the read
 // has its bytes, and the deadline that comes with the stop is replaced by that
 // of the next read.

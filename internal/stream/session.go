@@ -144,6 +144,9 @@ func (c *conn) checkSession(ctx context.Context) {
 
 // update carries out session.update.
 func (c *conn) update(p protocol.SessionUpdateParams) (protocol.SessionUpdateResult, error) {
+	if p.Focus != nil && len(*p.Focus) > protocol.MaxPage {
+		return protocol.SessionUpdateResult{}, chat.Errorf(chat.CodeInvalidRequest, "at most %d chats are in focus", protocol.MaxPage)
+	}
 	if p.HeartbeatMS != nil {
 		heartbeat, err := grantHeartbeat(*p.HeartbeatMS)
 		if err != nil {

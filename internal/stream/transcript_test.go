@@ -336,6 +336,22 @@ func TestLogin(t *testing.T) {
 		}
 		c.Do("users.me", protocol.Empty{}, nil)
 	})
+	t.Run("leaves no session behind when it is refused", func(t *testing.T) {
+		asks := bob.Connect()
+		sessions := func() []protocol.Session {
+			var r protocol.SessionsListResult
+			asks.Do("sessions.list", protocol.Empty{}, &r)
+			return r.Sessions
+		}
+		before := sessions()
+		c := srv.Dial()
+		c.Want(`{"type":"Hello"}`)
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "PLAIN", Username: "bob", Password: bob.Password, HeartbeatMS: -1}))
+		c.Want(`{"id":1,"error":{"code":"invalid_request"}}`)
+		if after := sessions(); len(after) != len(before) {
+			t.Errorf("%d sessions more", len(after)-len(before))
+		}
+	})
 	t.Run("without events", func(t *testing.T) {
 		no := false
 		c := srv.Dial()
@@ -412,6 +428,28 @@ func TestOperator(t *testing.T) {
 	op.Want(`{"id":3,"error":{"code":"conflict"}}`)
 	op.EOF()
 	op.WantEnd()
+}
+
+// What a connection may say that it looks at is bounded, as all that is kept for
+// one is; what is refused changes nothing.
+func TestFocusIsBounded(t *testing.T) {
+	srv := testserver.Start(t)
+	ana := srv.User("ana").Connect()
+	many := make([]string, protocol.MaxPage+1)
+	for i := range many {
+		many[i] = fmt.Sprint("c_", i+1)
+	}
+	beat := int64(60_000)
+	_, failure := ana.Try("session.update", protocol.SessionUpdateParams{Focus: &many, HeartbeatMS: &beat})
+	if failure == nil || failure.Code != protocol.CodeInvalidRequest {
+		t.Errorf("%d chats in focus: %v", len(many), failure)
+	}
+	most := many[:protocol.MaxPage]
+	var r protocol.SessionUpdateResult
+	ana.Do("session.update", protocol.SessionUpdateParams{Focus: &most}, &r)
+	if r.HeartbeatMS != 0 {
+		t.Errorf("the request that was refused gave a heartbeat of %d ms", r.HeartbeatMS)
+	}
 }
 
 func TestTypingAndReadMarks(t *testing.T) {
