@@ -124,6 +124,10 @@ const en = {
     waiting: "Waits for a connection",
     sent: "Sent",
     read: "Read",
+    readBy: (names: string[]) =>
+      names.length > 4 ? `Read by ${names.slice(0, 3).join(", ")} and ${names.length - 3} others` : `Read by ${names.join(", ")}`,
+    readByCount: (n: number) => (n === 0 ? "Read by nobody yet" : `Read by ${n}`),
+    whoRead: "Who has read this",
     failed: "Not sent",
     retry: "Send again",
     discard: "Discard",
