@@ -38,7 +38,10 @@ class App {
   looking = $state(document.visibilityState === "visible" && document.hasFocus());
   toastText = $state("");
   liveText = $state("");
-  updateReady = $state(false);
+  /** Changes to the new version of this page that is ready; null: there is none. */
+  update = $state.raw<(() => void) | null>(null);
+  /** Called when the connection is back. */
+  onback: (() => void) | undefined;
   storageFailed = $state(false);
   path = $state(location.pathname);
 
@@ -242,7 +245,10 @@ class App {
     }
     const was = this.online;
     this.status = c.link;
-    if (this.online && !was) this.conversation?.back();
+    if (this.online && !was) {
+      this.conversation?.back();
+      this.onback?.();
+    }
   }
 
   #setSelf(user: Me | undefined): void {

@@ -317,6 +317,8 @@ const en = {
     conflict: "That cannot be done now.",
     limited: "Too fast. Try again in a moment.",
     other: "Something went wrong. Try again.",
+    picture: "This browser cannot show that file as a picture.",
+    part: "This part of the page could not be loaded.",
     crash: "This part of the page failed. The rest goes on.",
     storage: "This browser lets the page keep nothing: messages that are not sent yet are lost when it is closed.",
   },
