@@ -252,10 +252,14 @@ func (s *Session) recount(e *entry) {
 
 // ephemeral takes an event without a position (docs/protocol.md#ephemera).
 func (s *Session) ephemeral(now time.Time, f *protocol.Event) {
-	if f.Event == protocol.EventPresence {
+	switch f.Event {
+	case protocol.EventPresence:
 		if s.room() > s.cfg.Buffer/2 {
 			s.queue.put(Event{Kind: Presence, UserID: f.UserID, Status: f.Status})
 		}
+		return
+	case protocol.EventUser:
+		s.userChanged(f.User)
 		return
 	}
 	e := s.chats[f.ChatID]
@@ -282,6 +286,20 @@ func (s *Session) ephemeral(now time.Time, f *protocol.Event) {
 			e.news = true
 			s.todo(e)
 		}
+	}
+}
+
+// userChanged takes what others see of somebody.
+func (s *Session) userChanged(u *protocol.User) {
+	if u == nil || u.UserID == "" {
+		return
+	}
+	if u.UserID == s.user.UserID {
+		u.HidesPresence = s.user.HidesPresence // which others do not see
+		s.user = *u
+	}
+	if s.room() > 0 {
+		s.queue.put(Event{Kind: UserChanged, UserID: u.UserID, User: u})
 	}
 }
 

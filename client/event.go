@@ -44,6 +44,10 @@ const (
 	// Presence: UserID, who is watched (Client.PresenceWatch), is Status now. It
 	// is of no chat. May be lost.
 	Presence Kind = "presence"
+	// UserChanged: what others see of UserID, who shares a chat with the user or
+	// is the user, is User now. It is of no chat. May be lost; after a time away
+	// those who are shown are asked for anew (Client.Users).
+	UserChanged Kind = "user"
 )
 
 // What happens to the client itself.
@@ -80,11 +84,13 @@ type Event struct {
 	ActorID     string                `json:"actor_id,omitzero"` // who did it, if not the row's own user or sender and if it was told live
 	State       *Chat                 `json:"state,omitzero"`    // of every event of a chat but ChatRemoved
 
-	UserID  string    `json:"user_id,omitzero"`  // ReadMoved, Typing; of CursorMoved the user's own
+	UserID  string    `json:"user_id,omitzero"`  // ReadMoved, Typing, Presence, UserChanged; of CursorMoved the user's own
 	ReadSeq int64     `json:"read_seq,omitzero"` // ReadMoved
 	Until   time.Time `json:"until,omitzero"`    // Typing
 	Stopped bool      `json:"stopped,omitzero"`  // Typing
 	Status  string    `json:"status,omitzero"`   // Presence
+
+	User *protocol.User `json:"user,omitzero"` // UserChanged
 
 	Connection *Connection `json:"connection,omitzero"`
 	Outbox     *Item       `json:"outbox,omitzero"`

@@ -504,3 +504,24 @@ func TestRanges(t *testing.T) {
 		}
 	}
 }
+
+// What others see of people is told as it changes, of oneself too.
+func TestPeopleWhoChange(t *testing.T) {
+	k := online(t, Config{})
+	user := func(row string) string {
+		return `{"type":"BroadcastResponse","event":"user","user":` + row + `}`
+	}
+	k.says(user(`{"user_id":"u_2","username":"bob","name":"Bob O.","avatar":"a1","later":{}}`))
+	ev := k.tells(UserChanged)[0]
+	if ev.UserID != "u_2" || ev.User.Name != "Bob O." || ev.User.Avatar != "a1" {
+		t.Errorf("told %+v", ev)
+	}
+	k.s.user.HidesPresence = true
+	k.says(user(`{"user_id":"u_1","username":"me","name":"Myself"}`))
+	k.tells(UserChanged)
+	if me := k.s.Self(); me.Name != "Myself" || !me.HidesPresence {
+		t.Errorf("oneself is %+v", me)
+	}
+	k.says(`{"type":"BroadcastResponse","event":"user"}`, user(`{"user_id":"","username":"","name":""}`))
+	k.tells()
+}

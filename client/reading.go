@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 )
 
 // Events yields the stream of events until ctx ends or the client stops; Err
@@ -87,6 +88,11 @@ func (c *Client) take(ctx context.Context, n int) ([]Event, error) {
 		var evs []Event
 		if c.err == nil || !errors.Is(c.err, errStore) {
 			evs = c.s.Take(n)
+		}
+		for i := range evs {
+			if u := evs[i].User; u != nil {
+				c.people[u.UserID] = person{*u, time.Now().Add(personTime)}
+			}
 		}
 		more, stopped := c.events.wait(), c.stoppedErr()
 		c.mu.Unlock()

@@ -136,6 +136,7 @@ const (
 	EventRead               = "read"     // ephemeral: a read mark moved
 	EventPresence           = "presence" // ephemeral: somebody whom one watches came or went
 	EventTyping             = "typing"   // ephemeral
+	EventUser               = "user"     // ephemeral: somebody's row changed, with whom one shares a chat
 )
 
 // Event is a BroadcastResponse without an id: what happened in a chat. It
@@ -160,4 +161,5 @@ type Event struct {
 	Stopped   bool   `json:"stopped,omitzero"`    // typing
 	ReadSeq   int64  `json:"read_seq,omitzero"`   // read
 	Status    string `json:"status,omitzero"`     // presence
+	User      *User  `json:"user,omitzero"`       // user
 }

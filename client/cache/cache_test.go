@@ -242,6 +242,13 @@ func TestFile(t *testing.T) {
 	if len(users) != 1 || users[0].Username != "bob" {
 		t.Errorf("people: %+v", users)
 	}
+	// Who is called otherwise now is kept so.
+	must(t, c.Apply(t.Context(), []client.Event{{Kind: client.UserChanged, UserID: "u_2", User: &protocol.User{UserID: "u_2", Username: "bob", Name: "Bob O."}}}))
+	users, err = c.Users(t.Context(), "u_2")
+	must(t, err)
+	if len(users) != 1 || users[0].Name != "Bob O." {
+		t.Errorf("people: %+v", users)
+	}
 	files, err := os.ReadDir(dir)
 	must(t, err)
 	for _, f := range files {

@@ -121,6 +121,8 @@ func (b *batch) apply(ev client.Event) error {
 		return nil
 	case client.OutboxChanged:
 		return c.putItem(*ev.Outbox, false)
+	case client.UserChanged:
+		return c.putUser(*ev.User)
 	case client.ChatAdded:
 		if err := b.forget(ev.ChatID); err != nil {
 			return err
@@ -279,15 +281,19 @@ func (c *Cache) PutUsers(ctx context.Context, users ...protocol.User) error {
 	return c.locked(ctx, "keeping people", func() error {
 		return c.transact(func() error {
 			for _, u := range users {
-				text, err := json.Marshal(u)
-				if err != nil {
-					return fmt.Errorf("encoding a user: %w", err)
-				}
-				if err := c.exec("INSERT INTO users (user_id, row) VALUES (?, ?) ON CONFLICT (user_id) DO UPDATE SET row = excluded.row", u.UserID, text); err != nil {
+				if err := c.putUser(u); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	})
+}
+
+func (c *Cache) putUser(u protocol.User) error {
+	text, err := json.Marshal(u)
+	if err != nil {
+		return fmt.Errorf("encoding a user: %w", err)
+	}
+	return c.exec("INSERT INTO users (user_id, row) VALUES (?, ?) ON CONFLICT (user_id) DO UPDATE SET row = excluded.row", u.UserID, text)
 }

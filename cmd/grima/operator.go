@@ -171,6 +171,7 @@ func (nobodyListens) Publish(chat.Event)                           {}
 func (nobodyListens) PublishRead(chat.ChatID, chat.UserID, int64)  {}
 func (nobodyListens) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (nobodyListens) PublishPresence(chat.UserID)                  {}
+func (nobodyListens) PublishUser(chat.UserID)                      {}
 func (nobodyListens) EndSessions([]chat.SessionID)                 {}
 
 // ask makes one request with params and reads its result into out; raw is that

@@ -160,6 +160,7 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store, bus *natsbus.Bus) (*
 		EncodeRead:     api.AppendRead,
 		EncodeTyping:   api.AppendTyping,
 		EncodePresence: api.AppendPresence,
+		EncodeUser:     api.AppendUser,
 		Source:         chat.NewLog(store),
 		Deaf:           c.Role == string(api.RoleData),
 		Log:            log,

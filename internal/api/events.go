@@ -58,6 +58,13 @@ func AppendTyping(dst []byte, id chat.ChatID, user chat.UserID, stop bool) []byt
 	return appendJSON(dst, e)
 }
 
+// AppendUser appends the line that tells what somebody's row has become. What is
+// told to themselves only is not in it.
+func AppendUser(dst []byte, u chat.User) []byte {
+	row := toUser(u)
+	return appendJSON(dst, protocol.Event{Type: protocol.TypeBroadcastResponse, Event: protocol.EventUser, User: &row})
+}
+
 // ToEvent is e as the wire's type.
 func ToEvent(e chat.Event) protocol.Event {
 	out := protocol.Event{

@@ -60,6 +60,9 @@ func TestEventLines(t *testing.T) {
 		`{"type":"BroadcastResponse","event":"read","chat_id":"c_1","user_id":"u_2","read_seq":7}`:         AppendRead(nil, 1, 2, 7),
 		`{"type":"BroadcastResponse","event":"typing","chat_id":"c_1","user_id":"u_2","expires_ms":10000}`: AppendTyping(nil, 1, 2, false),
 		`{"type":"BroadcastResponse","event":"typing","chat_id":"c_1","user_id":"u_2","stopped":true}`:     AppendTyping(nil, 1, 2, true),
+		`{"type":"BroadcastResponse","event":"user","user":{"user_id":"u_2","username":"bob","name":"Bob","role":"member","avatar":"a1","status":"away","created_at":"2026-09-20T10:00:07.001Z"}}`: AppendUser(nil, chat.User{
+			ID: 2, Username: "bob", Name: "Bob", Role: chat.RoleMember, Avatar: "a1", Status: "away", CreatedAt: at, PasswordHash: "x", HidesPresence: true,
+		}),
 	} {
 		if string(got) != want+"\n" {
 			t.Errorf("got  %swant %s", got, want)

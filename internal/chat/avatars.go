@@ -41,12 +41,12 @@ func (s *Service) SetAvatar(ctx context.Context, a Actor, media string, bytes []
 	if len(bytes) > 0 {
 		hash = avatarHash(bytes)
 	}
-	return update(ctx, s, "setting an avatar", Op{User: a.User}, func(tx Tx, _ *news) (User, error) {
+	return update(ctx, s, "setting an avatar", Op{User: a.User}, func(tx Tx, n *news) (User, error) {
 		u, err := standing(tx, a)
 		if err != nil || u.Avatar == hash {
 			return u, err
 		}
-		u.Avatar = hash
+		u.Avatar, n.row = hash, u.ID
 		if hash == "" {
 			err = tx.DeleteAvatar(u.ID)
 		} else {

@@ -138,6 +138,40 @@ func (l *Log) Hidden(ctx context.Context, users []UserID) (hidden map[UserID]boo
 	return hidden, err
 }
 
+// Profile is somebody's row, and the chats that they are in.
+type Profile struct {
+	User  User
+	Chats []ChatID
+}
+
+// Profiles reads the rows of people and where they are, those of whom there is
+// none left out.
+func (l *Log) Profiles(ctx context.Context, users []UserID) (list []Profile, err error) {
+	err = l.view(ctx, "reading people's rows", func(r Reader) error {
+		list = nil
+		for _, id := range users {
+			u, err := r.User(id)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			in, err := r.Memberships(id)
+			if err != nil {
+				return err
+			}
+			p := Profile{User: u, Chats: make([]ChatID, len(in))}
+			for i, m := range in {
+				p.Chats[i] = m.Chat
+			}
+			list = append(list, p)
+		}
+		return nil
+	})
+	return list, err
+}
+
 // Few reports whether at most so many people are in a chat.
 func (l *Log) Few(ctx context.Context, id ChatID, most int) (few bool, err error) {
 	err = l.view(ctx, "counting participants", func(r Reader) error {

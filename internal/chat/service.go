@@ -113,6 +113,7 @@ type news struct {
 	ended  []SessionID
 	read   *Participant
 	seen   UserID // who may look different now; 0: nobody
+	row    UserID // of whom what others see changed; 0: of nobody
 }
 
 func (n *news) event(e Event) {
@@ -129,6 +130,9 @@ func (s *Service) publish(n news) {
 	}
 	if n.seen != 0 {
 		s.cfg.Publisher.PublishPresence(n.seen)
+	}
+	if n.row != 0 {
+		s.cfg.Publisher.PublishUser(n.row)
 	}
 	if len(n.ended) > 0 {
 		s.cfg.Publisher.EndSessions(n.ended)

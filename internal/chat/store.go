@@ -218,6 +218,8 @@ type Publisher interface {
 	PublishTyping(chat ChatID, user UserID, stop bool)
 	// PublishPresence says that user may look different to others now.
 	PublishPresence(user UserID)
+	// PublishUser says that what others see of user's row changed.
+	PublishUser(user UserID)
 	// EndSessions closes the live connections of these sessions.
 	EndSessions(ids []SessionID)
 }

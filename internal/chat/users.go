@@ -322,6 +322,9 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 		if u.HidesPresence != old.HidesPresence {
 			n.seen = u.ID
 		}
+		if u.Name != old.Name || u.Status != old.Status || u.Role != old.Role || u.Disabled != old.Disabled {
+			n.row = u.ID
+		}
 		return u, tx.PutUser(u)
 	})
 }

@@ -99,6 +99,7 @@ type news struct {
 	reads  []chat.Participant
 	typing []chat.UserID
 	seen   []chat.UserID
+	rows   []chat.UserID
 	ended  []chat.SessionID
 }
 
@@ -128,6 +129,12 @@ func (n *news) PublishPresence(user chat.UserID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.seen = append(n.seen, user)
+}
+
+func (n *news) PublishUser(user chat.UserID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rows = append(n.rows, user)
 }
 
 func (n *news) EndSessions(ids []chat.SessionID) {

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -33,12 +34,13 @@ const (
 	Ended    Kind = "ended"    // sessions
 	Marks    Kind = "marks"    // of what people have read
 	Typing   Kind = "typing"   // who is
+	People   Kind = "people"   // whose row changed
 	Presence Kind = "presence" // who is connected to which node, as a lease
 	Look     Kind = "look"     // the store may have news that nobody told of
 )
 
 // Kinds are all of them.
-var Kinds = []Kind{Hints, Ended, Marks, Typing, Presence, Look}
+var Kinds = []Kind{Hints, Ended, Marks, Typing, People, Presence, Look}
 
 // MaxPayload is what goes into one payload.
 const MaxPayload = 32 << 10
@@ -57,6 +59,7 @@ type telling struct {
 	ended    []chat.SessionID
 	marks    map[chat.Place]int64
 	typing   []typingNote
+	people   map[chat.UserID]struct{} // whose rows changed
 	presence map[chat.UserID]struct{}
 	ask      map[nodeID]struct{} // for their people
 	tell     bool                // everybody of ours
@@ -148,7 +151,8 @@ func (h *Hub) tellOthers() {
 		}
 		payloads = slices.Concat(
 			encodeAll(Ended, t.ended, (*payload).session), encodeAll(Hints, hints, (*payload).hint),
-			encodeAll(Marks, marks, (*payload).mark), encodeAll(Typing, t.typing, (*payload).typing), payloads,
+			encodeAll(Marks, marks, (*payload).mark), encodeAll(Typing, t.typing, (*payload).typing),
+			encodeAll(People, slices.Collect(maps.Keys(t.people)), (*payload).user), payloads,
 		)
 		if t.look {
 			payloads = append(payloads, newPayload(Look))
@@ -164,7 +168,7 @@ func (h *Hub) tellOthers() {
 }
 
 func (t *telling) empty() bool {
-	return len(t.hints)+len(t.ended)+len(t.marks)+len(t.typing)+len(t.presence) == 0 &&
+	return len(t.hints)+len(t.ended)+len(t.marks)+len(t.typing)+len(t.people)+len(t.presence) == 0 &&
 		len(t.ask) == 0 && !t.tell && !t.beat && !t.look
 }
 
@@ -245,6 +249,11 @@ func (h *Hub) receive(kind Kind, b []byte) {
 			for _, n := range list {
 				h.typingElsewhere(n)
 			}
+		}
+	case People:
+		list := decodeAll(d, (*decoder).user)
+		if d.good() {
+			h.heardOfPeople(list)
 		}
 	case Presence:
 		if said := d.presence(); d.good() {

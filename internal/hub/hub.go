@@ -42,6 +42,7 @@ type Config struct {
 	EncodeRead     func(dst []byte, id chat.ChatID, user chat.UserID, seq int64) []byte
 	EncodeTyping   func(dst []byte, id chat.ChatID, user chat.UserID, stop bool) []byte
 	EncodePresence func(dst []byte, user chat.UserID, status chat.Status) []byte
+	EncodeUser     func(dst []byte, u chat.User) []byte
 	Source         Source
 
 	// Bus ties the hubs of several nodes together, see Join. Then Source has to
@@ -91,6 +92,7 @@ type Source interface {
 	Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after, upto int64) (chat.Missed, error)
 	Few(ctx context.Context, id chat.ChatID, most int) (bool, error)
 	Hidden(ctx context.Context, users []chat.UserID) (map[chat.UserID]bool, error)
+	Profiles(ctx context.Context, users []chat.UserID) ([]chat.Profile, error)
 }
 
 // Subscriber is a live connection as the hub sees it. Its methods must not
@@ -145,6 +147,7 @@ type Hub struct {
 	checks       sessionChecks
 
 	presence presence
+	people   people
 	marks    map[chat.ChatID]map[chat.UserID]int64 // read marks to be told to others; nil: none
 
 	scans   scans

@@ -212,6 +212,7 @@ func TestGarbage(t *testing.T) {
 		Hints: encoded(Hints, (*payload).hint, hint{chat: 1, seq: 1 << 40, entered: []chat.UserID{1, 2}}), Look: newPayload(Look).b,
 		Ended: encoded(Ended, (*payload).session, 7), Marks: encoded(Marks, (*payload).mark, mark{chat.Place{Chat: 9, User: 9}, 9}),
 		Typing: encoded(Typing, (*payload).typing, typingNote{chat.Place{Chat: 9, User: 9}, true}),
+		People: encoded(People, (*payload).user, 7),
 	}
 	presence := newPayload(Presence)
 	presence.node(nodeID{1}, changes)

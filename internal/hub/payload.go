@@ -32,6 +32,7 @@ func encodeAll[T any](kind Kind, list []T, put func(*payload, T)) (all []*payloa
 
 func (p *payload) int(n int64)               { p.b = binary.AppendUvarint(p.b, uint64(n)) }
 func (p *payload) session(id chat.SessionID) { p.int(int64(id)) }
+func (p *payload) user(id chat.UserID)       { p.int(int64(id)) }
 func (p *payload) place(of chat.Place)       { p.int(int64(of.Chat)); p.int(int64(of.User)) }
 func (p *payload) mark(m mark)               { p.place(m.Place); p.int(m.seq) }
 func (p *payload) bool(yes bool)             { p.int(map[bool]int64{true: 1}[yes]) }
@@ -104,6 +105,7 @@ func (d *decoder) id() int64 {
 }
 
 func (d *decoder) session() chat.SessionID { return chat.SessionID(d.id()) }
+func (d *decoder) user() chat.UserID       { return chat.UserID(d.id()) }
 
 func (d *decoder) place() chat.Place {
 	id := chat.ChatID(d.id())

@@ -212,6 +212,7 @@ func (n *site) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
 }
 func (n *site) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (n *site) PublishPresence(chat.UserID)                  {}
+func (n *site) PublishUser(user chat.UserID)                 { n.hub.PublishUser(user) }
 func (n *site) EndSessions([]chat.SessionID)                 {}
 
 // early reports whether whoever made a change has not been answered yet.

@@ -58,6 +58,11 @@ func (s *source) Memberships(ctx context.Context, user chat.UserID) ([]chat.Memb
 	return list, stamp, errors.Join(err, s.read("memberships"))
 }
 
+func (s *source) Profiles(ctx context.Context, users []chat.UserID) ([]chat.Profile, error) {
+	list, err := s.Log.Profiles(ctx, users)
+	return list, errors.Join(err, s.read("profiles"))
+}
+
 func (s *source) Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after, upto int64) (chat.Missed, error) {
 	m, err := s.Log.Missed(ctx, id, user, after, upto)
 	return m, errors.Join(err, s.read("missed"))
@@ -88,6 +93,9 @@ func newWorld(t *testing.T, set ...func(*Config)) *world {
 				return fmt.Appendf(dst, "%d stopped\n", user)
 			}
 			return fmt.Appendf(dst, "%d types\n", user)
+		},
+		EncodeUser: func(dst []byte, u chat.User) []byte {
+			return fmt.Appendf(dst, "%d is %s now\n", u.ID, u.Name)
 		},
 		EncodePresence: func(dst []byte, user chat.UserID, status chat.Status) []byte {
 			return fmt.Appendf(dst, "%d is %s\n", user, status)
@@ -136,6 +144,7 @@ func (w *world) PublishTyping(id chat.ChatID, user chat.UserID, stop bool) {
 	w.hub.PublishTyping(id, user, stop)
 }
 func (w *world) PublishPresence(user chat.UserID) { w.hub.PublishPresence(user) }
+func (w *world) PublishUser(user chat.UserID)     { w.hub.PublishUser(user) }
 func (w *world) EndSessions(ids []chat.SessionID) { w.hub.EndSessions(ids) }
 
 // tell lets what was kept through, and waits until it has been told.

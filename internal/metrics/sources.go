@@ -133,7 +133,7 @@ func ofHub(stats func() hub.Stats) source {
 		runs        = counter("grima_event_runs_total", "Runs of events that were handed out; several events of a chat share one when there is much to tell.")
 		deliveries  = counter("grima_deliveries_total", "Runs of events taken by connections, each counted for each; over grima_event_runs_total it is the fan-out.")
 		refused     = counter("grima_deliveries_refused_total", "Runs of events not taken by connections that had no room for them, and lag from then on.")
-		notices     = counter("grima_notices_total", "Ephemeral lines handed to connections: typing, read marks.")
+		notices     = counter("grima_notices_total", "Ephemeral lines handed to connections: typing, read marks, people whose rows changed.")
 		catchUps    = counter("grima_catch_ups_total", "Times that the rows a connection lagged behind were read from the store.")
 		caughtUp    = counter("grima_caught_up_total", "Chats in which a connection stopped lagging.")
 		gaps        = counter("grima_gaps_total", "Backlogs that were too long and told as a gap.")

@@ -200,6 +200,7 @@ func (s *Server) start() {
 		EncodeRead:     api.AppendRead,
 		EncodeTyping:   api.AppendTyping,
 		EncodePresence: api.AppendPresence,
+		EncodeUser:     api.AppendUser,
 		Source:         chat.NewLog(s.Store),
 		Log:            s.log,
 	}

@@ -39,6 +39,7 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 	case client.Synced:
 		m.synced = true
 		m.self = m.be.Self()
+		m.people.again()
 		if m.open != nil {
 			return m.askMembers(m.open) // who came, and what they read meanwhile
 		}
@@ -50,8 +51,17 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 		m.chat(ev.Outbox.ChatID).item(*ev.Outbox)
 		return nil
 	}
-	if ev.Kind == client.Presence {
+	switch ev.Kind {
+	case client.Presence:
 		m.presence.status[ev.UserID] = ev.Status
+		return nil
+	case client.UserChanged:
+		if ev.UserID == m.self.UserID {
+			m.self = *ev.User
+		}
+		if _, known := m.byID[ev.UserID]; known {
+			m.know(*ev.User)
+		}
 		return nil
 	}
 	if ev.ChatID == "" {

@@ -26,6 +26,14 @@ func (p *people) init() {
 // retry asks again about those nobody knew.
 func (p *people) retry() { clear(p.asked) }
 
+// again asks again about everybody who is known: what became of them in a time
+// away is told by nobody.
+func (p *people) again() {
+	for id := range p.byID {
+		p.wanted[id] = true
+	}
+}
+
 // know remembers somebody; what is drawn with their name is drawn anew.
 func (m *Model) know(u protocol.User) {
 	if old, ok := m.byID[u.UserID]; ok && old.Name == u.Name && old.Username == u.Username {

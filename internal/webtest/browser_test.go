@@ -250,6 +250,8 @@ type Person struct {
 	Name string
 	ctx  context.Context
 
+	close context.CancelFunc // of a tab
+
 	mu    sync.Mutex
 	wrong []string // what the page threw or complained of
 }

@@ -26,7 +26,46 @@ func (nobody) Publish(chat.Event)                           {}
 func (nobody) PublishRead(chat.ChatID, chat.UserID, int64)  {}
 func (nobody) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (nobody) PublishPresence(chat.UserID)                  {}
+func (nobody) PublishUser(chat.UserID)                      {}
 func (nobody) EndSessions([]chat.SessionID)                 {}
+
+// rules are the rules on a data directory that no server has open.
+func rules(t *testing.T, dir string) (chat.Store, *chat.Service) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	store, err := sqlite.Open(context.Background(), sqlite.Config{Dir: dir, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store, chat.NewService(chat.Config{
+		Store: store, Publisher: nobody{}, Passwords: password.New(password.Params{Memory: 64, Time: 1}),
+		Registration: chat.RegistrationOpen, NoLimits: true, Log: log,
+	})
+}
+
+// leaves has somebody leave all their groups while there is no server.
+func leaves(t *testing.T, dir, username string) {
+	t.Helper()
+	ctx := context.Background()
+	store, svc := rules(t, dir)
+	users, _, err := svc.Users(ctx, chat.Actor{Operator: true}, nil, username, 0, 1)
+	if err != nil || len(users) != 1 {
+		t.Fatalf("looking for %s: %v", username, err)
+	}
+	actor := chat.Actor{User: users[0].ID}
+	page, err := svc.Chats(ctx, actor, chat.SyncPos{}, 0)
+	if err != nil || len(page.Chats) == 0 {
+		t.Fatalf("the chats of %s: %d, %v", username, len(page.Chats), err)
+	}
+	for _, c := range page.Chats {
+		if _, err := svc.RemoveParticipant(ctx, actor, c.Chat.ID, actor.User); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // filled is a data directory in which Ana and Bob have said a great deal in
 // Port: the messages 3 to many+2 say their own numbers, from "message 1" on.
@@ -35,15 +74,7 @@ func filled(t *testing.T, many int) string {
 	need(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	ctx := context.Background()
-	log := slog.New(slog.DiscardHandler)
-	store, err := sqlite.Open(ctx, sqlite.Config{Dir: dir, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	svc := chat.NewService(chat.Config{
-		Store: store, Publisher: nobody{}, Passwords: password.New(password.Params{Memory: 64, Time: 1}),
-		Registration: chat.RegistrationOpen, NoLimits: true, Log: log,
-	})
+	store, svc := rules(t, dir)
 	var ids [2]chat.UserID
 	for i, name := range []string{"ana", "bob"} {
 		u, err := svc.Register(ctx, chat.Actor{}, netip.Addr{}, chat.NewUser{Username: name, Password: secret})

@@ -1,7 +1,6 @@
 package webtest
 
 import (
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -31,6 +30,36 @@ func (p *Person) look(view string) {
 	p.t.Helper()
 	p.audit(view)
 	p.Shoot(view)
+}
+
+// dialogs opens the dialogs one by one, looks them over, and sees that they fit,
+// also from right to left. Where they were audited they are only looked at.
+func (p *Person) dialogs(prefix string, audited bool) {
+	p.t.Helper()
+	one := func(name string) {
+		p.t.Helper()
+		name = strings.TrimPrefix(prefix+"-"+name, "-")
+		if !audited {
+			p.audit(name)
+		}
+		p.Shoot(name)
+		p.fits(name)
+		get[bool](p, `(document.documentElement.dir = 'rtl', true)`)
+		p.fits(name + ", right to left")
+		p.Shoot(name + "-rtl")
+		get[bool](p, `(document.documentElement.dir = '', true)`)
+		p.Press(kb.Escape)
+		p.NoDialog()
+	}
+	for _, tab := range []string{"Profile", "Look", "Devices", "Invites", "Keyboard"} {
+		p.Settings(tab)
+		one("settings-" + strings.ToLower(tab))
+	}
+	for _, kind := range []string{"One person", "Group", "Browse"} {
+		p.Click("New chat")
+		p.Click(kind)
+		one("new-" + strings.ToLower(strings.Fields(kind)[0]))
+	}
 }
 
 // TestLooks goes through the main views, wide and narrow, light and dark, from
@@ -90,21 +119,7 @@ func TestLooks(t *testing.T) {
 	ana.wait("the switcher", `document.activeElement.matches('.query')`)
 	ana.look("switcher")
 	ana.Press(kb.Escape)
-	for _, tab := range []string{"Profile", "Look", "Devices", "Invites", "Keyboard"} {
-		ana.Click("Settings")
-		ana.Click(tab)
-		ana.wait("the tab", fmt.Sprintf(`all('[role=tab][aria-selected=true]').some((e) => e.innerText === %s)`, quote(tab)))
-		ana.look("settings-" + strings.ToLower(tab))
-		ana.Click("Close")
-		ana.wait("the end of the dialog", `!document.querySelector('dialog[open]')`)
-	}
-	for _, kind := range []string{"One person", "Group", "Browse"} {
-		ana.Click("New chat")
-		ana.Click(kind)
-		ana.look("new-" + strings.ToLower(strings.Fields(kind)[0]))
-		ana.Press(kb.Escape)
-		ana.wait("the end of the dialog", `!document.querySelector('dialog[open]')`)
-	}
+	ana.dialogs("", false)
 	ana.Click("Emoji")
 	ana.wait("the emoji", `all('.picker .e').length > 100`)
 	ana.look("emoji")
@@ -121,6 +136,7 @@ func TestLooks(t *testing.T) {
 	ana.Click("Back to chats")
 	ana.wait("the list", `shown(document.querySelector('nav.side')) && !document.querySelector('.conv')`)
 	ana.look("phone-list")
+	ana.dialogs("phone", true)
 	ana.Prefers("prefers-color-scheme", "light")
 	ana.Screen(1280, 800)
 

@@ -180,7 +180,7 @@ func TestRevokedSessionIsThrownOut(t *testing.T) {
 	phone.wait("what is kept", `kept().then((rows) => rows.some((r) => r.includes('Port')))`)
 	ana.Click("Settings")
 	ana.Click("Devices")
-	ana.wait("both devices", `all('#set-panel li').length >= 2`)
+	ana.wait("both devices", `all('#panel-set li').length >= 2`)
 	ana.Click("Sign out")
 	phone.wait("the login", `document.getElementById('username') && document.body.innerText.includes('You were signed out on this device.')`)
 	phone.wait("that nothing is kept", `!document.querySelector('article') && kept().then((rows) => !rows.some((r) => r.includes('Port')))`)

@@ -16,18 +16,23 @@ sw.addEventListener("install", (event) => {
 sw.addEventListener("activate", (event) => {
   event.waitUntil(
     (async () => {
-      for (const name of await caches.keys()) {
-        if (name.startsWith("grima-shell-") && name !== cacheName) await caches.delete(name);
-      }
+      // The version before stays: a tab that still shows it loads the rest of it
+      // from here, as the server has it no more.
+      const names = (await caches.keys()).filter((name) => name.startsWith("grima-shell-"));
+      const before = names[names.indexOf(cacheName) - 1];
+      for (const name of names) if (name !== cacheName && name !== before) await caches.delete(name);
       await sw.clients.claim();
     })(),
   );
 });
 
-// A new version waits until the page says so: no tab gets scripts of another
-// version than its own.
+// A new version waits until a page says so, or until there is a page of it. The
+// answer says whether it is the asking page's.
 sw.addEventListener("message", (event) => {
-  if (event.data === "activate") void sw.skipWaiting();
+  const { script, activate } = event.data as { script: string; activate: boolean };
+  const same = assets.includes(script);
+  if (same || activate) void sw.skipWaiting();
+  event.ports[0]?.postMessage(same);
 });
 
 sw.addEventListener("fetch", (event) => {
@@ -52,5 +57,5 @@ async function page(request: Request): Promise<Response> {
   } catch {
     // no connection
   }
-  return (await caches.match("/index.html")) ?? Response.error();
+  return (await (await caches.open(cacheName)).match("/index.html")) ?? Response.error();
 }

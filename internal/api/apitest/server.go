@@ -46,4 +46,5 @@ func (deaf) Publish(chat.Event)                           {}
 func (deaf) PublishRead(chat.ChatID, chat.UserID, int64)  {}
 func (deaf) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (deaf) PublishPresence(chat.UserID)                  {}
+func (deaf) PublishUser(chat.UserID)                      {}
 func (deaf) EndSessions([]chat.SessionID)                 {}

@@ -147,4 +147,5 @@ func (nobody) Publish(chat.Event)                           {}
 func (nobody) PublishRead(chat.ChatID, chat.UserID, int64)  {}
 func (nobody) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (nobody) PublishPresence(chat.UserID)                  {}
+func (nobody) PublishUser(chat.UserID)                      {}
 func (nobody) EndSessions([]chat.SessionID)                 {}

@@ -112,6 +112,7 @@ func (silence) Publish(chat.Event)                           {}
 func (silence) PublishRead(chat.ChatID, chat.UserID, int64)  {}
 func (silence) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (silence) PublishPresence(chat.UserID)                  {}
+func (silence) PublishUser(chat.UserID)                      {}
 func (silence) EndSessions([]chat.SessionID)                 {}
 
 // Two nodes write, in transactions that overtake each other, and a third polls by

@@ -1,6 +1,6 @@
 import { broke } from "./errors.js";
 import { room } from "./marks.js";
-import { limits, shapes, type ChatState, type EventFrame, type Message, type Participant } from "./protocol.gen.js";
+import { limits, shapes, type ChatState, type EventFrame, type Message, type Participant, type User } from "./protocol.gen.js";
 import type { ChatRow } from "./protocol.gen.js";
 import { hasPosition, removeRange } from "./ranges.js";
 import { stale, tellRemoval } from "./resume.js";
@@ -248,6 +248,7 @@ function ephemeral(s: Session, now: number, f: EventFrame): void {
     if (roomy) s.queue.put({ kind: "presence", userId, status: f.status ?? "" });
     return;
   }
+  if (f.event === "user") return userChanged(s, f.user);
   const chatId = f.chat_id ?? "";
   const e = s.chats.get(chatId);
   if (!e?.known) return;
@@ -264,6 +265,18 @@ function ephemeral(s: Session, now: number, f: EventFrame): void {
       e.news = true;
       todo(s, e);
     }
+  }
+}
+
+/** Takes what others see of somebody. */
+function userChanged(s: Session, user: User | undefined): void {
+  if (!user?.user_id) return;
+  if (user.user_id === s.user.user_id) {
+    // Whether one hides, others do not see.
+    s.user = s.user.hides_presence ? { ...user, hides_presence: true } : user;
+    s.queue.only({ kind: "self", user: s.user });
+  } else if (room(s) > 0) {
+    s.queue.put({ kind: "user", user });
   }
 }
 

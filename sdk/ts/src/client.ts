@@ -102,6 +102,7 @@ export class GrimaClient implements Client {
     for (const ev of events) {
       const told = this.#mirror.apply(ev);
       if (told) news.push(told);
+      if (ev.kind === "user") this.#people.set(ev.user.user_id, { user: ev.user, until: Date.now() + personTime });
       if (ev.kind === "connection") {
         const { link, error } = ev.connection;
         this.#error = link === "stopped" && error && error.reason !== "closed" ? new GrimaError(error) : undefined;

@@ -64,6 +64,7 @@ export class Mirror {
       case "outbox":
         return this.#item(ev.item) ? ev : undefined;
       case "synced":
+      case "user":
         return ev;
       case "chat.removed":
         return this.chats.delete(ev.chatId) ? ev : undefined;

@@ -84,7 +84,8 @@ export type EventName =
   | "gap"
   | "read"
   | "presence"
-  | "typing";
+  | "typing"
+  | "user";
 
 /** The mechanisms of session.start (docs/protocol.md#login). */
 export type Mechanism =
@@ -269,6 +270,8 @@ export interface EventFrame {
   read_seq?: number;
   /** presence */
   status?: string;
+  /** user */
+  user?: User;
 }
 
 /**
@@ -888,7 +891,7 @@ export const shapes = {
   ResponseFrame: { type: "s", id: "r?", op: "s?", result: "r?", error: "ErrorBody?", ignored: "s[]?" },
   ErrorFrame: { type: "s", id: "r?", error: "ErrorBody" },
   Goodbye: { type: "s", code: "s", message: "s", reconnect: "b", reconnect_after_ms: "i?" },
-  EventFrame: { type: "s", event: "s", chat_id: "s?", seq: "i?", prev_seq: "i?", message: "Message?", participant: "Participant?", chat: "ChatRow?", actor_id: "s?", user_id: "s?", expires_ms: "i?", stopped: "b?", read_seq: "i?", status: "s?" },
+  EventFrame: { type: "s", event: "s", chat_id: "s?", seq: "i?", prev_seq: "i?", message: "Message?", participant: "Participant?", chat: "ChatRow?", actor_id: "s?", user_id: "s?", expires_ms: "i?", stopped: "b?", read_seq: "i?", status: "s?", user: "User?" },
   User: { user_id: "s", username: "s", name: "s", role: "s?", bot: "b?", disabled: "b?", avatar: "s?", status: "s?", created_at: "s?", hides_presence: "b?" },
   Presence: { user_id: "s", status: "s" },
   SessionRow: { session_id: "s", device: "s?", client: "s?", created_at: "s", used_at: "s", expires_at: "s", current: "b?" },

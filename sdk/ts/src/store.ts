@@ -222,6 +222,9 @@ class Batch {
         return;
       case "outbox":
         return await putItem(tx, ev.item, false);
+      case "user":
+        tx.put("users", ev.user.user_id, ev.user);
+        return;
       case "chat.added":
         this.#forget(ev.chatId);
         this.#chats.set(ev.chatId, { state: ev.state, floor: ev.state.pos, held: [] });

@@ -172,6 +172,16 @@ export interface PresenceEvent {
 }
 
 /**
+ * What others see of somebody (name, avatar, status) with whom one shares a chat
+ * changed; of oneself that is told by self. May be lost: after a time away those
+ * who are shown are asked for anew (Client.users).
+ */
+export interface UserEvent {
+  kind: "user";
+  user: User;
+}
+
+/**
  * The server's history is another than before (a restored backup), or the
  * client's place in it is lost, or the store was another user's: forget all chats
  * and rows. chat.added follows for each. The outbox stays.
@@ -238,6 +248,7 @@ export type Event =
   | ReadEvent
   | TypingEvent
   | PresenceEvent
+  | UserEvent
   | ResetEvent
   | SyncedEvent
   | CursorEvent

@@ -54,6 +54,21 @@ void test("an unknown event moves on", () => {
   k.tells("message.created");
 });
 
+void test("people who change", () => {
+  const k = online();
+  const says = (user?: object): void => k.says(JSON.stringify({ type: "BroadcastResponse", event: "user", user }));
+  says({ user_id: "u_2", username: "bob", name: "Bob O.", avatar: "a1", later: {} });
+  const [ev] = k.tells("user") as { user: { name: string; avatar: string } }[];
+  assert.deepEqual([ev!.user.name, ev!.user.avatar], ["Bob O.", "a1"]);
+  k.s.user = { ...k.s.user, hides_presence: true };
+  says({ user_id: "u_1", username: "me", name: "Myself" });
+  k.tells("self");
+  assert.deepEqual([k.s.user.name, k.s.user.hides_presence], ["Myself", true]);
+  says();
+  says({ user_id: "", username: "", name: "" });
+  k.tells();
+});
+
 void test("a slow reader", () => {
   const k = online({ buffer: 1 });
   for (let seq = 6; seq <= 5000; seq++) k.says(created(seq));

@@ -64,6 +64,8 @@ for (const [name, make] of [
     await s.putUsers([{ user_id: "u_2", username: "bob", name: "Bob" }]);
     assert.deepEqual([...(await s.drafts())], [["c_1", "half"]]);
     assert.deepEqual((await s.users(["u_1", "u_2"])).map((u) => u.name), ["Bob"]);
+    await s.apply([{ kind: "user", user: { user_id: "u_2", username: "bob", name: "Bob O." } }]);
+    assert.deepEqual((await s.users(["u_2"])).map((u) => u.name), ["Bob O."]);
     await s.clear();
     assert.deepEqual([(await s.load()).outbox, (await s.drafts()).size], [[], 0]);
   });

@@ -38,7 +38,10 @@ class App {
   looking = $state(document.visibilityState === "visible" && document.hasFocus());
   toastText = $state("");
   liveText = $state("");
-  updateReady = $state(false);
+  /** Changes to the new version of this page that is ready; null: there is none. */
+  update = $state.raw<(() => void) | null>(null);
+  /** Called when the connection is back. */
+  onback: (() => void) | undefined;
   storageFailed = $state(false);
   path = $state(location.pathname);
 
@@ -188,6 +191,9 @@ class App {
         case "self":
           this.#setSelf(ev.user as Me);
           continue;
+        case "user":
+          if (this.users.has(ev.user.user_id)) this.learn([ev.user as Me]);
+          break;
         case "presence":
           this.presence.set(ev.userId, ev.status);
           continue;
@@ -239,7 +245,10 @@ class App {
     }
     const was = this.online;
     this.status = c.link;
-    if (this.online && !was) this.conversation?.back();
+    if (this.online && !was) {
+      this.conversation?.back();
+      this.onback?.();
+    }
   }
 
   #setSelf(user: Me | undefined): void {
@@ -383,15 +392,15 @@ class App {
     }
   }
 
-  // Names, pictures and status are not told as they change: asked for after each
-  // coming back, for those who are shown.
+  // What became of people in a time away is told by nobody: asked for after each
+  // coming back.
   #refresh(): void {
-    const ids = [...this.users.keys()].slice(0, 200);
-    if (!ids.length) return;
-    this.call<{ users: Me[] }>("users.list", { user_ids: ids }).then(
-      ({ users }) => this.learn(users),
-      () => undefined, // the next time will do
-    );
+    const ids = [...this.users.keys()];
+    for (let i = 0; i < ids.length; i += 200)
+      this.call<{ users: Me[] }>("users.list", { user_ids: ids.slice(i, i + 200), limit: 200 }).then(
+        ({ users }) => this.learn(users),
+        () => undefined, // the next time will do
+      );
     this.call<{ user: Me }>("users.me", {}).then(
       ({ user }) => this.#setSelf(user),
       () => undefined,

@@ -6,6 +6,7 @@ import type { ChatWindow, Client, Item, Participant } from "@grima/sdk";
 import { app, itemMsg, rowMsg, type Chat } from "./app.svelte.ts";
 import { mentionsIn, type Candidate } from "./mentions.ts";
 import { Failure, problem } from "./problem.ts";
+import { maxMarked } from "./reading.ts";
 import { layout, type Msg, type Row } from "./rows.ts";
 import { t } from "./strings.ts";
 
@@ -301,8 +302,29 @@ export class Conversation {
   readBy(chatId: string, userId: string, seq: number): void {
     if (chatId !== this.chatId) return;
     const p = this.members.get(userId);
-    if (p) this.members.set(userId, { ...p, read_seq: seq });
+    if (p && seq > (p.read_seq ?? 0)) this.members.set(userId, { ...p, read_seq: seq });
     if (this.chat.kind === "private" && userId !== app.self?.user_id) this.otherRead = Math.max(this.otherRead, seq);
+  }
+
+  /** Whether it is told here who has read what, which it is in private chats in another way. */
+  get marked(): boolean {
+    return this.chat.kind !== "private" && this.memberCount > 1 && this.memberCount <= maxMarked;
+  }
+
+  /** How far the others have read. Who came in has read up to there. */
+  readonly reads = $derived.by(() => {
+    const all = new Map<string, number>();
+    for (const [id, p] of this.members) if (id !== app.self?.user_id) all.set(id, Math.max(p.read_seq ?? 0, p.joined_seq));
+    return all;
+  });
+
+  /** Who has read a message, its sender and oneself left out. */
+  readersOf(msg: Msg): string[] {
+    const spoke = new Map<string, number>();
+    for (const r of this.rows) if (r.msg.seq) spoke.set(r.msg.senderId, r.msg.seq);
+    const ids: string[] = [];
+    for (const [id, seq] of this.reads) if (id !== msg.senderId && Math.max(seq, spoke.get(id) ?? 0) >= msg.seq) ids.push(id);
+    return ids;
   }
 
   // --- Who is in

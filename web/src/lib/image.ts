@@ -1,6 +1,11 @@
+import { Failure } from "./problem.ts";
+import { t } from "./strings.ts";
+
 /** A picture cut to a square of 256 pixels, small enough for an avatar. */
 export async function squareImage(file: Blob): Promise<Blob> {
-  const bitmap = await createImageBitmap(file);
+  const bitmap = await createImageBitmap(file).catch(() => {
+    throw new Failure("picture", t.err.picture);
+  });
   const side = Math.min(bitmap.width, bitmap.height);
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 256;

@@ -1,0 +1,104 @@
+package webtest
+
+import (
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+)
+
+// TestKeyboardOnly does a conversation without a mouse.
+func TestKeyboardOnly(t *testing.T) {
+	srv, ana, bob := pair(t)
+	bob.Send("by keys?")
+	ana.Expect("by keys?")
+
+	// A new group: Tab to the button, and through the dialog.
+	ana.tabTo("New chat", `e.matches('button') && label(e) === 'New chat'`, kb.ModifierShift)
+	ana.Press(kb.Enter)
+	ana.Dialog("New chat")
+	ana.look("new-chat-keys")
+	ana.tabTo("the tabs", `e.matches('[role=tab]')`, kb.ModifierShift)
+	ana.Press(kb.ArrowRight)
+	ana.wait("the group", `document.getElementById('g-title') && document.activeElement.innerText === 'Group'`)
+	ana.tabTo("the name", `e.id === 'g-title'`)
+	ana.Type("Night shift")
+	ana.tabTo("people", `e.matches('dialog input[type=search]')`)
+	ana.Type("bob")
+	ana.wait("Bob", `all('.found button').length === 1 && all('.found button')[0].innerText.includes('@bob')`)
+	ana.tabTo("Bob", `e.matches('.found button')`)
+	ana.Press(" ")
+	ana.wait("that he is picked", `all('.chips li').length === 1`)
+	ana.tabTo("Create", `e.matches('button[type=submit]')`)
+	ana.Press(kb.Enter)
+	ana.InChat("Night shift")
+	ana.NoDialog()
+	ana.wait("the field", `document.activeElement.matches('.composer textarea')`)
+
+	// What is typed goes into the field; Up takes the last message back.
+	ana.Type("frist")
+	ana.Press(kb.Enter)
+	ana.ExpectSent("frist")
+	ana.Press(kb.ArrowUp)
+	ana.wait("the edit", `document.querySelector('.mode') && document.activeElement.value === 'frist'`)
+	get[bool](ana, `(document.activeElement.select(), true)`)
+	ana.Type("first")
+	ana.Press(kb.Enter)
+	ana.Expect("first")
+	ana.Press(kb.ArrowUp)
+	ana.wait("another edit", `document.querySelector('.mode')`)
+	ana.Press(kb.Escape)
+	ana.wait("the end of it", `!document.querySelector('.mode') && document.activeElement.value === ''`)
+
+	// Between chats: Ctrl-K, and Alt with the arrows.
+	ana.Press("k", kb.ModifierCtrl)
+	ana.wait("the switcher", `document.activeElement.matches('.query')`)
+	ana.Press(kb.Escape)
+	ana.NoDialog()
+	ana.wait("the field again", `document.activeElement.matches('.composer textarea')`)
+	ana.Press(kb.ArrowDown, kb.ModifierAlt)
+	ana.InChat("Port")
+	ana.Press(kb.ArrowUp, kb.ModifierAlt)
+	ana.InChat("Night shift")
+	bob.Send("are you there?")
+	ana.Unread("Port", "1")
+	ana.Press(kb.ArrowDown, kb.ModifierAlt|kb.ModifierShift)
+	ana.InChat("Port")
+	ana.Expect("are you there?")
+
+	// Among the messages: answer one, copy, ask before deleting and do not.
+	ana.Press(kb.Tab, kb.ModifierShift)
+	ana.wait("the focus in the list", `document.activeElement.matches('article')`)
+	ana.Press("r")
+	ana.wait("what is answered", `document.querySelector('.mode')?.innerText.includes('Bob Okafor') && document.activeElement.matches('.composer textarea')`)
+	ana.Type("I am")
+	ana.Press(kb.Enter)
+	ana.ExpectSent("I am")
+	bob.Expect("I am")
+	ana.Press(kb.Tab, kb.ModifierShift)
+	ana.Press(kb.Delete)
+	ana.Dialog("Delete this message?")
+	ana.look("delete")
+	ana.Press(kb.Escape)
+	ana.NoDialog()
+	ana.wait("the focus back at the message", `document.activeElement.matches('article')`)
+	ana.Press(kb.Escape)
+	ana.wait("the field", `document.activeElement.matches('.composer textarea')`)
+
+	// The settings: arrows change tabs, Escape leaves, the focus is where it was.
+	ana.tabTo("the settings", `e.matches('button') && label(e) === 'Settings'`, kb.ModifierShift)
+	ana.Press(kb.Enter)
+	ana.Dialog("Settings")
+	ana.tabTo("the tabs", `e.matches('[role=tab]')`, kb.ModifierShift)
+	ana.Press(kb.ArrowDown)
+	ana.wait("the next tab", `document.activeElement.innerText === 'Look'`)
+	ana.Press(kb.Escape)
+	ana.NoDialog()
+	ana.wait("the focus back", `label(document.activeElement) === 'Settings'`)
+	ana.tabTo("the date", `label(e) === 'Jump to date'`)
+	ana.Press(kb.Enter)
+	ana.Dialog("Jump to date")
+	ana.look("jump-date")
+	ana.Press(kb.Escape)
+	ana.NoDialog()
+	srv.NoReports()
+}

@@ -1,0 +1,126 @@
+package webtest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// connections waits until the server has so many that hear events.
+func (p *Person) connections(n int) {
+	p.t.Helper()
+	p.wait(fmt.Sprintf("%d connections", n), fmt.Sprintf(`fetch('/metrics').then((r) => r.text()).then((m) => m.includes('\ngrima_subscribers %d\n'))`, n))
+}
+
+// TestTabs: several tabs have one connection and agree; when the tab that has it
+// is closed another goes on, and who signs out in one is out in all.
+func TestTabs(t *testing.T) {
+	srv, ana, bob := pair(t)
+	one := ana.Tab("ana's second tab")
+	one.Goto(srv.URL("/"))
+	one.In()
+	one.Open("Port")
+	two := ana.Tab("ana's third tab")
+	two.Goto(srv.URL("/"))
+	two.In()
+	two.Open("Port")
+	bob.connections(2) // his own, and one for three tabs
+
+	// The same chat in all, whoever speaks where.
+	bob.Send("hello to all tabs")
+	one.Send("from the second")
+	two.Send("from the third")
+	for _, p := range []*Person{ana, one, two} {
+		p.Expect("hello to all tabs")
+		p.ExpectSent("from the second")
+		p.ExpectSent("from the third")
+	}
+	bob.Expect("from the third")
+	want := bob.Messages()
+	for _, p := range []*Person{ana, one, two} {
+		if got := p.Messages(); strings.Join(got, "|") != strings.Join(want, "|") {
+			t.Errorf("%s sees %q and Bob %q", p.Name, got, want)
+		}
+	}
+
+	// The first tab has the connection. What it had under way is not lost with it.
+	one.Send("just before")
+	ana.Close()
+	one.ExpectSent("just before")
+	bob.Expect("just before")
+	one.In()
+	two.In()
+	bob.Send("are you there?")
+	one.Expect("are you there?")
+	two.Expect("are you there?")
+	two.Send("I am")
+	two.ExpectSent("I am")
+	one.ExpectSent("I am")
+	bob.Expect("I am")
+	bob.connections(2)
+
+	// Read in one is read in the other.
+	one.Goto(srv.URL("/"))
+	one.In()
+	one.Unread("Port", "")
+
+	two.Click("Settings")
+	two.Click("Sign out of this device")
+	two.Confirm()
+	two.wait("the login", `document.getElementById('username')`)
+	one.wait("the login in the other", `document.getElementById('username') && !document.querySelector('nav.side')`)
+	one.wait("that nothing is kept", `kept().then((rows) => !rows.some((r) => r.includes('hello to all tabs')))`)
+	srv.NoReports()
+}
+
+// TestFailedSends: what the server refuses stays with its reason, is sent again
+// once it can be, or is discarded.
+func TestFailedSends(t *testing.T) {
+	srv, ana, bob := pair(t)
+	ana.Send("before")
+	ana.ExpectSent("before")
+	bob.Expect("before")
+	ana.wait("Bob, who can be mentioned", `document.querySelector('.conv .sub').innerText === '2 members'`)
+	srv.Kill()
+	ana.Status("offline")
+	ana.Send("@bob are you there?")
+	ana.Send("@bob never mind")
+	ana.ExpectPending("@bob never mind")
+	// Bob leaves meanwhile: nobody can be mentioned who is not in the chat.
+	leaves(t, srv.Data, "bob")
+	srv.Restart()
+	ana.In()
+	failed := func(text string) string {
+		return fmt.Sprintf(`message(%s)?.classList.contains('failed') && message(%s).querySelector('[role=alert]').innerText.includes('Not sent: ')`, quote(text), quote(text))
+	}
+	ana.wait("that it was refused, and why", failed("@bob are you there?"))
+	ana.wait("the other too", failed("@bob never mind"))
+	ana.wait("a mark in the list of chats", `chat('Port').innerText !== '' && chat('Port').querySelector('.bad')`)
+	ana.look("failed")
+
+	// They are there still after a reload, and go on failing.
+	ana.Reload()
+	ana.In()
+	ana.InChat("Port")
+	ana.wait("the failed one", failed("@bob are you there?"))
+	ana.click("Send again", `[...message('@bob are you there?').querySelectorAll('button')].find((b) => b.innerText === 'Send again')`)
+	ana.wait("the refusal again", failed("@bob are you there?"))
+	ana.click("Discard", `[...message('@bob never mind').querySelectorAll('button')].find((b) => b.innerText === 'Discard')`)
+	ana.Gone("@bob never mind")
+
+	ana.Click("Details")
+	ana.Click("Add people")
+	ana.click("Bob", `all('.found button').find((b) => b.innerText.includes('@bob'))`)
+	ana.click("Add", `all('.add')[0]`)
+	ana.wait("Bob among them", `all('aside li').some((l) => l.innerText.includes('Bob Okafor'))`)
+	ana.click("Send again", `[...message('@bob are you there?').querySelectorAll('button')].find((b) => b.innerText === 'Send again')`)
+	ana.ExpectSent("@bob are you there?")
+	bob.In()
+	bob.wait("the chat", `chat('Port')`)
+	bob.Open("Port")
+	bob.Expect("@bob are you there?")
+	if n := get[int](bob, `articles().filter((a) => body(a).includes('never mind')).length`); n != 0 {
+		t.Error("what was discarded was sent")
+	}
+	srv.NoReports()
+}

@@ -1,0 +1,28 @@
+import { problem } from "./problem.ts";
+
+/** Something that a person asked for and waits for: whether it is under way, and what came of it. */
+export class Attempt {
+  busy = $state(false);
+  error = $state("");
+  done = $state("");
+
+  /** say: what to tell of an error; undefined: as always. */
+  async run(work: () => Promise<string | unknown>, say?: (e: unknown) => string | undefined): Promise<boolean> {
+    this.forget();
+    this.busy = true;
+    try {
+      const done = await work();
+      if (typeof done === "string") this.done = done;
+      return true;
+    } catch (e) {
+      this.error = say?.(e) ?? problem(e);
+      return false;
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  forget(): void {
+    this.error = this.done = "";
+  }
+}
