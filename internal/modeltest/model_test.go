@@ -84,7 +84,7 @@ func TestModelOfNodes(t *testing.T) { together(t, false, 2, 6) }
 // The same with a PostgreSQL between them: each server writes by itself, chats
 // are committed side by side, and each hears only of its own commits, when it
 // has the time. Any of the servers may come and go.
-func TestModelOnPostgres(t *testing.T) { together(t, true, 2, 4) }
+func TestModelOnPostgres(t *testing.T) { together(t, true, 2, 2) }
 
 // together plays so many scenarios with several servers.
 func together(t *testing.T, onPostgres bool, race, slow int) {
