@@ -97,8 +97,9 @@ fuzz: go ## run every fuzzer for FUZZTIME (30s)
 	  done; done
 
 .PHONY: night
-night: go ## what is rare: 1,000 scenarios of delivery, 300 with the SDK, a million hostile frames
+night: go ## what is rare: 1,000 scenarios of delivery, 300 on PostgreSQL, 300 with the SDK, a million hostile frames
 	@$(GO) test ./internal/modeltest -run 'TestModel$$' -model.seeds=1000 -timeout 0 -v
+	@$(GO) test ./internal/modeltest -run TestModelOnPostgres -model.seeds=300 -timeout 0 -v
 	@$(GO) test ./internal/modeltest -run TestSDK -model.seeds=300 -timeout 0 -v
 	@$(GO) test ./internal/hostile -hostile.frames=1000000 -timeout 0 -v
 

@@ -24,6 +24,7 @@ func TestGuards(t *testing.T) {
 		crashes  bool
 		comings  bool
 		nodes    int
+		postgres bool
 		promises []string
 	}{
 		{guard: SubscribeFirst, promises: []string{loss}},
@@ -35,17 +36,24 @@ func TestGuards(t *testing.T) {
 		{guard: DirtySet, promises: []string{loss, wire}},
 		{guard: Settling, nodes: 2, promises: []string{"delivery"}},
 		{guard: Rescan, nodes: 3, hints: true, promises: []string{loss}},
+		{guard: Settling, nodes: 2, postgres: true, promises: []string{"delivery"}},
+		{guard: Rescan, nodes: 3, postgres: true, hints: true, promises: []string{loss}},
+		{guard: Fill, nodes: 3, postgres: true, hints: true, promises: []string{loss, wire}},
 		{guard: ListFirst, comings: true, promises: []string{loss, wire, "I8 visibility"}},
 		{guard: Durable, crashes: true, promises: []string{"I19 live is durable", "I3 exactly once", "I1 durable ack", "I2 contiguous", loss}},
 	} {
-		t.Run(fmt.Sprintf("%s, %d nodes", c.guard, max(1, c.nodes)), func(t *testing.T) {
+		name := fmt.Sprintf("%s, %d nodes", c.guard, max(1, c.nodes))
+		if c.postgres {
+			name += " on PostgreSQL"
+		}
+		t.Run(name, func(t *testing.T) {
 			const most = 20
 			for seed := range uint64(most) {
 				var v *Violation
 				t.Run(fmt.Sprint(seed), func(t *testing.T) {
 					o := scenario(seed)
 					o.Without, o.Hints, o.Crashes, o.Comings = c.guard, c.hints, c.crashes, c.comings
-					o.Nodes = max(1, c.nodes)
+					o.Nodes, o.Postgres = max(1, c.nodes), c.postgres
 					o.Patience = 3 * time.Second
 					v, _ = Run(t, o)
 				})

@@ -27,7 +27,11 @@ type asker struct {
 
 func (w *World) asker(p *person, subscribe bool) (*asker, error) {
 	addrs, _ := w.place()
-	nc, err := dial(w.ctx, addrs[0], false)
+	w.mu.Lock()
+	w.askers++
+	addr := addrs[w.askers%len(addrs)]
+	w.mu.Unlock()
+	nc, err := dial(w.ctx, addr, false)
 	if err != nil {
 		return nil, err
 	}
@@ -226,10 +230,10 @@ func (w *World) settled(live bool, deadline <-chan time.Time) *wrong {
 	if what := w.kept(full); what != "" {
 		return &wrong{promise: "I3 exactly once", what: what, late: late}
 	}
-	w.truth.mu.Lock()
-	defer w.truth.mu.Unlock()
-	if w.truth.fault != "" {
-		return &wrong{promise: "I2 contiguous", what: w.truth.fault, late: func() bool { return false }}
+	if now, _ := w.truth.wait(); now == commits { // else there will be another look
+		if what := w.truth.wrong(); what != "" {
+			return &wrong{promise: "I2 contiguous", what: what, late: func() bool { return false }}
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package modeltest
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/hub/fakebus"
+	"github.com/grima-chat/grima/internal/pgtest"
+	"github.com/grima-chat/grima/internal/store/postgres"
 	"github.com/grima-chat/grima/internal/stream"
 	"github.com/grima-chat/grima/internal/testserver"
 	"github.com/grima-chat/grima/protocol"
@@ -28,7 +31,7 @@ type local struct {
 	lengths map[string]int
 }
 
-// localNode is one of them. The first one has the store.
+// localNode is one of them. The first one has the store, if that is SQLite.
 type localNode struct {
 	*local
 
@@ -46,6 +49,13 @@ func newLocal(t testing.TB, w *World) Host {
 	}
 	l := &local{w: w, net: fakebus.NewNet(w.opts.Seed, faults)}
 	w.inProcess = true
+	var open func(*slog.Logger) (chat.Store, error)
+	if w.opts.Postgres {
+		database := pgtest.New(t)
+		open = func(log *slog.Logger) (chat.Store, error) {
+			return postgres.Open(t.Context(), postgres.Config{URL: database, Readers: 4, Log: log})
+		}
+	}
 	for range w.opts.Nodes {
 		n := &localNode{local: l}
 		options := testserver.Options{
@@ -56,6 +66,7 @@ func newLocal(t testing.TB, w *World) Host {
 				}
 			},
 			Hub:       n.hub,
+			Open:      open,
 			Store:     n.store,
 			Publisher: l.publisher,
 		}
@@ -147,7 +158,11 @@ func (l *local) Disturb(rng *rand.Rand, on bool) {
 }
 
 func (l *local) Lose(rng *rand.Rand, gone func(addr string, clean bool)) {
-	n, clean := l.nodes[1+rng.IntN(len(l.nodes)-1)], rng.IntN(2) == 0
+	keeps := 1 // the first one keeps the store of all
+	if l.w.opts.Postgres {
+		keeps = 0
+	}
+	n, clean := l.nodes[keeps+rng.IntN(len(l.nodes)-keeps)], rng.IntN(2) == 0
 	gone(n.srv.Addr, clean)
 	if clean {
 		n.srv.Restart()
@@ -173,7 +188,7 @@ func (l *local) User(name string) (id, token string) {
 
 // Keep makes a copy of the store, while nobody writes.
 func (l *local) Keep() {
-	if len(l.nodes) > 1 {
+	if len(l.nodes) > 1 || l.w.opts.Postgres {
 		return // there is no going back in time
 	}
 	l.mu.Lock()

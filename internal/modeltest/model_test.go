@@ -4,14 +4,18 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/grima-chat/grima/internal/pgtest"
 	"github.com/grima-chat/grima/internal/queue"
 	"github.com/grima-chat/grima/protocol"
 )
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 var (
 	seeds = flag.Int("model.seeds", 0, "how many scenarios TestModel plays (0: what a test run has time for)")
@@ -75,19 +79,27 @@ func TestModel(t *testing.T) {
 // that they come back; what a server hears of its own updates comes later than
 // the others may read them; their bus loses, doubles and holds back what it is
 // given, and is cut; and servers come and go.
-func TestModelOfNodes(t *testing.T) {
+func TestModelOfNodes(t *testing.T) { together(t, false, 2, 6) }
+
+// The same with a PostgreSQL between them: each server writes by itself, chats
+// are committed side by side, and each hears only of its own commits, when it
+// has the time. Any of the servers may come and go.
+func TestModelOnPostgres(t *testing.T) { together(t, true, 2, 2) }
+
+// together plays so many scenarios with several servers.
+func together(t *testing.T, onPostgres bool, race, slow int) {
 	n := *seeds
 	switch {
 	case n == 0 && underRace:
-		n = 2
+		n = race
 	case n == 0:
-		n = 6
+		n = slow
 	}
 	total := map[string]int{}
 	for i := range uint64(n) {
 		t.Run(fmt.Sprint(*first+i), func(t *testing.T) {
 			o := scenario(*first + i)
-			o.Nodes = max(3, *nodes)
+			o.Nodes, o.Postgres = max(3, *nodes), onPostgres
 			v, counts := Run(t, o)
 			if v != nil {
 				t.Fatalf("%v -model.nodes=%d", v, o.Nodes)

@@ -40,15 +40,15 @@ func (r *recorder) Update(op chat.Op, done func(error)) {
 		done(errDead)
 		return
 	}
-	var puts []put
+	var u update
 	run := op.Run
 	op.Run = func(tx chat.Tx) error {
-		puts = nil
-		return run(&recordingTx{tx, &puts})
+		u = update{found: map[chat.ChatID]int64{}}
+		return run(&recordingTx{tx, &u})
 	}
 	r.Store.Update(op, func(err error) {
 		if err == nil {
-			r.truth.commit(puts)
+			r.truth.commit(u)
 		}
 		if r.dead.Load() {
 			err = errDead
@@ -116,20 +116,46 @@ func (l *later) tell() {
 type recordingTx struct {
 	chat.Tx
 
-	puts *[]put
+	u *update
+}
+
+// found notes where a chat was before this update put something of it.
+func (t *recordingTx) found(c chat.Chat, err error) (chat.Chat, error) {
+	if _, known := t.u.found[c.ID]; err == nil && !known {
+		t.u.found[c.ID] = c.LastSeq
+	}
+	return c, err
+}
+
+func (t *recordingTx) Chat(id chat.ChatID) (chat.Chat, error) { return t.found(t.Tx.Chat(id)) }
+
+func (t *recordingTx) ChatByPair(pair [2]chat.UserID) (chat.Chat, error) {
+	return t.found(t.Tx.ChatByPair(pair))
+}
+
+func (t *recordingTx) ChatByClientID(creator chat.UserID, id string) (chat.Chat, error) {
+	return t.found(t.Tx.ChatByClientID(creator, id))
+}
+
+func (t *recordingTx) NewChatID() (chat.ChatID, error) {
+	id, err := t.Tx.NewChatID()
+	if err == nil {
+		t.u.found[id] = 0
+	}
+	return id, err
 }
 
 func (t *recordingTx) PutChat(c chat.Chat) error {
-	*t.puts = append(*t.puts, put{chat: &c})
+	t.u.puts = append(t.u.puts, put{chat: &c})
 	return t.Tx.PutChat(c)
 }
 
 func (t *recordingTx) PutParticipant(p chat.Participant) error {
-	*t.puts = append(*t.puts, put{person: &p})
+	t.u.puts = append(t.u.puts, put{person: &p})
 	return t.Tx.PutParticipant(p)
 }
 
 func (t *recordingTx) PutMessage(m chat.Message) error {
-	*t.puts = append(*t.puts, put{message: &m})
+	t.u.puts = append(t.u.puts, put{message: &m})
 	return t.Tx.PutMessage(m)
 }

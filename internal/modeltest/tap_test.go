@@ -27,15 +27,16 @@ func written() *truth {
 	bob := func(joined, left, updated int64) put {
 		return put{person: &chat.Participant{Chat: 1, User: 2, Role: chat.RoleMember, JoinedSeq: joined, LeftSeq: left, UpdatedSeq: updated}}
 	}
-	t.commit([]put{
+	t.commit(update{found: map[chat.ChatID]int64{1: 0}, puts: []put{
 		{chat: &chat.Chat{ID: 1, Kind: chat.KindGroup, Title: "Port", History: chat.HistoryJoined, CreatedBy: 1, CreatedAt: at, UpdatedSeq: 1, LastSeq: 1}},
 		{person: &chat.Participant{Chat: 1, User: 1, Role: chat.RoleOwner, JoinedSeq: 1, UpdatedSeq: 1}},
-	})
+	}})
 	for _, p := range []put{
 		bob(2, 0, 2), message(3, 3, "three"), message(4, 4, "four"), message(3, 5, "three!"), bob(2, 6, 6),
 		message(7, 7, "seven"), bob(8, 0, 8), message(7, 9, "seven!"), message(10, 10, "ten"),
 	} {
-		t.commit([]put{p})
+		_, seq := p.place()
+		t.commit(update{found: map[chat.ChatID]int64{1: seq - 1}, puts: []put{p}})
 	}
 	return t
 }

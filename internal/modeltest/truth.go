@@ -1,8 +1,8 @@
 package modeltest
 
 import (
-	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -16,17 +16,25 @@ import (
 // truth is what was committed: for each chat, what took which number. It is
 // written down between the rules and the store, so that neither the hub nor
 // what the server says has a part in it.
+//
+// There is no order among chats here, and need not be one: what is promised of
+// all of a user's chats together, by sync, is held against full reads. Within a
+// chat the numbers are the order. Servers with stores of their own hear of their
+// commits each for itself, so one's may be written down before what another
+// committed below it; it waits for that.
 type truth struct {
 	mu      sync.Mutex
 	chats   map[string]*chatLog
 	commits int64         // that changed a chat
 	more    chan struct{} // closed, and made anew, at each commit
 	fault   string        // the first change that broke I2
+	beside  bool          // commits are heard of in no order
 }
 
 // chatLog is the log of a chat: changes[i] took the number i+1.
 type chatLog struct {
 	changes []change
+	ahead   map[int64][]put   // by the number they took, that of others below which is not known yet
 	spans   map[string][]span // who was in, and when
 }
 
@@ -60,33 +68,83 @@ func (p put) place() (id chat.ChatID, seq int64) {
 	return p.message.Chat, p.message.UpdatedSeq
 }
 
-// commit adds what an update put. Only rows that took a number are news: a chat
-// is also put to raise its last_seq.
-func (t *truth) commit(puts []put) {
-	if len(puts) == 0 {
+// update is what an update did: the rows it put, and where it found the chats
+// that it looked at (0: it made them).
+type update struct {
+	puts  []put
+	found map[chat.ChatID]int64
+}
+
+// news are the rows that took a number, by chat and number: a chat is also put
+// to raise its last_seq.
+func (u *update) news() map[chat.ChatID]map[int64][]put {
+	all := map[chat.ChatID]map[int64][]put{}
+	for _, p := range u.puts {
+		id, seq := p.place()
+		if found, looked := u.found[id]; !looked || seq <= found {
+			continue
+		}
+		if all[id] == nil {
+			all[id] = map[int64][]put{}
+		}
+		all[id][seq] = append(all[id][seq], p)
+	}
+	return all
+}
+
+// commit adds what an update did.
+func (t *truth) commit(u update) {
+	if len(u.puts) == 0 {
 		return
 	}
-	slices.SortStableFunc(puts, func(a, b put) int {
-		_, m := a.place()
-		_, n := b.place()
-		return cmp.Compare(m, n)
-	})
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, p := range puts {
-		id, seq := p.place()
+	for id, news := range u.news() {
 		name := api.FormatChat(id)
 		l := t.chats[name]
 		if l == nil {
-			l = &chatLog{spans: map[string][]span{}}
+			l = &chatLog{ahead: map[int64][]put{}, spans: map[string][]span{}}
 			t.chats[name] = l
 		}
-		l.add(p, seq)
-		if int64(len(l.changes)) < seq && t.fault == "" {
-			t.fault = fmt.Sprintf("chat %s went from %d to %d", name, len(l.changes), seq)
+		for seq, puts := range news {
+			if seq <= l.last() || l.ahead[seq] != nil {
+				t.broken("number %d of chat %s was taken twice", seq, name)
+				continue
+			}
+			l.ahead[seq] = puts
+		}
+		for puts := l.ahead[l.last()+1]; puts != nil; puts = l.ahead[l.last()+1] {
+			delete(l.ahead, l.last()+1)
+			l.add(puts)
+		}
+		if !t.beside {
+			t.whole(name, l)
 		}
 	}
 	t.tickLocked()
+}
+
+func (t *truth) broken(format string, args ...any) {
+	if t.fault == "" {
+		t.fault = fmt.Sprintf(format, args...)
+	}
+}
+
+// whole sees that a chat's log has no hole.
+func (t *truth) whole(name string, l *chatLog) {
+	if len(l.ahead) > 0 {
+		t.broken("chat %s went from %d to %d", name, l.last(), slices.Min(slices.Collect(maps.Keys(l.ahead))))
+	}
+}
+
+// wrong gives what broke I2, if something did, when all commits are known.
+func (t *truth) wrong() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, l := range t.chats {
+		t.whole(name, l)
+	}
+	return t.fault
 }
 
 // tick counts something that happened, where commits are not known.
@@ -102,31 +160,27 @@ func (t *truth) tickLocked() {
 	t.more = make(chan struct{})
 }
 
-func (l *chatLog) add(p put, seq int64) {
-	switch last := int64(len(l.changes)); {
-	case seq == last+1:
-		c := change{}
-		if last > 0 {
-			c.history = l.changes[last-1].history
+// add writes down what took the next number: a row, or the chat and its creator.
+func (l *chatLog) add(puts []put) {
+	c := change{}
+	if last := l.last(); last > 0 {
+		c.history = l.changes[last-1].history
+	}
+	for _, p := range puts {
+		switch {
+		case p.chat != nil:
+			row := wireChat(*p.chat)
+			c.row, c.history = &row, p.chat.History
+		case p.person != nil:
+			row := wireParticipant(*p.person)
+			c.person = &row
+			l.in(row)
+		default:
+			row := wireMessage(*p.message)
+			c.message = &row
 		}
-		l.changes = append(l.changes, c)
-	case seq == last && last == 1 && p.message == nil: // the chat, and its creator
-	default:
-		return
 	}
-	c := &l.changes[len(l.changes)-1]
-	switch {
-	case p.chat != nil:
-		row := wireChat(*p.chat)
-		c.row, c.history = &row, p.chat.History
-	case p.person != nil:
-		row := wireParticipant(*p.person)
-		c.person = &row
-		l.in(row)
-	default:
-		row := wireMessage(*p.message)
-		c.message = &row
-	}
+	l.changes = append(l.changes, c)
 }
 
 func (l *chatLog) in(p protocol.Participant) {
@@ -300,6 +354,7 @@ func (t *truth) rewind(lengths map[string]int) {
 			continue
 		}
 		l.changes = l.changes[:lengths[id]]
+		clear(l.ahead)
 		l.spans = map[string][]span{}
 		for _, c := range l.changes {
 			if c.person != nil {

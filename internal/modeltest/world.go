@@ -45,6 +45,7 @@ type Options struct {
 	Comings   bool          // half of what people do is to come, to go, and to hang up
 	Crashes   bool          // the server dies now and then
 	Nodes     int           // servers on one store, between which devices hop (1)
+	Postgres  bool          // which is a database of PostgreSQL, and each server has its own way to it
 	Workers   queue.Design  // how connections get their turns, unless GRIMA_WORKERS says (the server\'s default)
 	Lines     []line        // what carries connections (all)
 	Outbox    int           // bytes of events that wait for a reader (24 KiB)
@@ -140,6 +141,7 @@ type World struct {
 	eras      map[*tap]int
 	failed    *Violation
 	inProcess bool // the truth is known
+	askers    int  // how many there were
 	counts    map[string]int
 	lines     chan struct{}   // closed, and made anew, at each line of the server\'s
 	seen      map[string]seen // what was told live, if the truth is not known
@@ -218,6 +220,7 @@ func Run(t testing.TB, opts Options) (*Violation, map[string]int) {
 	t.Helper()
 	w := &World{t: t, opts: opts.withDefaults(), moved: make(chan struct{}), eras: map[*tap]int{}, counts: map[string]int{}, seen: map[string]seen{}, lines: make(chan struct{}), truth: newTruth()}
 	w.said.messages, w.said.marks = map[string]*saying{}, map[[2]string]int64{}
+	w.truth.beside = w.opts.Postgres
 	w.ctx, w.cancel = context.WithCancel(t.Context())
 	defer w.cancel()
 	w.host = w.opts.Host(t, w)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -18,64 +19,96 @@ import (
 
 	"github.com/grima-chat/grima/internal/api/apitest"
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/pgtest"
 	"github.com/grima-chat/grima/internal/server"
+	"github.com/grima-chat/grima/internal/store/postgres"
 	"github.com/grima-chat/grima/internal/testserver"
 	"github.com/grima-chat/grima/protocol"
 )
 
-// Whichever way a request comes in, the answer is the same.
+// doors are all ways into a server.
+var doors = []struct {
+	name string
+	open func(testing.TB, *testserver.Server) apitest.Door
+}{
+	{"TCP", func(t testing.TB, srv *testserver.Server) apitest.Door {
+		return apitest.Lines(t, func() (net.Conn, error) { return net.Dial("tcp", srv.Addr) })
+	}},
+	{"TLS", func(t testing.TB, srv *testserver.Server) apitest.Door {
+		return apitest.Lines(t, func() (net.Conn, error) { return tls.Dial("tcp", srv.Addr, testserver.TLSConfig()) })
+	}},
+	{"WebSocket", func(t testing.TB, srv *testserver.Server) apitest.Door {
+		return apitest.Lines(t, func() (net.Conn, error) {
+			return testserver.DialWebSocket(func() (net.Conn, error) { return net.Dial("tcp", srv.Addr) })
+		})
+	}},
+	{"WebSocket in TLS", func(t testing.TB, srv *testserver.Server) apitest.Door {
+		return apitest.Lines(t, func() (net.Conn, error) {
+			return testserver.DialWebSocket(func() (net.Conn, error) { return tls.Dial("tcp", srv.Addr, testserver.TLSConfig()) })
+		})
+	}},
+	{"HTTP frames", func(t testing.TB, srv *testserver.Server) apitest.Door {
+		return apitest.HTTPFrames("http://"+srv.Addr, client(t))
+	}},
+	{"HTTPS frames", func(t testing.TB, srv *testserver.Server) apitest.Door {
+		return apitest.HTTPFrames("https://"+srv.Addr, client(t))
+	}},
+	{"HTTP resources", func(t testing.TB, srv *testserver.Server) apitest.Door {
+		return apitest.Resources("http://"+srv.Addr, client(t))
+	}},
+	{"HTTPS resources", func(t testing.TB, srv *testserver.Server) apitest.Door {
+		return apitest.Resources("https://"+srv.Addr, client(t))
+	}},
+}
+
+// Whichever way a request comes in, the answer is the same: on one server with
+// SQLite, and on three with PostgreSQL and NATS, where each request goes to
+// another one than the request before it.
 func TestEveryDoorGivesTheSame(t *testing.T) {
-	doors := []struct {
-		name string
-		open func(testing.TB, *testserver.Server) apitest.Door
-	}{
-		{"TCP", func(t testing.TB, srv *testserver.Server) apitest.Door {
-			return apitest.Lines(t, func() (net.Conn, error) { return net.Dial("tcp", srv.Addr) })
-		}},
-		{"TLS", func(t testing.TB, srv *testserver.Server) apitest.Door {
-			return apitest.Lines(t, func() (net.Conn, error) { return tls.Dial("tcp", srv.Addr, testserver.TLSConfig()) })
-		}},
-		{"WebSocket", func(t testing.TB, srv *testserver.Server) apitest.Door {
-			return apitest.Lines(t, func() (net.Conn, error) {
-				return testserver.DialWebSocket(func() (net.Conn, error) { return net.Dial("tcp", srv.Addr) })
-			})
-		}},
-		{"WebSocket in TLS", func(t testing.TB, srv *testserver.Server) apitest.Door {
-			return apitest.Lines(t, func() (net.Conn, error) {
-				return testserver.DialWebSocket(func() (net.Conn, error) { return tls.Dial("tcp", srv.Addr, testserver.TLSConfig()) })
-			})
-		}},
-		{"HTTP frames", func(t testing.TB, srv *testserver.Server) apitest.Door {
-			return apitest.HTTPFrames("http://"+srv.Addr, client(t))
-		}},
-		{"HTTPS frames", func(t testing.TB, srv *testserver.Server) apitest.Door {
-			return apitest.HTTPFrames("https://"+srv.Addr, client(t))
-		}},
-		{"HTTP resources", func(t testing.TB, srv *testserver.Server) apitest.Door {
-			return apitest.Resources("http://"+srv.Addr, client(t))
-		}},
-		{"HTTPS resources", func(t testing.TB, srv *testserver.Server) apitest.Door {
-			return apitest.Resources("https://"+srv.Addr, client(t))
-		}},
-	}
 	var first []string
+	run := func(t *testing.T, door apitest.Door, srv *testserver.Server) {
+		t.Helper()
+		invite, ok, err := srv.Service.OwnerInvite(t.Context())
+		if err != nil || !ok {
+			t.Fatalf("no invite for the first owner: %v", err)
+		}
+		transcript := apitest.Run(t, door, invite)
+		if first == nil {
+			first = transcript
+		}
+		if diff := cmp.Diff(first, transcript); diff != "" {
+			t.Errorf("not what the first door gave:\n%s", diff)
+		}
+	}
 	for _, door := range doors {
 		t.Run(door.name, func(t *testing.T) {
 			srv := testserver.Start(t, testserver.Options{Registration: chat.RegistrationInvite})
-			invite, ok, err := srv.Service.OwnerInvite(t.Context())
-			if err != nil || !ok {
-				t.Fatalf("no invite for the first owner: %v", err)
+			run(t, door.open(t, srv), srv)
+		})
+	}
+	for _, door := range doors {
+		t.Run(door.name+" of three servers", func(t *testing.T) {
+			o := onPostgres(t, testserver.Options{Registration: chat.RegistrationInvite})
+			c := startCluster(t, o, o, o)
+			var each []apitest.Door
+			for _, srv := range c.servers {
+				each = append(each, door.open(t, srv))
 			}
-			transcript := apitest.Run(t, door.open(t, srv), invite)
-			if first == nil {
-				first = transcript
-			}
-			if diff := cmp.Diff(first, transcript); diff != "" {
-				t.Errorf("not what the first door gave:\n%s", diff)
-			}
+			run(t, apitest.Several(each...), c.servers[0])
 		})
 	}
 }
+
+// onPostgres gives each server of a cluster its own way into a database.
+func onPostgres(t testing.TB, o testserver.Options) testserver.Options {
+	database := pgtest.New(t)
+	o.Open = func(log *slog.Logger) (chat.Store, error) {
+		return postgres.Open(t.Context(), postgres.Config{URL: database, Readers: 4, Log: log})
+	}
+	return o
+}
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // client is an HTTP client that trusts the test's servers and leaves nothing
 // open behind it.

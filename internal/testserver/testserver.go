@@ -64,10 +64,11 @@ type Options struct {
 	Publisher    func(*hub.Hub) chat.Publisher // stands before the hub, to make news go astray
 	MayFail      bool                          // errors in the log and at the stop are part of the test
 
-	Bus    func(epoch string) hub.Bus // to others on the same store; it is closed with the server if it can be
-	Beside *Server                    // whose store this one serves too, and which outlives it
-	Roles  api.Roles                  // what is served (everything)
-	Leaks  bool                       // goroutines of others come and go meanwhile
+	Bus    func(epoch string) hub.Bus                 // to others on the same store; it is closed with the server if it can be
+	Open   func(log *slog.Logger) (chat.Store, error) // opens the store (nil: SQLite, in Dir)
+	Beside *Server                                    // whose store this one serves too, and which outlives it; with Open, in a store of its own on the same data
+	Roles  api.Roles                                  // what is served (everything)
+	Leaks  bool                                       // goroutines of others come and go meanwhile
 }
 
 // Workers is how connections get their turns in tests: as GRIMA_WORKERS says.
@@ -148,19 +149,24 @@ func (s *Server) Crash(from string) {
 	err := <-s.done
 	s.t.Logf("crashing: %v", err)
 	s.leave()
-	if s.opts.Beside != nil { // which keeps the store
+	if s.borrows() {
 		s.start()
 		return
 	}
-	if from == "" {
-		from = s.Copy()
+	if s.opts.Open == nil {
+		if from == "" {
+			from = s.Copy()
+		}
+		s.Dir = from
 	}
 	if err := s.Store.Close(); err != nil && !s.opts.MayFail {
 		s.t.Errorf("closing the store: %v", err)
 	}
-	s.Dir = from
 	s.start()
 }
+
+// borrows reports whether the store is another server's, which keeps it.
+func (s *Server) borrows() bool { return s.opts.Beside != nil && s.opts.Open == nil }
 
 // Copy makes a copy of the store's files, which nobody may be writing to, and
 // gives its directory.
@@ -181,10 +187,18 @@ func (s *Server) Copy() (dir string) {
 
 func (s *Server) start() {
 	s.t.Helper()
-	if s.opts.Beside != nil {
+	switch {
+	case s.opts.Open != nil:
+		must(os.MkdirAll(s.Dir, 0o700))
+		store, err := s.opts.Open(s.log)
+		if err != nil {
+			s.t.Fatalf("opening the store: %v", err)
+		}
+		s.Store = store
+	case s.opts.Beside != nil:
 		must(os.MkdirAll(s.Dir, 0o700))
 		s.Store = s.opts.Beside.under
-	} else {
+	default:
 		store, err := sqlite.Open(s.t.Context(), sqlite.Config{Dir: s.Dir, Log: s.log})
 		if err != nil {
 			s.t.Fatalf("opening the store: %v", err)
@@ -292,10 +306,12 @@ func (s *Server) Shutdown() error {
 	s.stop = nil
 	err := <-s.done
 	s.leave()
-	if s.opts.Beside != nil {
+	if s.borrows() {
 		return err
 	}
-	storetest.CheckLog(s.t, s.Store)
+	if s.opts.Beside == nil {
+		storetest.CheckLog(s.t, s.Store)
+	}
 	if closed := s.Store.Close(); closed != nil && !s.opts.MayFail {
 		s.t.Errorf("closing the store: %v", closed)
 	}

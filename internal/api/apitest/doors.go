@@ -2,7 +2,9 @@ package apitest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -98,6 +100,50 @@ func (d *lines) Do(t testing.TB, who string, req protocol.Request) protocol.Resp
 			return r
 		}
 	}
+}
+
+// Several leads into several servers of one store in turn: each request goes to
+// the next one. Who is logged in is so on all of them, with one token.
+func Several(doors ...Door) Door {
+	return &several{doors: doors, tokens: map[string]string{}, known: map[string][]bool{}}
+}
+
+type several struct {
+	doors  []Door
+	next   int
+	tokens map[string]string // of who is logged in
+	known  map[string][]bool // at which doors
+}
+
+func (d *several) Frames() bool { return d.doors[0].Frames() }
+
+func (d *several) Do(t testing.TB, who string, req protocol.Request) protocol.Response {
+	t.Helper()
+	i := d.next % len(d.doors)
+	d.next++
+	if d.tokens[who] != "" && !d.known[who][i] {
+		no := false
+		params, err := json.Marshal(protocol.SessionStartParams{Mechanism: protocol.MechanismToken, Token: d.tokens[who], Subscribe: &no})
+		if err != nil {
+			t.Fatal(err)
+		}
+		login := protocol.Request{Type: protocol.TypeSessionRequest, ID: protocol.ID(`"login"`), Op: protocol.OpSessionStart, Params: params}
+		if r := d.doors[i].Do(t, who, login); r.Error != nil {
+			t.Fatalf("%s is not let in at server %d: %v", who, i+1, r.Error)
+		}
+		d.known[who][i] = true
+	}
+	r := d.doors[i].Do(t, who, req)
+	if req.Op == protocol.OpSessionStart && r.Error == nil {
+		var started protocol.SessionStartResult
+		var asked protocol.SessionStartParams
+		if err := errors.Join(json.Unmarshal(r.Result, &started), json.Unmarshal(req.Params, &asked)); err != nil {
+			t.Fatalf("%s: %v", r.Result, err)
+		}
+		d.tokens[who], d.known[who] = cmp.Or(started.Token, asked.Token), make([]bool, len(d.doors))
+		d.known[who][i] = true
+	}
+	return r
 }
 
 // HTTPFrames leads to POST /v1/data and /v1/broadcast of the server at base
