@@ -79,6 +79,7 @@ export class GrimaClient implements Client {
     const offline = (): void => this.#backend?.offline();
     const seen = (): void => {
       if (doc.visibilityState === "visible") this.#backend?.probe();
+      else this.#backend?.flush().catch(() => undefined); // the engine tells it
     };
     w.addEventListener("online", online);
     w.addEventListener("offline", offline);
@@ -358,6 +359,7 @@ export class GrimaClient implements Client {
   async held(p: MessagesListParams): Promise<HeldPage | undefined> {
     const anchors = ["chat_id", "limit", "before", "after", "around"];
     if (!this.#store || Object.keys(p).some((k) => !anchors.includes(k))) return undefined;
+    await this.#backend?.flush();
     return await this.#store.page(p);
   }
 
@@ -366,7 +368,10 @@ export class GrimaClient implements Client {
     const joined = this.chat(p.chat_id)?.joined_seq ?? 0;
     const page = await this.call("messages.list", p, options);
     const now = this.chat(p.chat_id);
-    if (now && (now.joined_seq ?? 0) === joined) await this.#store?.putPage(p, page, joined);
+    if (now && (now.joined_seq ?? 0) === joined) {
+      await this.#backend?.flush(); // of a chat that it does not know it takes no page
+      await this.#store?.putPage(p, page, joined);
+    }
     return page;
   }
 

@@ -37,6 +37,10 @@ export function repeatable(op: string, params: unknown): boolean {
 
 const subprotocol = "grima.v1.json";
 const takeAtOnce = 256;
+/** How often the store is written at most while much happens, in ms. */
+const takeEvery = 100;
+/** How many events the store may be behind before no more are told. */
+const maxUntaken = 1024;
 /** How long a server may take to show that it is still there, after the machine slept. */
 const probeTime = 5000;
 /** Bounds a line of the server's: see the Go SDK. */
@@ -67,6 +71,10 @@ export class Engine {
   #unconnected = new Set<() => void>(); // calls that wait for a connection
   #greeted: unknown; // the Hello that was told
   #draining: Promise<void> | undefined;
+  #untaken: Event[] = []; // what was told, and the store does not have
+  #taking: Promise<void> | undefined; // the store's taking of some
+  #takenAt = 0; // when that began last
+  #taker: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
   #failed = false; // the store did
   #screens = new Map<string, Screen>();
@@ -101,6 +109,7 @@ export class Engine {
       this.#after();
     }
     await this.#draining;
+    await this.flush().catch(() => undefined); // what is not kept is told again
   }
 
   #dial(): void {
@@ -176,6 +185,8 @@ export class Engine {
     const discarded: Event[] = was.outbox().map((item) => ({ kind: "outbox", chatId: item.chatId, item: { ...item, progress: "discarded" } }));
     const drafts = [...((await this.#store?.drafts()) ?? new Map<string, string>()).keys()];
     was.take(Infinity);
+    this.#untaken = [];
+    await this.flush();
     await this.#store?.clear();
     if (this.#closed) return;
     await this.#deliver([{ kind: "reset", epoch: "" }, ...discarded, ...drafts.map((chatId): Event => ({ kind: "draft", chatId, text: "" }))]);
@@ -216,6 +227,7 @@ export class Engine {
     if (this.#draining || this.#failed || (waiting === 0 && (!hello || hello === this.#greeted))) return;
     const work = async (): Promise<void> => {
       for (;;) {
+        if (this.#failed) return;
         const s = this.#s;
         const evs = s.take(takeAtOnce);
         if (s.hello && s.hello !== this.#greeted) {
@@ -225,7 +237,7 @@ export class Engine {
         if (evs.length === 0) return;
         if (evs.some((ev) => ev.kind === "synced")) this.#watchUntil = 0;
         await this.#deliver(evs);
-        if (this.#store) await this.#store.apply(evs);
+        await this.#keep(evs);
         if (!this.#closed) this.#tick(); // there is room
       }
     };
@@ -237,8 +249,46 @@ export class Engine {
       });
   }
 
+  /**
+   * Has the store take events that were told: at once where little happens, else
+   * what came in a while together. Waits when it is too far behind.
+   */
+  async #keep(evs: Event[]): Promise<void> {
+    if (!this.#store) return;
+    this.#untaken.push(...evs);
+    const later = (): void => void this.flush().catch(() => undefined); // storeFailed told it
+    const wait = this.#closed ? 0 : this.#takenAt + takeEvery - Date.now();
+    if (wait <= 0 && !this.#taking) later();
+    else this.#taker ??= setTimeout(later, Math.min(Math.max(wait, 0), takeEvery));
+    if (this.#untaken.length >= maxUntaken) await this.flush();
+  }
+
+  /** Waits until the store has what was told up to now. Rejects when the store failed. */
+  async flush(): Promise<void> {
+    clearTimeout(this.#taker);
+    this.#taker = undefined;
+    await this.#taking;
+    if (!this.#taking && this.#untaken.length > 0 && !this.#failed) this.#taking = this.#take();
+    await this.#taking;
+  }
+
+  async #take(): Promise<void> {
+    const evs = this.#untaken;
+    this.#untaken = [];
+    this.#takenAt = Date.now();
+    try {
+      await this.#store!.apply(evs);
+    } catch (err) {
+      this.#storeFailed(err);
+      throw err;
+    } finally {
+      this.#taking = undefined;
+    }
+  }
+
   /** Without the store the next start would miss what came since: the client stops. */
   #storeFailed(err: unknown): void {
+    if (this.#failed) return;
     this.#failed = true;
     this.#drop();
     const why = asGrimaError(err, "store", "keeping the client's state");

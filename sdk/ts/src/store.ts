@@ -55,6 +55,7 @@ class RowStore implements Store {
   apply(events: readonly Event[]): Promise<void> {
     return this.#kv.transact("readwrite", async (tx) => {
       const b = new Batch(tx);
+      await b.read(events);
       for (const ev of events) await b.apply(ev);
       b.end();
     });
@@ -191,14 +192,55 @@ async function putItem(tx: Tx, item: Item, make: boolean): Promise<void> {
   tx.put("outbox", item.id, { item, ordinal } satisfies OutboxRecord);
 }
 
-/** An apply under way: what is written once at its end. */
+/** The rows of one chat's messages in a batch. */
+interface Rows {
+  seqs: number[]; // to be read
+  was: Map<number, Message>; // as they are kept
+  put: Map<number, Message>; // to be kept
+}
+
+/** An apply under way: what is read at once at its beginning, and written once at its end. */
 class Batch {
   readonly #tx: Tx;
-  readonly #chats = new Map<string, ChatRecord | undefined>(); // undefined: the chat is gone
+  readonly #chats = new Map<string, ChatRecord | undefined>(); // undefined: the chat is gone, or was never there
+  readonly #rows = new Map<string, Rows>();
   #meta: Meta | undefined;
 
   constructor(tx: Tx) {
     this.#tx = tx;
+  }
+
+  /** Reads what events are about to change. */
+  async read(events: readonly Event[]): Promise<void> {
+    const tx = this.#tx;
+    const chats = new Set<string>();
+    for (const ev of events) {
+      if ("state" in ev && ev.kind !== "typing") chats.add(ev.chatId);
+      if ("message" in ev) this.#of(ev.chatId).seqs.push(ev.message.seq);
+    }
+    await Promise.all([
+      ...[...chats].map(async (id) => this.#chats.set(id, (await tx.get("chats", id)) as ChatRecord | undefined)),
+      ...[...this.#rows].map(([id, r]) => this.#readRows(id, r)),
+    ]);
+  }
+
+  async #readRows(chatId: string, r: Rows): Promise<void> {
+    const from = r.seqs.reduce((a, b) => Math.min(a, b));
+    const to = r.seqs.reduce((a, b) => Math.max(a, b));
+    // New messages stand side by side; edited ones may be far apart.
+    const lists =
+      to - from < 4 * r.seqs.length
+        ? [this.#tx.list("messages", { from: [chatId, from], to: [chatId, to] })]
+        : r.seqs.map(async (seq) => [await this.#tx.get("messages", [chatId, seq])]);
+    for (const list of await Promise.all(lists)) {
+      for (const m of list as (Message | undefined)[]) if (m) r.was.set(m.seq, m);
+    }
+  }
+
+  #of(chatId: string): Rows {
+    let r = this.#rows.get(chatId);
+    if (!r) this.#rows.set(chatId, (r = { seqs: [], was: new Map(), put: new Map() }));
+    return r;
   }
 
   async #getMeta(): Promise<Meta> {
@@ -212,6 +254,7 @@ class Batch {
         tx.clear("chats");
         tx.clear("messages");
         this.#chats.clear();
+        this.#rows.clear();
         this.#meta = { ...(await this.#getMeta()), epoch: ev.epoch, cursor: "", complete: false };
         return;
       case "cursor":
@@ -238,19 +281,21 @@ class Batch {
         this.#chats.set(ev.chatId, undefined);
         return;
     }
-    if (!("state" in ev)) return;
-    if (!this.#chats.has(ev.chatId)) {
-      this.#chats.set(ev.chatId, (await tx.get("chats", ev.chatId)) as ChatRecord | undefined);
-    }
+    if (!("state" in ev) || ev.kind === "typing") return;
     const rec = this.#chats.get(ev.chatId) ?? { state: ev.state, floor: ev.state.pos, held: [] };
     let held = rec.held;
     if ("prevSeq" in ev) held = addRange(held, ev.prevSeq + 1, ev.seq);
     this.#chats.set(ev.chatId, { ...rec, state: ev.state, held });
-    if ("message" in ev) await putMessage(tx, ev.message);
+    if (!("message" in ev)) return;
+    const { was, put } = this.#of(ev.chatId);
+    const m = ev.message;
+    const old = put.get(m.seq) ?? was.get(m.seq);
+    if (!old || old.updated_seq < m.updated_seq) put.set(m.seq, m);
   }
 
   /** Forgets the messages of a chat. */
   #forget(chatId: string): void {
+    this.#rows.delete(chatId);
     this.#tx.deleteRange("messages", [chatId, 0], [chatId, limits.maxInteger]);
   }
 
@@ -258,6 +303,9 @@ class Batch {
     for (const [id, rec] of this.#chats) {
       if (rec) this.#tx.put("chats", id, rec);
       else this.#tx.delete("chats", id);
+    }
+    for (const [id, r] of this.#rows) {
+      for (const m of r.put.values()) this.#tx.put("messages", [id, m.seq], m);
     }
     if (this.#meta) this.#tx.put("meta", metaKey, this.#meta);
   }

@@ -42,6 +42,8 @@ export interface Backend {
   relay(events: readonly Event[]): void;
   probe(): void;
   offline(): void;
+  /** Waits until the store has what was told here; of another tab's telling nothing is known. */
+  flush(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -60,6 +62,7 @@ export async function alone(cfg: Config, audience: Audience): Promise<Backend> {
     relay: () => undefined,
     probe: () => engine.probe(),
     offline: () => engine.offline(),
+    flush: () => engine.flush(),
     close: () => engine.close(),
   };
 }
@@ -347,6 +350,10 @@ export class Tabs implements Backend {
 
   offline(): void {
     this.#engine?.offline();
+  }
+
+  async flush(): Promise<void> {
+    await this.#engine?.flush();
   }
 
   async close(): Promise<void> {

@@ -12,12 +12,13 @@ const staleTries = 4;
 export class Window implements ChatWindow {
   readonly chatId: string;
   readonly timeline = new Timeline();
-  messages: readonly Message[] = [];
   atStart = false;
   atEnd = false;
   readonly #client: GrimaClient;
   readonly #off: () => void;
   #listeners = new Set<() => void>();
+  #messages: readonly Message[] = [];
+  #old = false; // messages is to be made anew: nobody asked for it since something changed
   #at = 0; // a position in the run that is shown; 0: the present
   #shown = false; // something was loaded
   #partial = false; // what was loaded could be had better with a connection
@@ -45,6 +46,7 @@ export class Window implements ChatWindow {
 
   #hear(events: readonly Event[]): void {
     let changed = false;
+    let moved = false;
     let anew = false;
     for (const ev of events) {
       if (ev.kind === "synced") {
@@ -61,10 +63,10 @@ export class Window implements ChatWindow {
         changed = true;
       }
       // The end may have come nearer without a message.
-      if ("prevSeq" in ev) changed = true;
+      if ("prevSeq" in ev) moved = true;
     }
     if (anew) this.jump(this.#at).catch((err: unknown) => this.#gone(err));
-    else if (changed) this.#show();
+    else if (changed || moved) this.#show(changed);
   }
 
   /** What could not be loaded again is loaded with the next connection. */
@@ -78,15 +80,23 @@ export class Window implements ChatWindow {
     return this.#at === 0 ? this.timeline.held.at(-1) : rangeAround(this.timeline.held, this.#at);
   }
 
-  #show(): void {
+  /** Where much is said and much is held, it is put together for who looks, and not for each message. */
+  get messages(): readonly Message[] {
+    if (this.#old) {
+      this.#old = false;
+      const r = this.#shown ? this.#run : undefined;
+      this.#messages = r ? this.timeline.messages(this.#at === 0 ? 0 : r.from) : [];
+    }
+    return this.#messages;
+  }
+
+  #show(changed = true): void {
     if (this.#closed) return;
     const r = this.#shown ? this.#run : undefined;
-    const messages = r ? this.timeline.messages(this.#at === 0 ? 0 : r.from) : [];
     const atStart = r !== undefined && r.from <= 1;
     const atEnd = r !== undefined && r === this.timeline.held.at(-1) && r.to >= (this.#client.chat(this.chatId)?.pos ?? 0);
-    const same = messages.length === this.messages.length && messages.every((m, i) => m === this.messages[i]);
-    if (same && atStart === this.atStart && atEnd === this.atEnd) return;
-    if (!same) this.messages = messages;
+    if (!changed && atStart === this.atStart && atEnd === this.atEnd) return;
+    this.#old ||= changed;
     this.atStart = atStart;
     this.atEnd = atEnd;
     for (const l of [...this.#listeners]) l();

@@ -19,6 +19,10 @@ export interface Chat extends SDKChat {
 }
 
 export type Panel = "settings" | "switcher" | "new" | "browse" | null;
+/** How often the list of chats and the title are made anew at most, in ms. */
+const listEvery = 150;
+/** How often what comes is said to who listens to the page, in ms. */
+const sayEvery = 400;
 const knownKey = "grima.known"; // that somebody is logged in here: whether to begin with the cache
 
 class App {
@@ -55,6 +59,9 @@ class App {
   #store: Store | null = null;
   #leaving = false;
   #lost = false; // chats have to be made anew
+  #old = false; // chats are to be made anew when it is time
+  #listed = 0; // when they were
+  #listing: ReturnType<typeof setTimeout> | undefined;
   #frame: number | undefined;
   #dirty = false;
   #views = new Map<string, { chat: SDKChat; item: Item | undefined; view: Chat }>();
@@ -160,6 +167,7 @@ class App {
     this.details = false;
     this.synced = false;
     this.liveText = this.toastText = "";
+    this.#unsaid = [];
     this.#watched = "";
     this.queued = 0;
     this.#views.clear();
@@ -217,11 +225,16 @@ class App {
           break;
         case "read":
           this.conversation?.readBy(ev.chatId, ev.userId, ev.readSeq);
-          break;
+          this.#old = true;
+          continue;
         case "message.created":
           this.#typed(ev.chatId, ev.message.sender_id, 0);
           notifyOf(this, ev);
-          break;
+          this.#old = true;
+          continue;
+        case "chat.state":
+          this.#old = true;
+          continue;
         case "participant.added":
         case "participant.updated":
         case "participant.removed":
@@ -303,8 +316,15 @@ class App {
     this.#dirty = false;
     const client = this.client;
     if (!client) return;
+    const now = performance.now();
+    if (this.#old && !this.#lost) {
+      const wait = this.#listed + listEvery - now;
+      if (wait <= 0) this.#lost = true;
+      else this.#listing ??= setTimeout(() => ((this.#listing = undefined), this.draw()), wait);
+    }
     if (this.#lost) {
-      this.#lost = false;
+      this.#lost = this.#old = false;
+      this.#listed = now;
       const latest = new Map<string, Item>();
       const waiting = client.outbox();
       for (const item of waiting) latest.set(item.chatId, item);
@@ -327,7 +347,8 @@ class App {
       this.chats = list;
       this.#watch();
       const n = list.reduce((sum, c) => sum + (c.notify === "none" ? 0 : c.notify === "mentions" ? c.mentions : c.unread), 0);
-      document.title = (n ? `(${n >= 1000 ? "999+" : n}) ` : "") + (this.conversation ? titleText(this.chatName(this.conversation.chat)) + " · " : "") + t.app;
+      const title = (n ? `(${n >= 1000 ? "999+" : n}) ` : "") + (this.conversation ? titleText(this.chatName(this.conversation.chat)) + " · " : "") + t.app;
+      if (document.title !== title) document.title = title;
     }
     this.conversation?.update();
   }
@@ -514,9 +535,19 @@ class App {
     }
   }
 
-  /** Says something to who listens to the page. */
+  #unsaid: { name: string; content: string }[] = [];
+  #saying: ReturnType<typeof setTimeout> | undefined;
+  /** Says something to who listens to the page; of much at once the last. */
   live(name: string, content: string): void {
-    this.liveText = t.live.message(name, plain(content, 300));
+    this.#unsaid.push({ name, content });
+    if (this.#unsaid.length > 5) this.#unsaid.shift();
+    if (this.#saying === undefined) this.#say();
+  }
+  #say(): void {
+    const unsaid = this.#unsaid;
+    this.#unsaid = [];
+    this.#saying = unsaid.length ? setTimeout(() => this.#say(), sayEvery) : undefined;
+    if (unsaid.length) this.liveText = unsaid.map((s) => t.live.message(s.name, plain(s.content, 300))).join("\n");
   }
 }
 

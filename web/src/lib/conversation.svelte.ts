@@ -13,6 +13,7 @@ import { t } from "./strings.ts";
 const first = 60; // rows to begin with
 const step = 60; // rows more at a time
 const most = 260; // rows drawn
+const burst = 16; // rows that come, and that go, in one frame, while messages come
 const page = 100; // messages asked for at a time
 
 export class Conversation {
@@ -36,6 +37,8 @@ export class Conversation {
 
   /** The list is at its end and stays there. */
   stuck = true;
+  /** How many rows stay when it does: as many as the list looks ahead, and more. */
+  keep = 120;
 
   readonly #client: Client;
   readonly chatId: string;
@@ -44,6 +47,7 @@ export class Conversation {
   #last: Chat | undefined;
   #lo = 0; // the seq of the first row
   #hi = Infinity; // the seq of the last; Infinity: whatever comes
+  #drawn = 0; // the seq of the last message that is drawn
   #newAfter = -1; // the seq behind which the new line stands; -1: none
   #before = new Map<string, Row>();
   #keys = new Map<number, string>(); // of rows that were drawn before they had a seq
@@ -95,8 +99,9 @@ export class Conversation {
     return app.chat(this.chatId) !== undefined;
   }
 
+  /** The seq of the last message that is drawn. */
   get lastSeq(): number {
-    return this.#window.messages.at(-1)?.seq ?? 0;
+    return this.#drawn;
   }
 
   get unreadBelow(): number {
@@ -111,25 +116,33 @@ export class Conversation {
     const all = this.#window.messages;
     let i = lowerBound(all, this.#lo);
     let j = this.#hi === Infinity ? all.length : lowerBound(all, this.#hi + 1);
-    if (j - i > most) {
-      if (this.#hi === Infinity && this.stuck) {
-        i = j - first;
-        this.#lo = all[i]!.seq;
-      } else if (this.#hi === Infinity) {
-        j = i + most;
-        this.#hi = all[j - 1]!.seq;
+    if (this.#hi === Infinity && this.stuck) {
+      // Where much is said a few come and a few go in each frame, so that none
+      // takes long. Who is far behind sees the last ones.
+      const was = lowerBound(all, this.#drawn + 1);
+      let from = i;
+      if (was > i && j - was > burst) {
+        if (j - was <= 2 * first) j = was + burst;
+        else from = j - first;
+        app.draw();
       }
+      if (j - from > this.keep) from = Math.min(j - this.keep, i + 2 * burst);
+      if (from > i) this.#lo = all[(i = from)]!.seq;
+    } else if (this.#hi === Infinity && j - i > most) {
+      j = i + most;
+      this.#hi = all[j - 1]!.seq;
     }
+    this.#drawn = all[j - 1]?.seq ?? 0;
     const list: Msg[] = [];
     for (let k = i; k < j; k++) {
       const m = all[k]!;
       list.push(rowMsg(m, this.#keys.get(m.seq)));
     }
-    const atEnd = this.#window.atEnd && j === all.length;
+    const atEnd = this.#window.atEnd && (j === all.length || this.#hi === Infinity);
     if (atEnd) {
       const self = app.self?.user_id ?? "";
       for (const [id, item] of this.#sent) {
-        if (this.#window.timeline.message(item.seq!)) this.#sent.delete(id);
+        if (item.seq! <= this.#drawn && this.#window.timeline.message(item.seq!)) this.#sent.delete(id);
         else list.push(itemMsg(item, self));
       }
       for (const item of this.#client.outbox(this.chatId)) if (!this.#sent.has(item.id)) list.push(itemMsg(item, self));
@@ -289,7 +302,7 @@ export class Conversation {
 
   /** Everything up to seq was on the screen. */
   seen(seq: number): void {
-    const chat = this.chat;
+    const chat = this.#client.chat(this.chatId) ?? this.chat; // what is drawn may be older
     if (seq > this.#newAfter) this.firstUnread = false;
     if (seq <= chat.read_seq || seq <= this.#marked || (chat.unread === 0 && !chat.uncertain)) return;
     this.#marked = seq;

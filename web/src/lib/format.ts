@@ -8,22 +8,40 @@ const shortFmt = new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" 
 const weekdayFmt = new Intl.DateTimeFormat(lang, { weekday: "short" });
 const fullFmt = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" });
 
-/** 14:05, as the reader's region writes it. */
-export function clock(iso: string): string {
+/** Remembers what f made of a key: making it again costs more in a busy chat. */
+function remembering<T>(f: (key: string) => T): (key: string) => T {
+  const known = new Map<string, T>();
+  return (key) => {
+    let v = known.get(key);
+    if (v === undefined) {
+      if (known.size > 1000) known.clear();
+      known.set(key, (v = f(key)));
+    }
+    return v;
+  };
+}
+
+// Times of one minute look the same, and are of the same day.
+const minute = (iso: string) => (iso.endsWith("Z") && iso.length > 16 ? iso.slice(0, 16) + "Z" : iso);
+
+const clockOf = remembering((iso) => {
   const d = new Date(iso);
   return Number.isNaN(d.getTime()) ? "" : timeFmt.format(d);
-}
+});
+/** 14:05, as the reader's region writes it. */
+export const clock = (iso: string): string => clockOf(minute(iso));
 
 export function full(iso: string): string {
   const d = new Date(iso);
   return Number.isNaN(d.getTime()) ? "" : fullFmt.format(d);
 }
 
-/** The day of a time, as a key: equal means the same day here. */
-export function dayKey(iso: string): string {
+const dayOf = remembering((iso) => {
   const d = new Date(iso);
   return `${d.getFullYear()}-${d.getMonth()}-${d.getDate()}`;
-}
+});
+/** The day of a time, as a key: equal means the same day here. */
+export const dayKey = (iso: string): string => dayOf(minute(iso));
 
 function daysAgo(d: Date): number {
   const a = new Date(d.getFullYear(), d.getMonth(), d.getDate());
@@ -64,7 +82,7 @@ export function hue(id: string): number {
 const graphemes = new Intl.Segmenter(lang, { granularity: "grapheme" });
 
 /** Up to two letters that stand for a name. */
-export function initials(name: string): string {
+export const initials = remembering((name) => {
   const words = name.split(/[\s._-]+/).filter((w) => /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(w));
   const first = (w: string | undefined) => {
     for (const { segment } of graphemes.segment((w ?? "").slice(0, 40))) {
@@ -75,7 +93,7 @@ export function initials(name: string): string {
   const a = first(words[0]);
   const b = words.length > 1 ? first(words[words.length - 1]) : "";
   return ((a + b) || "?").toLocaleUpperCase(lang);
-}
+});
 
 const encoder = new TextEncoder();
 /** A text's bytes of UTF-8, which is what the server counts. */
