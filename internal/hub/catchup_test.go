@@ -60,6 +60,20 @@ func TestFalseHints(t *testing.T) {
 	}
 }
 
+// A position before all logs made a room below zero, whose flusher then looked
+// for what leads to zero and never came to an end.
+func TestAHintBeforeAllLogs(t *testing.T) {
+	w := newWorld(t)
+	w.connect(w.ana)
+	for _, seq := range []int64{0, -5} {
+		w.hub.Publish(chat.Event{Kind: chat.ParticipantAdded, Chat: 999, Seq: seq, PrevSeq: seq - 1, Participant: &chat.Participant{Chat: 999, User: w.ana}})
+	}
+	w.hub.Settle()
+	if s := w.hub.Stats(); s.Rooms != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // Somebody comes back while no hint says so: what was said while they were out
 // is not theirs.
 func TestRemovedAndBackInAHole(t *testing.T) {

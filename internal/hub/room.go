@@ -69,6 +69,10 @@ func (h *Hub) dropRoomLocked(r *room) {
 // late, twice or never.
 func (h *Hub) Publish(e chat.Event) {
 	h.stats.published.Add(1)
+	if e.PrevSeq < 0 || e.Seq <= e.PrevSeq {
+		h.stats.dropped.Add(1) // no position of any log
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.shared() {
