@@ -89,8 +89,10 @@ func (s *Session) event(now time.Time, f *protocol.Event) error {
 	s.sync.heard = true
 	e := s.chats[f.ChatID]
 	if f.Event == protocol.EventChatDeleted || s.removesSelf(ev) {
-		s.leave(e, ev)
-		return nil
+		if e == nil || e.known && ev.Seq > e.st.JoinedSeq || !e.known && ev.Seq > e.low {
+			s.leave(e, ev)
+		}
+		return nil // else a page was quicker to say that the user is in again
 	}
 	if e == nil {
 		if f.Seq <= s.left[f.ChatID] {

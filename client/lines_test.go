@@ -215,6 +215,28 @@ func TestLeftChatStaysLeft(t *testing.T) {
 	k.asks("changes.list")
 }
 
+// A page may be quicker than the events before it: the end of a membership that
+// it knows the next one of is old. The chat used to be dropped then; and if the
+// connection ended before the next event, no sync named it again.
+func TestOldRemoval(t *testing.T) {
+	k := online(t, Config{})
+	k.says(created(6))
+	k.tells(MessageCreated)
+	k.now = k.now.Add(syncAgain)
+	k.s.Progress(k.now)
+	k.tells()
+	k.asks("sync")
+	k.says(strings.NewReplacer(`"id":2`, `"id":3`, `"last_seq":5`, `"last_seq":8`, `"joined_seq":2`, `"joined_seq":8`).Replace(page))
+	k.tells(ChatRemoved, ChatAdded, CursorMoved)
+	k.says(`{"type":"BroadcastResponse","event":"participant.removed","chat_id":"c_1","seq":7,"participant":{"user_id":"u_1","role":"member","joined_seq":2,"left_seq":7,"updated_seq":7},"actor_id":"u_2"}`)
+	k.tells()
+	if chats := k.s.Chats(); len(chats) != 1 || chats[0].JoinedSeq != 8 {
+		t.Errorf("there are %+v", chats)
+	}
+	k.says(`{"type":"BroadcastResponse","event":"participant.removed","chat_id":"c_1","seq":9,"participant":{"user_id":"u_1","role":"member","joined_seq":8,"left_seq":9,"updated_seq":9},"actor_id":"u_2"}`)
+	k.tells(ChatRemoved)
+}
+
 func TestAnotherEpoch(t *testing.T) {
 	k := online(t, Config{})
 	it, err := k.s.Draft(k.now, Draft{ChatID: "c_1", Content: "hey"})

@@ -112,6 +112,7 @@ type refConn struct {
 	greeted bool
 	silent  bool // only syncs, see Reference.syncBefore
 	synced  bool
+	heard   map[string]int64 // until then: chats that only events have told of, and up to where
 
 	mu   sync.Mutex
 	more sync.Cond
@@ -120,7 +121,7 @@ type refConn struct {
 }
 
 func newRefConn(r *Reference, nc net.Conn) *refConn {
-	c := &refConn{r: r, nc: nc}
+	c := &refConn{r: r, nc: nc, heard: map[string]int64{}}
 	c.more.L = &c.mu
 	return c
 }
@@ -327,6 +328,15 @@ func (c *refConn) sync() {
 func (c *refConn) ready() {
 	r := c.r
 	c.synced = true
+	for id, seq := range c.heard {
+		if r.chats[id] == nil && seq > r.gone[id] {
+			r.begin(id)
+		}
+		if ch := r.chats[id]; ch != nil {
+			ch.high = max(ch.high, seq)
+		}
+	}
+	c.heard = nil
 	for _, ch := range r.chats {
 		r.catchUp(c, ch) // also what was stale before this connection
 	}
@@ -490,11 +500,17 @@ func (r *Reference) event(c *refConn, e *protocol.Event) {
 	}
 	own := e.Participant != nil && e.Participant.UserID == r.cfg.UserID
 	if own && e.Event == protocol.EventParticipantRemoved || e.Event == protocol.EventChatDeleted {
-		r.drop(e.ChatID, e.Seq)
+		if ch == nil || e.Seq > ch.joined { // else it ends an earlier membership
+			r.drop(e.ChatID, e.Seq)
+		}
 		return
 	}
 	if ch == nil {
-		if e.Seq <= r.gone[e.ChatID] {
+		switch {
+		case e.Seq <= r.gone[e.ChatID]:
+			return
+		case !c.synced:
+			c.heard[e.ChatID] = e.Seq
 			return
 		}
 		ch = r.begin(e.ChatID)

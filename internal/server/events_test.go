@@ -3,7 +3,6 @@ package server_test
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -440,7 +439,7 @@ func TestEventsWhateverIsCutOff(t *testing.T) {
 	reader := bob.User.Connect() // with which the rows are fetched
 	var replicas []*replica
 	for _, accept := range []string{"application/x-ndjson", "text/event-stream"} {
-		replicas = append(replicas, &replica{t: t, who: reader, accept: accept, chats: map[string]*copied{}})
+		replicas = append(replicas, newReplica(t, reader, accept))
 	}
 	cuts := rand.New(rand.NewPCG(seed, 2))
 	for running := true; running; {
@@ -453,7 +452,7 @@ func TestEventsWhateverIsCutOff(t *testing.T) {
 		default:
 		}
 	}
-	want := &replica{t: t, who: reader, accept: "application/x-ndjson", chats: map[string]*copied{}}
+	want := newReplica(t, reader, "application/x-ndjson")
 	want.follow(srv, -1)
 	if len(want.chats) == 0 {
 		t.Error("there is nothing to read; the test showed little")
@@ -467,161 +466,6 @@ func TestEventsWhateverIsCutOff(t *testing.T) {
 			t.Errorf("%s: %d events and %d cuts; the test showed little", r.accept, r.events, r.cuts)
 		}
 		t.Logf("%s: %d events, %d syncs, %d cuts", r.accept, r.events, r.syncs, r.cuts)
-	}
-}
-
-// replica is what a client keeps.
-type replica struct {
-	t      *testing.T
-	who    *testserver.Client
-	accept string
-	cursor string
-	chats  map[string]*copied
-
-	events, syncs, cuts int
-}
-
-type copied struct {
-	Pos          int64
-	Title        string
-	Messages     map[int64]protocol.Message
-	Participants map[string]protocol.Participant
-}
-
-// follow listens until so many bytes were read, or, if negative, until it has
-// caught up.
-func (r *replica) follow(srv *testserver.Server, bytes int) {
-	r.t.Helper()
-	l := listen(r.t, srv, r.who.Token, "?cursor="+r.cursor, "Accept: "+r.accept)
-	defer func() { must(r.t, l.Body.Close()) }()
-	if bytes >= 0 {
-		l.in = bufio.NewReader(io.LimitReader(l.Body, int64(bytes)))
-	}
-	at := map[string]int64{}   // where this stream is in each chat
-	told := map[string]int64{} // and where its first sync said that it begins
-	for {
-		line, err := l.next()
-		if errors.Is(err, io.EOF) && bytes >= 0 {
-			r.cuts++
-			return
-		}
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		var f struct {
-			protocol.Event
-			synced
-
-			Op string `json:"op"`
-		}
-		if err := json.Unmarshal([]byte(line), &f); err != nil {
-			r.t.Fatalf("%s: %v", line, err)
-		}
-		switch {
-		case f.Op == protocol.OpSync:
-			r.synced(f.Result)
-			for _, c := range f.Result.Chats {
-				if _, begun := at[c.ChatID]; !begun {
-					told[c.ChatID] = c.LastSeq
-				}
-			}
-			if l.sse && l.id != f.Result.Cursor {
-				r.t.Fatalf("the id is %q: %s", l.id, line)
-			}
-			if bytes < 0 && !f.Result.HasMore {
-				return
-			}
-		case f.Seq > 0:
-			prev := f.PrevSeq
-			if prev == 0 {
-				prev = f.Seq - 1
-			}
-			mine := f.Participant != nil && f.Participant.UserID == r.who.ID
-			if was, known := at[f.ChatID]; known && prev != was && !mine {
-				r.t.Fatalf("this stream was at %d of the chat: %s", was, line)
-			} else if begins, said := told[f.ChatID]; !known && said && prev > begins && !mine {
-				r.t.Fatalf("this stream began at %d of the chat: %s", begins, line)
-			}
-			at[f.ChatID] = f.Seq
-			r.event(f.Event, prev, mine)
-		}
-	}
-}
-
-func (r *replica) synced(page protocol.SyncResult) {
-	r.t.Helper()
-	r.syncs++
-	for _, c := range page.Chats {
-		if c.Membership == "left" {
-			delete(r.chats, c.ChatID)
-			continue
-		}
-		if r.chat(c.ChatID).Pos < c.LastSeq {
-			r.fetch(c.ChatID)
-		}
-	}
-	r.cursor = page.Cursor // only now
-}
-
-func (r *replica) event(e protocol.Event, prev int64, mine bool) {
-	r.t.Helper()
-	r.events++
-	c := r.chat(e.ChatID)
-	switch {
-	case e.Seq <= c.Pos:
-		return
-	case e.Event == protocol.EventChatDeleted, mine && e.Event == protocol.EventParticipantRemoved:
-		delete(r.chats, e.ChatID)
-		return
-	case prev > c.Pos:
-		r.fetch(e.ChatID)
-		return
-	}
-	if e.Chat != nil {
-		c.Title = e.Chat.Title
-	}
-	if e.Message != nil {
-		c.Messages[e.Message.Seq] = *e.Message
-	}
-	if e.Participant != nil {
-		c.Participants[e.Participant.UserID] = *e.Participant
-	}
-	c.Pos = e.Seq
-}
-
-func (r *replica) chat(id string) *copied {
-	c := r.chats[id]
-	if c == nil {
-		c = &copied{Messages: map[int64]protocol.Message{}, Participants: map[string]protocol.Participant{}}
-		r.chats[id] = c
-	}
-	return c
-}
-
-// fetch reads what changed in a chat since the position in it.
-func (r *replica) fetch(id string) {
-	r.t.Helper()
-	c := r.chat(id)
-	for more := true; more; {
-		raw, failure := r.who.Try(protocol.OpChangesList, protocol.ChangesListParams{ChatID: id, After: c.Pos, Limit: 50})
-		if failure != nil {
-			delete(r.chats, id) // out of it by now
-			return
-		}
-		var page protocol.ChangesListResult
-		if err := json.Unmarshal(raw, &page); err != nil {
-			r.t.Fatal(err)
-		}
-		if page.Chat != nil {
-			c.Title = page.Chat.Title
-		}
-		for _, m := range page.Messages {
-			c.Messages[m.Seq] = m
-		}
-		for _, p := range page.Participants {
-			c.Participants[p.UserID] = p
-		}
-		c.Pos, more = page.Next, page.HasMore
 	}
 }
 

@@ -51,8 +51,10 @@ func (c *carrier) tryWrite(b []byte) (n int, more bool, err error) {
 	return n, n < len(b), err
 }
 
-// write writes b after what tryWrite left, and waits for the other end.
-func (c *carrier) write(b []byte, before func() error) error {
+// write writes b after what tryWrite left, and waits for the other end. After an
+// error it gives what is left of b; that the time was over spoils nothing, and
+// write may be called with it again, save for TLS that can only be waited for.
+func (c *carrier) write(b []byte, before func() error) (rest []byte, err error) {
 	switch {
 	case c.sock == nil:
 		return writeSlowly(c.nc.Write, b, before)
@@ -60,19 +62,19 @@ func (c *carrier) write(b []byte, before func() error) error {
 		return writeSlowly(c.sock.writeWaiting, b, before)
 	}
 	if err := c.sock.drain(before); err != nil {
-		return err
+		return b, err
 	}
 	for len(b) > 0 {
 		n, err := c.nc.Write(b[:min(len(b), progress)])
+		b = b[n:]
 		if err != nil {
-			return err
+			return b, err
 		}
 		if err := c.sock.drain(before); err != nil {
-			return err
+			return b, err
 		}
-		b = b[n:]
 	}
-	return nil
+	return nil, nil
 }
 
 // cut ends the conversation below TLS. Closing TLS itself would first say so,

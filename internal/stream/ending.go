@@ -223,6 +223,12 @@ func (c *conn) roomAgain() {
 	}
 }
 
+// stalled implements owner: who begins to read again hears why it is over.
+func (c *conn) stalled() {
+	c.log().Info("a client does not read")
+	c.sendAway(protocol.GoodbyeSlowConsumer, "nothing was read for too long")
+}
+
 // writeFailed implements owner: nothing can be written any more.
 func (c *conn) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -102,7 +102,7 @@ func TestSlowReaderIsSentAway(t *testing.T) {
 	var slow <-chan struct{}
 	srv := testserver.Start(t, testserver.Options{Stream: func(c *stream.Config) {
 		c.Outbox, c.WriteTimeout = 32<<10, time.Second
-		slow = testserver.SlowConsumers(c)
+		_, slow = testserver.SlowConsumers(c)
 	}})
 	ana, cem := srv.User("ana").Connect(), srv.User("cem").Connect()
 	bob := srv.User("bob").Connect()

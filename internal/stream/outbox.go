@@ -18,8 +18,10 @@ import (
 //   - answers leave in the order of their requests, whichever is ready first;
 //   - events for which there is no room are refused, and once their backlog has
 //     fallen to half, the owner hears of it;
-//   - a write that fails, or makes no progress in time, closes it for good: the
-//     owner hears of it, once.
+//   - a write that fails closes it for good: the owner hears of it, once;
+//   - a write that makes no progress in time closes it, too. For as long again
+//     the client may read the rest of what was being written and the owner's
+//     last word; then it has failed.
 type outbox struct {
 	to     carrier
 	form   *form
@@ -89,6 +91,7 @@ type bounds struct {
 type owner interface {
 	wake()             // what it waits for has come; called under outbox.mu
 	roomAgain()        // for events
+	stalled()          // nothing is read: it is closed, but for finish; once
 	writeFailed(error) // once
 }
 

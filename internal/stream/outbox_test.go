@@ -27,11 +27,13 @@ type post struct {
 	writes int // calls of Write
 	wakes  int
 	room   int // calls of roomAgain
+	stalls int
 	failed []error
 }
 
 func (p *post) wake()                 { p.wakes++ }
 func (p *post) roomAgain()            { p.room++ }
+func (p *post) stalled()              { p.stalls++ }
 func (p *post) writeFailed(err error) { p.failed = append(p.failed, err) }
 
 // raw is a run of events for tests.
@@ -211,8 +213,8 @@ func TestStall(t *testing.T) {
 			began := time.Now()
 			p.put([]byte("hello\n"))
 			p.waitWritten()
-			if waited := time.Since(began); waited != p.bounds.stall {
-				t.Errorf("gave up after %v", waited)
+			if waited := time.Since(began); waited != 2*p.bounds.stall || p.stalls != 1 {
+				t.Errorf("gave up after %v, stalled: %d", waited, p.stalls)
 			}
 			if len(p.failed) != 1 || !errors.Is(p.failed[0], os.ErrDeadlineExceeded) {
 				t.Errorf("failed: %v", p.failed)
@@ -220,6 +222,35 @@ func TestStall(t *testing.T) {
 			p.event(raw("event\n"))
 			if len(p.queue) != 0 || p.queued != [2]int{} {
 				t.Errorf("kept: %v", p.queued)
+			}
+		})
+	})
+	t.Run("it is read again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPost(t, 1<<20)
+			first := strings.Repeat("e", 100_000)
+			p.put([]byte(first + "\n"))
+			if _, err := io.ReadFull(p.lines, make([]byte, 50_000)); err != nil {
+				t.Fatal(err)
+			}
+			p.event(raw("event\n"))
+			p.put([]byte("second\n"))
+			time.Sleep(p.bounds.stall)
+			synctest.Wait()
+			if p.stalls != 1 || len(p.failed) != 0 {
+				t.Fatalf("stalled: %d, failed: %v", p.stalls, p.failed)
+			}
+			p.event(raw("late\n"))
+			p.put([]byte("too late\n"))
+			if p.queued != [2]int{100_001, 0} { // the one that is being written
+				t.Errorf("kept: %v", p.queued)
+			}
+			p.finish([]byte("goodbye\n"), goodbyeTimeout)
+			time.Sleep(p.bounds.stall - time.Second)
+			p.reads(first[50_000:], "goodbye")
+			p.waitWritten()
+			if len(p.failed) != 0 || p.queued != [2]int{} {
+				t.Errorf("failed: %v, kept: %v", p.failed, p.queued)
 			}
 		})
 	})
@@ -258,7 +289,7 @@ func TestStall(t *testing.T) {
 				}
 			})
 			p.waitWritten()
-			if waited := time.Since(began); waited != p.bounds.stall || len(p.failed) != 1 {
+			if waited := time.Since(began); waited != 2*p.bounds.stall || len(p.failed) != 1 {
 				t.Errorf("gave up after %v, failed: %v", waited, p.failed)
 			}
 			_ = p.far.Close()

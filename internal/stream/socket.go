@@ -363,7 +363,7 @@ func (s *Socket) Close() error {
 const turnBytes = 64 << 10
 
 // drain writes what was kept, waiting for the other end. before is called
-// before every few KiB.
+// before every few KiB. What an error leaves unwritten is kept.
 func (s *Socket) drain(before func() error) error {
 	for {
 		s.mu.Lock()
@@ -376,28 +376,33 @@ func (s *Socket) drain(before func() error) error {
 		if len(b) == 0 {
 			return nil
 		}
-		if err := writeSlowly(s.writeWaiting, b, before); err != nil {
+		if rest, err := writeSlowly(s.writeWaiting, b, before); err != nil {
+			s.mu.Lock()
+			m := s.moreLocked()
+			m.rest, m.draining = append(rest, m.rest...), false
+			s.mu.Unlock()
 			return err
 		}
 	}
 }
 
-// writeSlowly writes all of b, and calls before at every step on the way.
-func writeSlowly(write func([]byte) (int, error), b []byte, before func() error) error {
+// writeSlowly writes all of b, and calls before at every step on the way. After
+// an error it gives what is left.
+func writeSlowly(write func([]byte) (int, error), b []byte, before func() error) (rest []byte, err error) {
 	for len(b) > 0 {
 		if err := before(); err != nil {
-			return err
+			return b, err
 		}
 		// Within a step there may be several writes; they share its time.
 		for step := b[:min(len(b), progress)]; len(step) > 0; {
 			n, err := write(step)
-			if err != nil {
-				return err
-			}
 			step, b = step[n:], b[n:]
+			if err != nil {
+				return b, err
+			}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // try is one attempt to read or to write. Its functions are made once: a new

@@ -51,7 +51,7 @@ type Config struct {
 	InFlight       int           // sends, edits and deletes of one connection under way at once (protocol.MaxInFlight)
 	LoginErrors    int           // bad lines before login that end a connection (16)
 	AuthTimeout    time.Duration // from connecting to being logged in (60 s)
-	WriteTimeout   time.Duration // in which 16 KiB, or all there is, has to be written (15 s)
+	WriteTimeout   time.Duration // in which 16 KiB, or all there is, has to be written (15 s); after that as long again to hear why it ends
 	RequestTimeout time.Duration // of one request (30 s)
 	Workers        queue.Design  // how connections get their turns (sharded)
 	EventsBeat     time.Duration // how often who only listens hears something, and a newer cursor (25 s)

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"errors"
+	"os"
 	"sync"
 	"time"
 )
@@ -79,10 +81,14 @@ func (o *outbox) try(b []byte, of batch) bool {
 }
 
 // writeOn writes b and then what gathers, until there is nothing left, waiting
-// for the client as long as it makes progress.
+// for the client as long as it makes progress, and once more after that.
 func (o *outbox) writeOn(b []byte, of batch) {
 	for {
-		err := o.to.write(b, o.arm)
+		rest, err := o.to.write(b, o.arm)
+		if errors.Is(err, os.ErrDeadlineExceeded) && o.part() {
+			o.owner.stalled()
+			_, err = o.to.write(rest, o.arm)
+		}
 		if err == nil {
 			o.bounds.tally.wrote(len(b))
 		}
@@ -96,6 +102,25 @@ func (o *outbox) writeOn(b []byte, of batch) {
 		}
 		o.mu.Unlock()
 	}
+}
+
+// part gives a client that makes no progress a last stall time. In that it may
+// have the rest of what is being written, which ends with a line, and what the
+// owner finishes with; all else is dropped now, and nothing more is taken. It
+// reports whether that is so: of an outbox that is closed already there is no
+// more patience.
+func (o *outbox) part() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return false
+	}
+	o.ownLocked()
+	if o.deadline.IsZero() {
+		o.deadline = time.Now().Add(o.bounds.stall)
+	}
+	o.closeLocked()
+	return true
 }
 
 // wrote accounts for what was written.

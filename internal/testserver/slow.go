@@ -8,25 +8,28 @@ import (
 	"github.com/grima-chat/grima/protocol"
 )
 
-// SlowConsumers changes c so that the channel tells of each connection that was
-// sent away because its client read nothing for c.WriteTimeout.
-func SlowConsumers(c *stream.Config) <-chan struct{} {
-	n := noticing{c.Log.Handler(), make(chan struct{}, 16)}
+// SlowConsumers changes c so that the channels tell of each connection whose
+// client read nothing for c.WriteTimeout, and of each that was closed for it.
+func SlowConsumers(c *stream.Config) (stalled, closed <-chan struct{}) {
+	n := noticing{c.Log.Handler(), make(chan struct{}, 16), make(chan struct{}, 16)}
 	c.Log = slog.New(n)
-	return n.slow
+	return n.stalled, n.closed
 }
 
-// noticing is a log that looks for the ends of slow readers.
+// noticing is a log that looks for slow readers.
 type noticing struct {
 	slog.Handler
 
-	slow chan struct{}
+	stalled, closed chan struct{}
 }
 
 func (n noticing) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "a client does not read" {
+		n.stalled <- struct{}{}
+	}
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == "goodbye" && a.Value.Any() == protocol.GoodbyeSlowConsumer {
-			n.slow <- struct{}{}
+			n.closed <- struct{}{}
 		}
 		return true
 	})
@@ -34,9 +37,11 @@ func (n noticing) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (n noticing) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return noticing{n.Handler.WithAttrs(attrs), n.slow}
+	n.Handler = n.Handler.WithAttrs(attrs)
+	return n
 }
 
 func (n noticing) WithGroup(name string) slog.Handler {
-	return noticing{n.Handler.WithGroup(name), n.slow}
+	n.Handler = n.Handler.WithGroup(name)
+	return n
 }

@@ -103,7 +103,9 @@ export function event(s: Session, now: number, f: EventFrame): void {
   s.sync.heard = true;
   let e = s.chats.get(ev.chatId);
   if (f.event === "chat.deleted" || (ev.participant?.user_id === s.user.user_id && (ev.participant.left_seq ?? 0) > 0)) {
-    return leave(s, e, ev);
+    // Else a page was quicker to say that the user is in again.
+    if (!e || seq > (e.known ? (e.st.joined_seq ?? 0) : e.low)) leave(s, e, ev);
+    return;
   }
   if (!e) {
     if (seq <= (s.left.get(ev.chatId) ?? 0)) return;

@@ -352,6 +352,28 @@ void test("who left and came back unheard has another chat", () => {
   k.tells("chat.removed", "chat.added", "cursor", "connection", "synced");
 });
 
+void test("an old removal is old", () => {
+  const k = online();
+  k.again();
+  k.synced(stateOf("c_1", 7, 7));
+  k.tells("chat.removed", "chat.added", "cursor", "connection", "synced");
+  const removed = (joined: number, left: number): string =>
+    JSON.stringify({
+      type: "BroadcastResponse",
+      event: "participant.removed",
+      chat_id: "c_1",
+      seq: left,
+      participant: { user_id: "u_1", role: "member", joined_seq: joined, left_seq: left, updated_seq: left },
+      actor_id: "u_2",
+    });
+  // The page was quicker than the events before it.
+  k.says(removed(2, 6));
+  k.tells();
+  assert.equal(k.s.chat("c_1")!.joined_seq, 7);
+  k.says(removed(7, 8));
+  k.tells("chat.removed");
+});
+
 void test("too much to tell is skipped", () => {
   const k = online({ maxCatchUp: 10 });
   k.again();
