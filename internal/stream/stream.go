@@ -110,6 +110,7 @@ type Server struct {
 	conns    map[*conn]struct{}
 	serial   uint64            // numbers connections, for the log
 	bye      *protocol.Goodbye // set: shutting down
+	spread   time.Duration     // within which all come back then
 	running  sync.WaitGroup
 }
 
@@ -168,7 +169,8 @@ func (s *Server) Serve(nc net.Conn, p Peer) {
 func (s *Server) Take(nc net.Conn, p Peer) {
 	c := newConn(s, nc, p)
 	s.mu.Lock()
-	if bye := s.bye; bye != nil {
+	if s.bye != nil {
+		bye := s.byeLocked()
 		s.mu.Unlock()
 		Refuse(nc, append(slices.Clone(p.Head), c.lastBytes(bye)...))
 		if c.closed != nil {
@@ -200,20 +202,16 @@ func (s *Server) gone(c *conn) {
 // after the answers to what is under way, and waits until all are closed. When
 // ctx ends first it cuts them off and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context, code protocol.GoodbyeCode, message string) error {
-	bye := goodbye(code, message)
 	s.mu.Lock()
-	s.bye = bye
-	open := make([]*conn, 0, len(s.conns))
+	s.bye = goodbye(code, message)
+	s.spread = time.Second + time.Duration(len(s.conns))*time.Millisecond
+	open := make(map[*conn]*protocol.Goodbye, len(s.conns))
 	for c := range s.conns {
-		open = append(open, c)
+		open[c] = s.byeLocked()
 	}
 	s.mu.Unlock()
-	// Everybody comes back, but not in the same moment.
-	spread := time.Second + time.Duration(len(open))*time.Millisecond
-	for _, c := range open {
-		own := *bye
-		own.ReconnectAfterMS = (500*time.Millisecond + rand.N(spread)).Milliseconds()
-		c.end(&own)
+	for c, bye := range open {
+		c.end(bye)
 	}
 
 	closed := make(chan struct{})
@@ -226,7 +224,7 @@ func (s *Server) Shutdown(ctx context.Context, code protocol.GoodbyeCode, messag
 	case <-closed:
 	case <-ctx.Done():
 		err = ctx.Err()
-		for _, c := range open {
+		for c := range open {
 			c.kill()
 		}
 	}
@@ -235,6 +233,14 @@ func (s *Server) Shutdown(ctx context.Context, code protocol.GoodbyeCode, messag
 	s.flusher.over.Wait()
 	s.queue.Close()
 	return err
+}
+
+// byeLocked is the Goodbye of the stop for one more. Everybody comes back, but
+// not in the same moment.
+func (s *Server) byeLocked() *protocol.Goodbye {
+	own := *s.bye
+	own.ReconnectAfterMS = (500*time.Millisecond + rand.N(s.spread)).Milliseconds()
+	return &own
 }
 
 // goodbye makes the frame that ends a connection.

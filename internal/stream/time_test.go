@@ -391,7 +391,7 @@ func TestComingDuringShutdown(t *testing.T) {
 		near, far := net.Pipe()
 		go w.Serve(near, stream.Peer{})
 		late := testserver.NewConn(w.T, far)
-		if got := late.Next(); !strings.Contains(got, `"code":"shutdown"`) {
+		if got := late.Next(); !strings.Contains(got, `"code":"shutdown"`) || !strings.Contains(got, `"reconnect_after_ms":`) {
 			t.Error(got)
 		}
 		late.WantEnd()
