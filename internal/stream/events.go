@@ -3,6 +3,7 @@ package stream
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -177,10 +178,13 @@ func (c *conn) beat() {
 		})
 		return
 	}
-	if now()-c.out.idleSince() >= int64(c.srv.cfg.EventsBeat) {
-		c.out.putBare(c.listener.beat())
+	every := c.srv.cfg.EventsBeat
+	if quiet := time.Duration(now() - c.out.idleSince()); quiet < every {
+		c.setLimit(every - quiet) // a notice was heard
+		return
 	}
-	c.setLimit(c.srv.cfg.EventsBeat)
+	c.out.putBare(c.listener.beat())
+	c.setLimit(every)
 }
 
 // sync tells what changed since a cursor, a page at a time, and gives the

@@ -435,6 +435,44 @@ func TestSessionsOfOpenConnections(t *testing.T) {
 	})
 }
 
+// A notice is heard and is no news to the cursor. The next sign of life comes in
+// its time after it (it used to come up to twice as late).
+func TestBeatAfterANotice(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		ana := w.login().Actor
+		st, _, err := w.svc.CreateChat(w.Context(), ana, chat.NewChat{Kind: chat.KindGroup, Title: "Port"})
+		if err != nil {
+			w.Fatal(err)
+		}
+		near, far := net.Pipe()
+		go w.Serve(near, stream.Peer{Events: &stream.Events{Actor: ana}})
+		c := testserver.NewConn(w.T, far)
+		c.Want(`{"type":"Hello"}`, `{"op":"sync"}`)
+		time.Sleep(10 * time.Second)
+		if _, err := w.svc.SetRead(w.Context(), ana, st.Chat.ID, 1); err != nil {
+			w.Fatal(err)
+		}
+		c.Want(`{"event":"read"}`)
+		if err := far.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
+			w.Fatal(err)
+		}
+		began := time.Now()
+		for range 2 {
+			beat := make([]byte, 1)
+			if _, err := far.Read(beat); err != nil || beat[0] != '\n' {
+				w.Fatalf("%q %v", beat, err)
+			}
+			if after := time.Since(began).Round(time.Second); after != 25*time.Second {
+				w.Errorf("a beat after %v", after)
+			}
+			began = time.Now()
+		}
+		if err := far.Close(); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
 // What a client that only listens sends is not looked at, nor taken for a reason
 // not to let it hear something now and then.
 func TestBeatsForWhoKeepsSending(t *testing.T) {
