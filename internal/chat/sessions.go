@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -62,23 +63,41 @@ func (s *Service) LoginPassword(ctx context.Context, peer netip.Addr, username, 
 	if err != nil {
 		return Login{}, err
 	}
-	u, hash, err := s.checkCredentials(ctx, account, password)
-	if err != nil {
-		if CodeOf(err) != CodeInvalidCredentials {
-			forgive()
+	for {
+		u, hash, err := s.checkCredentials(ctx, account, password)
+		if err != nil {
+			if CodeOf(err) != CodeInvalidCredentials {
+				forgive()
+			}
+			return Login{}, err
 		}
-		return Login{}, err
+		l, err := s.begin(ctx, u, hash, device, client)
+		if errors.Is(err, errPasswordMoved) {
+			continue // each time because somebody else got through
+		}
+		forgive()
+		return l, err
 	}
-	forgive()
+}
 
+// errPasswordMoved is that another hash is stored than was checked: of another
+// password, or of the same one, which another login has hashed anew.
+var errPasswordMoved = Errorf(CodeConflict, "the password was changed meanwhile; begin again")
+
+// begin starts a session of u's, whose password was right. hash is what is to be
+// stored from now on.
+func (s *Service) begin(ctx context.Context, u User, hash, device, client string) (Login, error) {
 	token := newSecret(tokenPrefix)
 	return update(ctx, s, "logging in", Op{User: u.ID}, func(tx Tx, n *news) (Login, error) {
 		now, err := tx.User(u.ID)
 		if err != nil {
 			return Login{}, missing(err, errBadCredentials)
 		}
-		if now.Disabled || now.PasswordHash != u.PasswordHash {
-			return Login{}, errBadCredentials // changed while we were checking
+		if now.Disabled {
+			return Login{}, errBadCredentials
+		}
+		if now.PasswordHash != u.PasswordHash {
+			return Login{}, errPasswordMoved
 		}
 		session := Session{
 			User: u.ID, TokenHash: tokenHash(token), Device: device, Client: client,

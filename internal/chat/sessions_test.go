@@ -126,6 +126,21 @@ func TestWeakHashesAreHashedAnew(t *testing.T) {
 	same(t, w.endedSessions(), []chat.SessionID(nil))
 }
 
+// Of two logins at once both find the old hash, and the second finds it replaced
+// (it used to hear that its password was wrong).
+func TestWeakHashIsReplacedByTwoAtOnce(t *testing.T) {
+	var between atomic.Pointer[func()]
+	s := &spy{Passwords: password.New(password.Params{Memory: 32, Time: 1})}
+	w := newWorld(t, with(func(cfg *chat.Config) { cfg.Passwords = s }),
+		onStore(func(s chat.Store) chat.Store { return &meddler{Store: s, before: &between} }))
+	w.people("ana")
+	s.Passwords = password.New(cheap)
+	between.Store(ptr(func() { w.login("ana") }))
+	_, err := w.LoginPassword(ctx, home, "ana", secret("ana"), "", "")
+	ok(t, err)
+	same(t, between.Load(), (*func())(nil)) // it came in between
+}
+
 func TestSessionsExpire(t *testing.T) {
 	const day = 24 * time.Hour
 	w := newWorld(t)

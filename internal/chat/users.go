@@ -298,7 +298,7 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 		}
 		if hash != "" {
 			if u.PasswordHash != before.PasswordHash {
-				return User{}, Errorf(CodeConflict, "the password was changed meanwhile; begin again")
+				return User{}, errPasswordMoved
 			}
 			u.PasswordHash = hash
 		}
