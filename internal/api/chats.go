@@ -53,15 +53,14 @@ func parseVisibility(s string) (listed bool, err error) {
 
 // docs/protocol.md#chats.browse
 func (a *API) chatsBrowse(ctx context.Context, c Caller, p *protocol.ChatsBrowseParams) (protocol.ChatsBrowseResult, error) {
-	// It goes by ascending id, as those of users do.
-	after, err := parseAfter(p.Cursor, cursorListed, 0)
+	after, err := parseAfter(p.Cursor, cursorListed, "")
 	if err != nil {
 		return protocol.ChatsBrowseResult{}, err
 	}
 	list, next, more, err := a.svc.ListedChats(ctx, c.Actor, chat.ChatID(after), int(p.Limit))
 	res := protocol.ChatsBrowseResult{Chats: convert(list, toListedChat), HasMore: more}
 	if more {
-		res.Cursor = formatAfter(cursorListed, 0, chat.UserID(next))
+		res.Cursor = formatAfter(cursorListed, "", int64(next))
 	}
 	return res, err
 }
@@ -98,11 +97,11 @@ func (a *API) chatsDelete(ctx context.Context, c Caller, p *protocol.ChatParams)
 func (a *API) participantsList(ctx context.Context, c Caller, p *protocol.ParticipantsListParams) (protocol.ParticipantsListResult, error) {
 	id := chatID(p.ChatID)
 	var (
-		after chat.UserID
+		after int64
 		err   error
 	)
 	if p.Cursor != nil {
-		if after, err = parseAfter(*p.Cursor, cursorParticipants, id); *p.Cursor == "" {
+		if after, err = parseAfter(*p.Cursor, cursorParticipants, scopeOf(id)); *p.Cursor == "" {
 			err = errCursor
 		}
 	}
@@ -113,10 +112,10 @@ func (a *API) participantsList(ctx context.Context, c Caller, p *protocol.Partic
 		}
 		return protocol.ParticipantsListResult{}, err
 	}
-	members, more, err := a.svc.Participants(ctx, c.Actor, id, after, int(p.Limit))
+	members, more, err := a.svc.Participants(ctx, c.Actor, id, chat.UserID(after), int(p.Limit))
 	res := protocol.ParticipantsListResult{Participants: convert(members, toMember), HasMore: more}
 	if more && len(members) > 0 {
-		res.Cursor = formatAfter(cursorParticipants, id, members[len(members)-1].User)
+		res.Cursor = formatAfter(cursorParticipants, scopeOf(id), int64(members[len(members)-1].User))
 	}
 	return res, err
 }

@@ -15,7 +15,7 @@ import (
 //	v1.<epoch>.<user>.<after>[.<chat>[.<below>.<chat>]]   sync
 //	c1.<epoch>.<user>.<after>[.<chat>[.<below>.<chat>]]   chats.list
 //	p1.<chat>.<user>                                      participants.list
-//	u1.<user>                                             users.list
+//	u1[.<prefix>].<user>                                  users.list
 //	b1.<chat>                                             chats.browse
 const (
 	cursorSync         = "v1"
@@ -68,33 +68,30 @@ func parsePos(s, kind, epoch string, user chat.UserID) (chat.SyncPos, error) {
 	return p, nil
 }
 
-// formatAfter makes the cursor of a list by ascending user id; scope, not 0, is
-// the chat that the list belongs to.
-func formatAfter(kind string, scope chat.ChatID, after chat.UserID) string {
-	if scope == 0 {
-		return kind + "." + strconv.FormatInt(int64(after), 10)
+// formatAfter makes the cursor of a list by ascending id; scope says to which of
+// those of its kind the list belongs, empty: there is one.
+func formatAfter(kind, scope string, after int64) string {
+	if scope != "" {
+		kind += "." + scope
 	}
-	return kind + "." + strconv.FormatInt(int64(scope), 10) + "." + strconv.FormatInt(int64(after), 10)
+	return kind + "." + strconv.FormatInt(after, 10)
 }
 
-func parseAfter(s, kind string, scope chat.ChatID) (chat.UserID, error) {
+// parseAfter reads one; the empty one begins.
+func parseAfter(s, kind, scope string) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
-	rest, ok := strings.CutPrefix(s, kind+".")
-	if !ok {
+	after, err := strconv.ParseUint(s[strings.LastIndexByte(s, '.')+1:], 10, 63)
+	// Only the spelling that formatAfter gives is a cursor.
+	if err != nil || formatAfter(kind, scope, int64(after)) != s {
 		return 0, errCursor
 	}
-	n, ok := numbers(rest)
-	if !ok {
-		return 0, errCursor
-	}
-	after := chat.UserID(n[len(n)-1])
-	if formatAfter(kind, scope, after) != s {
-		return 0, errCursor
-	}
-	return after, nil
+	return int64(after), nil
 }
+
+// scopeOf is the scope of a chat's lists.
+func scopeOf(id chat.ChatID) string { return strconv.FormatInt(int64(id), 10) }
 
 // numbers reads one or more decimals between dots.
 func numbers(s string) ([]int64, bool) {

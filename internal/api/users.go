@@ -46,14 +46,14 @@ func (a *API) usersGet(ctx context.Context, c Caller, p *protocol.UserParams) (p
 
 // docs/protocol.md#users.list
 func (a *API) usersList(ctx context.Context, c Caller, p *protocol.UsersListParams) (protocol.UsersListResult, error) {
-	after, err := parseAfter(p.Cursor, cursorUsers, 0)
+	after, err := parseAfter(p.Cursor, cursorUsers, p.Prefix)
 	if err != nil {
 		return protocol.UsersListResult{}, err
 	}
-	users, more, err := a.svc.Users(ctx, c.Actor, userIDs(p.UserIDs), p.Prefix, after, int(p.Limit))
+	users, more, err := a.svc.Users(ctx, c.Actor, userIDs(p.UserIDs), p.Prefix, chat.UserID(after), int(p.Limit))
 	res := protocol.UsersListResult{Users: convert(users, toUser), HasMore: more}
 	if more && len(users) > 0 {
-		res.Cursor = formatAfter(cursorUsers, 0, users[len(users)-1].ID)
+		res.Cursor = formatAfter(cursorUsers, p.Prefix, int64(users[len(users)-1].ID))
 	}
 	return res, err
 }

@@ -86,15 +86,24 @@ func TestCursors(t *testing.T) {
 		}
 	}
 
-	s := formatAfter(cursorParticipants, 7, 12)
-	if after, err := parseAfter(s, cursorParticipants, 7); err != nil || after != 12 {
+	s := formatAfter(cursorParticipants, scopeOf(7), 12)
+	if after, err := parseAfter(s, cursorParticipants, scopeOf(7)); err != nil || after != 12 {
 		t.Errorf("%s: %d, %v", s, after, err)
 	}
-	if _, err := parseAfter(s, cursorParticipants, 8); ToError(err).Code != protocol.CodeCursorInvalid {
+	if _, err := parseAfter(s, cursorParticipants, scopeOf(8)); ToError(err).Code != protocol.CodeCursorInvalid {
 		t.Error("a cursor of one chat's people goes on in another chat")
 	}
-	for _, s := range []string{"u1", "u1.", "u1.x", "u1.1.2", "u1.-1", "p1.7.12"} {
-		if after, err := parseAfter(s, cursorUsers, 0); ToError(err).Code != protocol.CodeCursorInvalid {
+	for _, scope := range []string{"", "a", "a.5", "-.", ".", "7"} {
+		s := formatAfter(cursorUsers, scope, 12)
+		for _, other := range []string{"", "a", "a.5", "-.", ".", "7", "a.5.12", "12"} {
+			after, err := parseAfter(s, cursorUsers, other)
+			if good := err == nil && after == 12; good != (scope == other) {
+				t.Errorf("%s as one of %q: %d, %v", s, other, after, err)
+			}
+		}
+	}
+	for _, s := range []string{"u1", "u1.", "u1.x", "u1.1.2", "u1.-1", "u1.+1", "u1.01", "u1.9223372036854775808", "p1.7.12"} {
+		if after, err := parseAfter(s, cursorUsers, ""); ToError(err).Code != protocol.CodeCursorInvalid {
 			t.Errorf("%s was taken for %d", s, after)
 		}
 	}

@@ -291,6 +291,7 @@ var people = []Step{
 	{As: "bob", Op: "users.list", Params: `{"limit":2,"cursor":"$users"}`, Want: `{"users":[` + row("cyd", "member") + `,` + row("dan", "member") + `],"has_more":false}`},
 	{As: "bob", Op: "users.list", Params: `{"user_ids":["$dan","u_999999","$ana"]}`, Want: `{"users":[` + row("dan", "member") + `,` + row("ana", "owner") + `],"has_more":false}`},
 	{As: "bob", Op: "users.list", Params: `{"cursor":"u1.x"}`, Error: protocol.CodeCursorInvalid},
+	{As: "bob", Op: "users.list", Params: `{"prefix":"c","cursor":"$users"}`, Error: protocol.CodeCursorInvalid},
 
 	// Of those one shares no chat with one is told nothing. Nobody listens here.
 	{As: "bob", Op: "presence.get", Params: `{"user_ids":["$cyd","$dan","$bob","u_999999","cyd"]}`, Want: `{"presence":[{"user_id":"$cyd","status":"offline"},{"user_id":"$bob","status":"offline"}]}`},
