@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -50,8 +51,17 @@ func ownerLink(ctx context.Context, svc *chat.Service, data, url string) (string
 	return link, nil
 }
 
-// dropOwnerLink removes the owner's link if somebody has used it.
+// lookForUsers bounds what a stop waits for a store that may be away.
+const lookForUsers = 3 * time.Second
+
+// dropOwnerLink removes the owner's link if there is one and somebody has used
+// it.
 func dropOwnerLink(ctx context.Context, svc *chat.Service, data string) error {
+	if _, err := os.Stat(filepath.Join(data, ownerLinkFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookForUsers)
+	defer cancel()
 	users, _, err := svc.Users(ctx, chat.Actor{Operator: true}, nil, "", 0, 1)
 	if err != nil {
 		return fmt.Errorf("looking whether the owner's link is of use still: %w", err)
