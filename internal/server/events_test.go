@@ -470,6 +470,27 @@ func TestEventsWhateverIsCutOff(t *testing.T) {
 	}
 }
 
+// A client that heard of a chat by an event, and was cut off before its first
+// page, has a chat and no cursor. If its user leaves meanwhile, the page from the
+// beginning does not say so.
+func TestEventsFromTheBeginningAgain(t *testing.T) {
+	srv := testserver.Start(t)
+	ana := srv.User("ana").Connect()
+	bob := srv.User("bob").Connect()
+	port := ana.Group("Port", bob)
+	r := &replica{t: t, who: bob, accept: "application/x-ndjson", chats: map[string]*copied{}}
+	r.event(protocol.Event{Event: protocol.EventParticipantAdded, ChatID: port, Seq: 2}, 1, true)
+	if len(r.chats) != 1 {
+		t.Fatal("the event was of no use")
+	}
+	ana.Do(protocol.OpParticipantsRemove, protocol.ParticipantParams{ChatID: port, UserID: bob.ID}, nil)
+	bob.Forget()
+	r.follow(srv, -1)
+	if len(r.chats) != 0 {
+		t.Errorf("it has %v", r.chats)
+	}
+}
+
 // replica is what a client keeps.
 type replica struct {
 	t      *testing.T
@@ -492,6 +513,9 @@ type copied struct {
 // caught up.
 func (r *replica) follow(srv *testserver.Server, bytes int) {
 	r.t.Helper()
+	if r.cursor == "" {
+		clear(r.chats) // who begins is not told which of them were left
+	}
 	l := listen(r.t, srv, r.who.Token, "?cursor="+r.cursor, "Accept: "+r.accept)
 	defer func() { must(r.t, l.Body.Close()) }()
 	if bytes >= 0 {
