@@ -6,14 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/grima-chat/grima/client"
-	"github.com/grima-chat/grima/internal/harness"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -25,33 +23,9 @@ func TestTenThousandEventsInASecond(t *testing.T) {
 		events = 10_000
 		every  = 10 * time.Millisecond // a burst of events/100
 	)
-	bin, err := harness.Build(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := harness.Start(bin, filepath.Join(t.TempDir(), "data"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Kill)
-	ana, _, err := harness.Register(p.Addr, "ana")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob, bobID, err := harness.Register(p.Addr, "bob")
-	if err != nil {
-		t.Fatal(err)
-	}
-	says, err := harness.Login(p.Addr, ana, false, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer says.Close()
-	port, err := harness.CreateGroup(says, "Port", []string{bobID})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := open(t, client.Config{Server: p.Addr, Token: bob})
+	p := startProgram(t)
+	port, says := p.port, p.says
+	c := open(t, client.Config{Server: p.Addr, Token: p.bob})
 	ctx := testContext(t)
 	if err := c.Ready(ctx); err != nil {
 		t.Fatal(err)

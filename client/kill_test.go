@@ -24,37 +24,13 @@ func TestServerIsKilled(t *testing.T) {
 	if testing.Short() {
 		rounds = 3
 	}
-	bin, err := harness.Build(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	data := filepath.Join(t.TempDir(), "data")
-	p, err := harness.Start(bin, data, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Kill() })
-	ana, _, err := harness.Register(p.Addr, "ana")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob, bobID, err := harness.Register(p.Addr, "bob")
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := harness.Login(p.Addr, ana, false, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := harness.CreateGroup(conn, "Port", []string{bobID})
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
+	p := startProgram(t)
+	port := p.port
+	p.says.Close()
 
 	way := testserver.StartProxy(t, p.Addr)
-	says := open(t, client.Config{Server: way.Addr(), Token: ana})
-	hears := open(t, client.Config{Server: way.Addr(), Token: bob})
+	says := open(t, client.Config{Server: way.Addr(), Token: p.ana})
+	hears := open(t, client.Config{Server: way.Addr(), Token: p.bob})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := errors.Join(says.Ready(ctx), hears.Ready(ctx)); err != nil {
@@ -81,9 +57,7 @@ func TestServerIsKilled(t *testing.T) {
 		}
 		way.To("")
 		p.Kill()
-		if p, err = harness.Start(bin, data, nil); err != nil {
-			t.Fatal(err)
-		}
+		p.start(t)
 		way.To(p.Addr)
 		says.Reconnect()
 		hears.Reconnect()
@@ -95,12 +69,7 @@ func TestServerIsKilled(t *testing.T) {
 		}
 		l.take(ev)
 	}
-	conn, err = harness.Login(p.Addr, ana, false, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	rows, err := harness.ReadAll(conn, port)
+	rows, err := harness.ReadAll(p.login(t, p.ana), port)
 	if err != nil {
 		t.Fatal(err)
 	}

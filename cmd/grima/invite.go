@@ -16,7 +16,7 @@ import (
 
 type inviteCmd struct {
 	Add    inviteAddCmd    `cmd:"" default:"withargs" help:"Make an invite and print its link (what plain grima invite does)."`
-	List   inviteListCmd   `cmd:"" help:"List the invites that are good still."`
+	List   inviteListCmd   `cmd:"" help:"List the invites, used up and expired ones among them."`
 	Revoke inviteRevokeCmd `cmd:"" help:"Make an invite worthless."`
 }
 

@@ -200,7 +200,7 @@ func (s *Service) admit(r Reader, a Actor, n NewUser) (Role, Invite, error) {
 		case i.Uses >= i.MaxUses, !s.now().Before(i.ExpiresAt), closed && i.CreatedBy > 0:
 			return "", Invite{}, errBadInvite
 		}
-		return i.Role, i, nil
+		return i.Role, i, backed(r, i)
 	}
 	switch s.cfg.Registration {
 	case RegistrationOpen:
@@ -209,6 +209,19 @@ func (s *Service) admit(r Reader, a Actor, n NewUser) (Role, Invite, error) {
 		return "", Invite{}, Errorf(CodePermissionDenied, "this server takes people by invite; ask one of its admins for a code")
 	}
 	return "", Invite{}, Errorf(CodePermissionDenied, "this server is closed; only its admins add people")
+}
+
+// backed refuses an invite that whoever made it could not make any more: who is
+// made less, or locked out, does not come back by one, nor send somebody.
+func backed(r Reader, i Invite) error {
+	if i.CreatedBy <= 0 { // the operator, or the server for its first owner
+		return nil
+	}
+	by, err := r.User(i.CreatedBy)
+	if err == nil && (by.Disabled || rank(by.Role) < max(rank(RoleAdmin), rank(i.Role))) {
+		err = errBadInvite
+	}
+	return missing(err, errBadInvite)
 }
 
 var errBadInvite = Errorf(CodePermissionDenied, "this invite is used up, has expired, or never was; ask for another")

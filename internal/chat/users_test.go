@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -233,6 +234,46 @@ func TestInviteBounds(t *testing.T) {
 	list, err := w.Invites(ctx, operator)
 	ok(t, err)
 	same(t, []any{len(list), list[0].ID}, []any{chat.MaxInvites, chat.InviteID(2)})
+}
+
+// Who is made less, or locked out, cannot come back by an invite that they made
+// before, nor send somebody.
+func TestInviteIsWorthWhatItsMakerIs(t *testing.T) {
+	w := newWorld(t)
+	ana, eve := w.people("ana")[0], w.people("eve")[0]
+	become := func(who chat.UserID, p chat.UserPatch) {
+		t.Helper()
+		_, err := w.UpdateUser(ctx, operator, who, p)
+		ok(t, err)
+	}
+	become(ana.User, chat.UserPatch{Role: ptr(chat.RoleOwner)})
+	become(eve.User, chat.UserPatch{Role: ptr(chat.RoleOwner)})
+	_, owners, err := w.NewInvite(ctx, eve.Actor, chat.RoleOwner, 10, 0)
+	ok(t, err)
+	_, members, err := w.NewInvite(ctx, eve.Actor, "", 10, 0)
+	ok(t, err)
+	n := 0
+	uses := func(code string, good bool) {
+		t.Helper()
+		n++
+		_, err := w.Register(ctx, nobody, home, newcomer(fmt.Sprint("friend", n), code))
+		if good {
+			ok(t, err)
+			return
+		}
+		refused(t, err, chat.CodePermissionDenied)
+	}
+	uses(owners, true)
+	uses(members, true)
+	become(eve.User, chat.UserPatch{Role: ptr(chat.RoleAdmin)})
+	uses(owners, false)
+	uses(members, true)
+	become(eve.User, chat.UserPatch{Disabled: ptr(true)})
+	uses(members, false)
+	become(eve.User, chat.UserPatch{Disabled: ptr(false), Role: ptr(chat.RoleMember)})
+	uses(members, false)
+	become(eve.User, chat.UserPatch{Role: ptr(chat.RoleOwner)})
+	uses(owners, true)
 }
 
 // Who may change what of whom, on the server.

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 
@@ -146,9 +147,9 @@ func (h *Hub) flush(r *room) {
 }
 
 // Settle waits until what had been published when it was called, of the chats
-// that the connection hears of, has been handed to it, if it has room. It must
-// not be called where Publish is.
-func (c *Conn) Settle() {
+// that the connection hears of, has been handed to it, if it has room, or until
+// ctx ends. It must not be called where Publish is.
+func (c *Conn) Settle(ctx context.Context) {
 	h := c.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -165,7 +166,16 @@ func (c *Conn) Settle() {
 			due[r] = r.passes + 2
 		}
 	}
-	for len(due) > 0 {
+	if len(due) == 0 {
+		return
+	}
+	over := context.AfterFunc(ctx, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.told.Broadcast()
+	})
+	defer over()
+	for len(due) > 0 && ctx.Err() == nil {
 		h.told.Wait()
 		maps.DeleteFunc(due, func(r *room, pass uint64) bool { return !r.flushing || r.passes >= pass })
 	}

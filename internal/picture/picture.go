@@ -19,6 +19,14 @@ const (
 	JPEG = "image/jpeg"
 )
 
+// mostScans is in how many passes a JPEG may be drawn. Ten are usual, and each
+// costs a look at all of the picture, however few bytes it has: 64 KiB of them
+// would take seconds.
+const mostScans = 64
+
+// startOfScan stands nowhere else in what is drawn.
+var startOfScan = []byte{0xff, 0xda}
+
 // ErrTooLarge is of a picture that does not fit, whichever way it is encoded.
 var ErrTooLarge = errors.New("the picture does not fit into the bytes there are for it; make it smaller or simpler")
 
@@ -38,6 +46,9 @@ func Clean(file []byte, format string, side, most int) (clean []byte, media stri
 	}
 	if c.Width < 1 || c.Height < 1 || c.Width > side || c.Height > side {
 		return nil, "", fmt.Errorf("the picture has %d by %d pixels; at most %d by %d are taken", c.Width, c.Height, side, side)
+	}
+	if format == JPEG && bytes.Count(file, startOfScan) > mostScans {
+		return nil, "", fmt.Errorf("the picture is drawn in more than %d passes", mostScans)
 	}
 	in, err := decode(bytes.NewReader(file))
 	if err != nil {

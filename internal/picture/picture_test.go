@@ -8,6 +8,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -162,4 +163,30 @@ func FuzzClean(f *testing.F) {
 			t.Errorf("what came out does not go in: %v", err)
 		}
 	})
+}
+
+// A JPEG may be drawn in passes, each of them some bytes that change nothing in
+// the whole picture: 5,400 fit into a file, and took over two seconds.
+func TestManyPasses(t *testing.T) {
+	segment := func(marker byte, b ...byte) []byte {
+		return append([]byte{0xff, marker, 0, byte(len(b) + 2)}, b...)
+	}
+	table := func(id, symbol byte) []byte { // of one code, which has one bit
+		return segment(0xc4, append(append([]byte{id, 1}, make([]byte, 15)...), symbol)...)
+	}
+	head := slices.Concat(
+		[]byte{0xff, 0xd8},
+		segment(0xdb, append([]byte{0}, bytes.Repeat([]byte{1}, 64)...)...),
+		segment(0xc2, 8, side>>8, side&0xff, side>>8, side&0xff, 1, 1, 0x11, 0), // progressive, grey
+		table(0, 0), table(0x10, 0xe0),
+		segment(0xda, 1, 1, 0, 0, 0, 0), make([]byte, side/8*side/8/8), // all blocks grey
+	)
+	pass := append(segment(0xda, 1, 1, 0, 1, 63, 0x10), 0x7f, 0xfc) // of 16,384 blocks, nothing
+	with := func(passes int) []byte { return slices.Concat(head, bytes.Repeat(pass, passes), []byte{0xff, 0xd9}) }
+	if _, media, err := Clean(with(mostScans-1), JPEG, side, most); err != nil || media != JPEG {
+		t.Errorf("%d passes: %s, %v", mostScans, media, err)
+	}
+	if _, _, err := Clean(with((most-len(head))/len(pass)), JPEG, side, most); err == nil || !strings.Contains(err.Error(), "passes") {
+		t.Errorf("a file full of passes: %v", err)
+	}
 }

@@ -174,13 +174,14 @@ func (c *conn) start(head []byte) {
 		c.log().Warn("a connection cannot be polled", "error", err)
 		sock.waits = true
 	}
+	// Before there are turns, of which one may be the last and stops it. What it
+	// reads before the first is seen by that.
 	c.pump = newPump(c.out.to.nc, &c.turns)
+	c.pump.start()
 	if err = c.srv.queue.Add(&c.turns, c, nil); err != nil {
 		c.out.uncork()
 		go c.depart(err)
-		return
 	}
-	c.pump.start()
 }
 
 // Stirred implements queue.Waiter.

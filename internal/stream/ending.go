@@ -89,15 +89,15 @@ func (c *conn) finish(err error) {
 // hearItself lets a client that has said all it wanted, as a pasted script,
 // hear the events of that. What it sent last is published after its answer.
 func (c *conn) hearItself(place *hub.Conn) {
+	ctx, done := c.patient()
+	defer done()
 	if c.spoke {
-		ctx, done := c.patient()
-		defer done()
 		if err := c.srv.cfg.Service.Settle(ctx); err != nil {
 			c.log().Debug("its own events may be missing", "error", err)
 			return
 		}
 	}
-	place.Settle()
+	place.Settle(ctx)
 }
 
 // close releases everything.

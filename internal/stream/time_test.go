@@ -355,6 +355,48 @@ func TestShutdownWaitsForNobodyLongerThanItMay(t *testing.T) {
 	})
 }
 
+// away is a store that cannot be read for a while.
+type away struct {
+	chat.Store
+
+	is atomic.Bool
+}
+
+func (a *away) View(ctx context.Context, fn func(chat.Reader) error) error {
+	if a.is.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return a.Store.View(ctx, fn)
+}
+
+// Who has said all they wanted hears the events of it, which the hub may be
+// reading for; a stop does not wait for that either.
+func TestShutdownDoesNotWaitForWhatIsToBeHeard(t *testing.T) {
+	store := &away{}
+	onStore(t, func(s chat.Store) chat.Store { store.Store = s; return store }, func(w clockwork) {
+		c := w.dial()
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: w.token()}))
+		c.Want(`{"id":1,"result":{}}`)
+		store.is.Store(true)
+		c.Line(testserver.Request("2", "chats.create", protocol.ChatsCreateParams{Kind: "group", Title: "Port"}))
+		c.Want(`{"id":2,"result":{}}`)
+		if err := c.Close(); err != nil {
+			w.Fatal(err)
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(w.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := w.Shutdown(ctx, protocol.GoodbyeShutdown, "restarting"); err == nil {
+			t.Error("a clean end")
+		}
+		if waited := time.Since(began); waited != 3*time.Second {
+			t.Errorf("after %v", waited)
+		}
+	})
+}
+
 // The same through TLS, whose closing would rather have a word with the client.
 func TestShutdownDoesNotWaitForTLSEither(t *testing.T) {
 	inBubble(t, func(w clockwork) {

@@ -28,9 +28,6 @@ const (
 	maxControl = 125  // bytes of a control frame's payload
 )
 
-// MaxOverhead is how many bytes AppendText adds to a line at most.
-const MaxOverhead = 10
-
 // The close codes (RFC 6455, section 7.4) that this package gives, and the one
 // of a conversation that ends well.
 const (

@@ -7,33 +7,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
-
-// migrations are the steps from an empty database to today's schema; the n-th
-// makes version n. They are never changed once released.
-func migrations() ([]string, error) {
-	names, err := fs.Glob(migrationFiles, "migrations/*.sql") // sorted
-	if err != nil {
-		return nil, err
-	}
-	var list []string
-	for _, name := range names {
-		text, err := migrationFiles.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, string(text))
-	}
-	return list, nil
-}
 
 // history is what a database says of itself.
 type history struct {
@@ -71,7 +54,7 @@ func prepare(ctx context.Context, c *pgx.Conn, log *slog.Logger) (h history, err
 }
 
 func migrate(ctx context.Context, tx pgx.Tx, log *slog.Logger) (facts map[string]string, err error) {
-	steps, err := migrations()
+	steps, err := batch.Migrations(migrationFiles)
 	if err != nil {
 		return nil, err
 	}

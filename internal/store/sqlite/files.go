@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
 // makeDir makes the data directory, for its owner alone, and gives its full
@@ -183,7 +185,7 @@ func inspect(cfg Config) error {
 }
 
 func (c *conn) inspect() error {
-	steps, err := migrations()
+	steps, err := batch.Migrations(migrationFiles)
 	if err != nil {
 		return err
 	}

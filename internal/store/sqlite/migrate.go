@@ -4,8 +4,9 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
+
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
 // applicationID marks our files: "Grma". The first migration sets it.
@@ -14,28 +15,10 @@ const applicationID = 0x47726d61
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migrations are the steps from an empty database to today's schema; the n-th
-// makes user_version n. They are never changed once released.
-func migrations() ([]string, error) {
-	names, err := fs.Glob(migrationFiles, "migrations/*.sql") // sorted
-	if err != nil {
-		return nil, err
-	}
-	var list []string
-	for _, name := range names {
-		text, err := migrationFiles.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, string(text))
-	}
-	return list, nil
-}
-
 // migrate brings the schema up to date, each step in a transaction of its own
 // together with its number, so that a crash leaves whole steps.
 func migrate(c *conn, log *slog.Logger) error {
-	steps, err := migrations()
+	steps, err := batch.Migrations(migrationFiles)
 	if err != nil {
 		return err
 	}

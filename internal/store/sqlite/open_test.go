@@ -16,6 +16,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/store/batch"
 )
 
 // exec runs SQL on a database file behind the store's back.
@@ -236,7 +237,7 @@ func TestSchemaIsWhatTheMigrationsMake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	steps, err := migrations()
+	steps, err := batch.Migrations(migrationFiles)
 	if err != nil {
 		t.Fatal(err)
 	}

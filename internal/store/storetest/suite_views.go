@@ -262,7 +262,7 @@ var listClauses = []clause{
 		})
 	}},
 	{"A page of messages is the first or the last of its range, ascending", func(b *box) {
-		id, users, rng := b.randomLog(120)
+		id, _, rng := b.randomLog(120)
 		b.view(func(r chat.Reader) error {
 			last := must(r.Chat(id)).LastSeq
 			var all []chat.Message
@@ -277,7 +277,6 @@ var listClauses = []clause{
 			if len(all) < 20 {
 				b.Fatalf("only %d messages", len(all))
 			}
-			_ = users
 			for range 300 {
 				lo, hi, limit, newest := rng.Int64N(last+4)-1, rng.Int64N(last+4)-1, 1+rng.IntN(int(last)), rng.IntN(2) == 0
 				if rng.IntN(4) == 0 {
