@@ -8,6 +8,7 @@ import (
 
 	"github.com/grima-chat/grima/client"
 	"github.com/grima-chat/grima/internal/testserver"
+	"github.com/grima-chat/grima/protocol"
 )
 
 // patience bounds every wait of the tests; nothing should come near it.
@@ -92,6 +93,16 @@ func TestConversation(t *testing.T) {
 			}
 			users, err := c.Users(testContext(t), ana.ID, bob.ID, "u_999")
 			if err != nil || len(users) != 2 || users[ana.ID].Username != "ana" {
+				t.Fatalf("users: %v, %v", users, err)
+			}
+			// A name that changes comes by itself, and is what a look-up gives then.
+			name := "Ana Lima"
+			ana.Do(protocol.OpUsersUpdate, protocol.UsersUpdateParams{Name: &name}, nil)
+			if ev := until(t, c, is(client.UserChanged)); ev.UserID != ana.ID || ev.User.Name != name {
+				t.Fatalf("told of %+v", ev.User)
+			}
+			users, err = c.Users(testContext(t), ana.ID)
+			if err != nil || users[ana.ID].Name != name {
 				t.Fatalf("users: %v, %v", users, err)
 			}
 		})

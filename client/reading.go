@@ -90,8 +90,11 @@ func (c *Client) take(ctx context.Context, n int) ([]Event, error) {
 			evs = c.s.Take(n)
 		}
 		for i := range evs {
-			if u := evs[i].User; u != nil {
-				c.people[u.UserID] = person{*u, time.Now().Add(personTime)}
+			switch ev := &evs[i]; ev.Kind {
+			case UserChanged:
+				c.people[ev.UserID] = person{*ev.User, time.Now().Add(personTime)}
+			case Synced:
+				clear(c.people) // of what became of them before nothing was told
 			}
 		}
 		more, stopped := c.events.wait(), c.stoppedErr()

@@ -18,13 +18,19 @@ function shell(): Plugin {
       if (sw?.type !== "chunk") throw new Error("no sw.js in the bundle");
       const files = Object.keys(bundle).filter((f) => f.startsWith("assets/")).sort();
       const hash = createHash("sha256");
-      for (const f of [...files, "index.html"]) {
+      for (const f of files) {
         const item = bundle[f];
         if (item) hash.update(f).update(item.type === "chunk" ? item.code : item.source);
       }
-      sw.code = sw.code
-        .replace(/["'`]__VERSION__["'`]/, JSON.stringify(hash.digest("hex").slice(0, 16)))
-        .replace(/["'`]__SHELL__["'`]/, JSON.stringify(files.map((f) => "/" + f).join(" ")));
+      hash.update(readFileSync(here("index.html")));
+      // Within strings of whatever kind the bundler made of them.
+      for (const [mark, text] of [
+        ["__VERSION__", hash.digest("hex").slice(0, 16)],
+        ["__SHELL__", files.map((f) => "/" + f).join(" ")],
+      ] as const) {
+        if (sw.code.split(mark).length !== 2) throw new Error("sw.js has no " + mark + ", or more than one");
+        sw.code = sw.code.replace(mark, text);
+      }
     },
   };
 }

@@ -296,7 +296,7 @@ func (p *place) checkMentions(r Reader, users []UserID) error {
 		strangers = append(strangers, u.Username)
 	}
 	if len(strangers) > 0 {
-		return Errorf(CodeInvalidRequest, "mentions: not in this chat: %s", strings.Join(strangers, ", "))
+		return Errorf(CodeInvalidRequest, "people who are not in this chat cannot be mentioned: %s", strings.Join(strangers, ", "))
 	}
 	return nil
 }

@@ -126,6 +126,15 @@ func TestPeopleOnSeveralServers(t *testing.T) {
 		t.Errorf("%s", line)
 	}
 
+	// What others see of somebody is told everywhere, to oneself too.
+	name := "Ana Lima"
+	ana.Do(protocol.OpUsersUpdate, protocol.UsersUpdateParams{Name: &name}, nil)
+	for _, d := range []*testserver.Client{laptop, bob} {
+		if line := d.ExpectEvent(protocol.EventUser); !strings.Contains(line, `"user_id":"`+ana.ID+`","username":"ana","name":"Ana Lima"`) {
+			t.Errorf("%s", line)
+		}
+	}
+
 	// A session ends everywhere, at once.
 	ended := time.Now()
 	ana.Do(protocol.OpSessionsRevoke, protocol.SessionParams{SessionID: sessionOf(t, laptop)}, nil)

@@ -292,3 +292,31 @@ func TestAResetForgetsAndWhatWaitsStays(t *testing.T) {
 	d.events(client.Event{Kind: client.ChatRemoved, ChatID: "c_1"})
 	d.want("you are not in Port any more")
 }
+
+// A name that changes is drawn anew; what became of people in a time away is
+// asked for.
+func TestNamesThatChange(t *testing.T) {
+	f := port()
+	d := play(t, f, 80, 24)
+	d.want("Bob")
+	called := func(name string) protocol.User {
+		u := f.users["u_2"]
+		u.Name = name
+		f.users["u_2"] = u
+		return u
+	}
+	bob := called("Robert")
+	d.events(client.Event{Kind: client.UserChanged, UserID: "u_2", User: &bob})
+	d.want("Robert")
+	d.wantNot("Bob")
+	me := f.users["u_1"]
+	me.Name = "Somebody Else"
+	d.events(client.Event{Kind: client.UserChanged, UserID: "u_1", User: &me})
+	if d.m.self.Name != "Somebody Else" {
+		t.Errorf("oneself is %+v", d.m.self)
+	}
+	called("Bobby")
+	d.events(client.Event{Kind: client.ConnectionChanged, Connection: &client.Connection{Link: client.Offline}})
+	d.events(client.Event{Kind: client.ConnectionChanged, Connection: &client.Connection{Link: client.Online}}, client.Event{Kind: client.Synced})
+	d.want("Bobby")
+}

@@ -160,7 +160,8 @@ var (
 
 func (s *Server) start(args ...string) {
 	s.t.Helper()
-	s.out, s.gone = &lines{}, make(chan error, 1)
+	out := &lines{}
+	s.out, s.gone = out, make(chan error, 1)
 	s.cmd = exec.Command(s.h.bin, append([]string{"serve", "--data", s.Data, "--rate-factor", "0"}, args...)...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pr, pw := io.Pipe()
@@ -174,8 +175,8 @@ func (s *Server) start(args ...string) {
 		buf := make([]byte, 4096)
 		for {
 			n, err := pr.Read(buf)
-			_, _ = s.out.Write(buf[:n]) // it cannot fail
-			if listening.MatchString(s.out.String()) {
+			_, _ = out.Write(buf[:n]) // it cannot fail
+			if listening.MatchString(out.String()) {
 				once()
 			}
 			if err != nil {

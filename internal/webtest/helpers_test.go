@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -34,6 +35,12 @@ func (p *Person) Tab(name string) *Person {
 	tab.close = cancel
 	p.t.Cleanup(func() { tab.end() })
 	return tab
+}
+
+// Front brings a tab to the front.
+func (p *Person) Front() {
+	p.t.Helper()
+	call(p, page.BringToFront, cdp.Empty{})
 }
 
 // Close closes a tab, as people do.
@@ -111,8 +118,9 @@ func file(t *testing.T, name string, bytes []byte) string {
 // choose chooses of a select, by its name.
 func (p *Person) choose(name, value string) {
 	p.t.Helper()
-	p.wait("the choice "+name, "named('select', "+quote(name)+")")
-	get[bool](p, fmt.Sprintf(`(() => { const e = named('select', %s); e.value = %s; e.dispatchEvent(new Event('change', { bubbles: true })); return true; })()`, quote(name), quote(value)))
+	find := fmt.Sprintf(`all('select').find((e) => (e.getAttribute('aria-label') ?? document.getElementById(e.getAttribute('aria-labelledby'))?.innerText) === %s)`, quote(name))
+	p.wait("the choice "+name, find)
+	get[bool](p, fmt.Sprintf(`(() => { const e = %s; e.value = %s; e.dispatchEvent(new Event('change', { bubbles: true })); return true; })()`, find, quote(value)))
 }
 
 // tabTo presses Tab until the focus is on what an expression of the focused

@@ -140,10 +140,10 @@ func TestWhoHasRead(t *testing.T) {
 	// All who have read a message, by the mouse and by keys.
 	ana.Open("Port")
 	ana.on("one", "Who has read this")
-	ana.wait("their names", `all('.names li bdi').map((e) => e.innerText).join() === 'Bob Okafor,Carla Núñez'`)
+	ana.wait("their names", `all('.readers li bdi').map((e) => e.innerText).join() === 'Bob Okafor,Carla Núñez'`)
 	ana.look("readers")
 	ana.click("elsewhere", `document.querySelector('.conv header [role=heading]')`)
-	ana.wait("the end of the names", `!document.querySelector('.names')`)
+	ana.wait("the end of the names", `!document.querySelector('.readers')`)
 	ana.Click("Close details")
 	ana.click("the message field", `all('.composer textarea')[0]`)
 	ana.Press(kb.Tab, kb.ModifierShift)
@@ -151,9 +151,9 @@ func TestWhoHasRead(t *testing.T) {
 	ana.Press(kb.ArrowUp)
 	ana.tabTo("who has read it", `e.matches('.marks .who')`)
 	ana.Press(kb.Enter)
-	ana.wait("the names", `all('.names li').length === 2`)
+	ana.wait("the names", `all('.readers li').length === 2`)
 	ana.Press(kb.Escape)
-	ana.wait("the end of the names, and the focus back", `!document.querySelector('.names') && document.activeElement.matches('.marks .who')`)
+	ana.wait("the end of the names, and the focus back", `!document.querySelector('.readers') && document.activeElement.matches('.marks .who')`)
 
 	// In a private chat it is as it was.
 	ana.Press("k", kb.ModifierCtrl)

@@ -16,6 +16,11 @@ func (p *Person) connections(n int) {
 // is closed another goes on, and who signs out in one is out in all.
 func TestTabs(t *testing.T) {
 	srv, ana, bob := pair(t)
+	zero := ana.Tab("ana's first tab")
+	zero.Goto(srv.URL("/"))
+	zero.In()
+	zero.Open("Port")
+	ana.Goto("about:blank") // it was only for the login
 	one := ana.Tab("ana's second tab")
 	one.Goto(srv.URL("/"))
 	one.In()
@@ -28,24 +33,27 @@ func TestTabs(t *testing.T) {
 
 	// The same chat in all, whoever speaks where.
 	bob.Send("hello to all tabs")
+	one.Front()
 	one.Send("from the second")
+	two.Front()
 	two.Send("from the third")
-	for _, p := range []*Person{ana, one, two} {
+	for _, p := range []*Person{zero, one, two} {
 		p.Expect("hello to all tabs")
 		p.ExpectSent("from the second")
 		p.ExpectSent("from the third")
 	}
 	bob.Expect("from the third")
 	want := bob.Messages()
-	for _, p := range []*Person{ana, one, two} {
+	for _, p := range []*Person{zero, one, two} {
 		if got := p.Messages(); strings.Join(got, "|") != strings.Join(want, "|") {
 			t.Errorf("%s sees %q and Bob %q", p.Name, got, want)
 		}
 	}
 
 	// The first tab has the connection. What it had under way is not lost with it.
+	one.Front()
 	one.Send("just before")
-	ana.Close()
+	zero.Close()
 	one.ExpectSent("just before")
 	bob.Expect("just before")
 	one.In()
@@ -53,6 +61,7 @@ func TestTabs(t *testing.T) {
 	bob.Send("are you there?")
 	one.Expect("are you there?")
 	two.Expect("are you there?")
+	two.Front()
 	two.Send("I am")
 	two.ExpectSent("I am")
 	one.ExpectSent("I am")
@@ -60,10 +69,12 @@ func TestTabs(t *testing.T) {
 	bob.connections(2)
 
 	// Read in one is read in the other.
+	one.Front()
 	one.Goto(srv.URL("/"))
 	one.In()
 	one.Unread("Port", "")
 
+	two.Front()
 	two.Click("Settings")
 	two.Click("Sign out of this device")
 	two.Confirm()

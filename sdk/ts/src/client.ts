@@ -104,6 +104,8 @@ export class GrimaClient implements Client {
       const told = this.#mirror.apply(ev);
       if (told) news.push(told);
       if (ev.kind === "user") this.#people.set(ev.user.user_id, { user: ev.user, until: Date.now() + personTime });
+      // Of what became of people before, nothing was told.
+      if (ev.kind === "synced") for (const p of this.#people.values()) p.until = 0;
       if (ev.kind === "connection") {
         const { link, error } = ev.connection;
         this.#error = link === "stopped" && error && error.reason !== "closed" ? new GrimaError(error) : undefined;

@@ -1,4 +1,5 @@
 import type { Config, WebSocketConstructor, WebSocketLike } from "./api.js";
+import { recount } from "./chats.js";
 import { asGrimaError, broke, GrimaError } from "./errors.js";
 import { goodbyeCodes } from "./protocol.gen.js";
 import { permanent, Session, type SessionConfig } from "./session.js";
@@ -409,7 +410,11 @@ export class Engine {
       const s = this.#s;
       if (s.stopped) throw stoppedError(s.stopped);
       try {
-        if (s.ready) return await this.#ask(op, params, signal);
+        if (s.ready) {
+          const result = await this.#ask(op, params, signal);
+          this.#followUp(op, params);
+          return result;
+        }
         await this.#connected(signal);
       } catch (err) {
         if (!(err instanceof GrimaError)) throw err;
@@ -417,6 +422,17 @@ export class Engine {
         if (!again) throw err;
       }
     }
+  }
+
+  /** What changed by a call and is told by no event is asked for. */
+  #followUp(op: string, params: unknown): void {
+    const { chat_id, notify } = (params ?? {}) as { chat_id?: string; notify?: string };
+    const e = op === "participants.update" && notify !== undefined ? this.#s.chats.get(chat_id ?? "") : undefined;
+    if (!e) return;
+    this.#try((s, now) => {
+      recount(s, e);
+      s.tick(now);
+    });
   }
 
   #ask(op: string, params: unknown, signal?: AbortSignal): Promise<unknown> {

@@ -306,6 +306,25 @@ void test("history both ways, from anywhere", { skip, timeout: 40_000 }, async (
   await d.close();
 });
 
+void test("people who change, and what one is told of", { skip, timeout: 40_000 }, async () => {
+  const [ana, bob] = [await person(), await person()];
+  const c = await start(config(ana.token));
+  const d = await start(config(bob.token));
+  await Promise.all([c.ready(), d.ready()]);
+  const { chat } = await c.call("chats.create", { kind: "private", user_id: bob.id });
+  await c.users([bob.id]);
+  // A name comes by itself, and is what a look-up gives then; to oneself as well.
+  await d.call("users.update", { name: "Bob O." });
+  await until(c, "the name", () => c.user(bob.id)?.name === "Bob O.");
+  assert.equal((await c.users([bob.id])).get(bob.id)?.name, "Bob O.");
+  assert.equal(d.self?.name, "Bob O.");
+  // Of what one is told no event tells: it is asked for.
+  await c.call("participants.update", { chat_id: chat.chat_id, user_id: ana.id, notify: "none" });
+  await until(c, "the level", () => c.chat(chat.chat_id)?.notify === "none");
+  await c.close();
+  await d.close();
+});
+
 void test("tabs share one connection, and one that dies is followed by another", { skip, timeout: 40_000 }, async () => {
   const [ana, bob] = [await person(), await person()];
   const factory = new IDBFactory();

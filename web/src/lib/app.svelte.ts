@@ -6,7 +6,7 @@ import { logOut, type Me, type Session, whoAmI } from "./account.ts";
 import { Conversation } from "./conversation.svelte.ts";
 import { plain } from "./markdown.ts";
 import { notifyOf } from "./notify.ts";
-import { Failure } from "./problem.ts";
+import { Failure, problem } from "./problem.ts";
 import type { Msg } from "./rows.ts";
 import { t } from "./strings.ts";
 import { forgetSettings } from "./theme.svelte.ts";
@@ -603,7 +603,7 @@ export function itemMsg(item: Item, self: string): Msg {
     mentions: item.mentions ?? [],
     mentionAll: item.mentionAll ?? false,
     state: item.progress === "failed" ? "failed" : "pending",
-    error: item.progress === "failed" ? item.error?.message : undefined,
+    error: item.progress === "failed" && item.error ? problem(item.error) : undefined,
   };
   made.set(item, msg);
   return msg;

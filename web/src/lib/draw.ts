@@ -5,6 +5,7 @@
 import { copyText } from "./copy.ts";
 import { onlyEmoji, parse, type Block, type Inline } from "./markdown.ts";
 import { t } from "./strings.ts";
+import { paths, type IconName } from "./icons.ts";
 
 /** How an @name is shown: "me", "other", or "" for one that mentions nobody. */
 export type Mentioned = (name: string) => "me" | "other" | "";
@@ -122,15 +123,25 @@ function code(lang: string, text: string): HTMLElement {
   pre.appendChild(element("code")).textContent = text;
   const copy = box.appendChild(element("button", "copy"));
   copy.type = "button";
+  copy.title = t.msg.copyCode;
   copy.setAttribute("aria-label", t.msg.copyCode);
-  copy.appendChild(element("span", "idle")).textContent = t.msg.copyCode;
-  copy.appendChild(element("span", "done")).textContent = t.msg.copied;
+  copy.appendChild(element("span", "idle")).appendChild(icon("copy"));
+  copy.appendChild(element("span", "done")).appendChild(icon("check"));
   copy.addEventListener("click", () => {
     void copyText(text).then((ok) => {
       if (!ok) return;
       copy.classList.add("copied");
-      copy.addEventListener("pointerleave", () => copy.classList.remove("copied"), { once: true });
+      setTimeout(() => copy.classList.remove("copied"), 2000);
     });
   });
   return box;
+}
+
+/** As Icon.svelte draws them. */
+function icon(name: IconName): SVGSVGElement {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [key, value] of Object.entries({ width: "17", height: "17", viewBox: "0 0 20 20", "aria-hidden": "true" })) svg.setAttribute(key, value);
+  const path = svg.appendChild(document.createElementNS(svg.namespaceURI, "path"));
+  for (const [key, value] of Object.entries({ d: paths[name], fill: "none", stroke: "currentColor", "stroke-width": "1.6", "stroke-linecap": "round", "stroke-linejoin": "round" })) path.setAttribute(key, value);
+  return svg;
 }

@@ -1,7 +1,7 @@
 import { t } from "./strings.ts";
 
 const lang = navigator.language || "en";
-const timeFmt = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit" });
+const timeFmt = new Intl.DateTimeFormat(lang, { timeStyle: "short" });
 const dayFmt = new Intl.DateTimeFormat(lang, { weekday: "long", day: "numeric", month: "long" });
 const dayYearFmt = new Intl.DateTimeFormat(lang, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 const shortFmt = new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" });

@@ -35,7 +35,7 @@ export function problem(e: unknown): string {
       return t.err.other;
     default: {
       // The server's sentences are for people; a capital and a full stop make them so.
-      const m = e instanceof Error ? e.message : "";
+      const m = (e as { message?: string }).message ?? "";
       return m ? m[0]!.toUpperCase() + m.slice(1) + (/[.!?]$/.test(m) ? "" : ".") : t.err.other;
     }
   }

@@ -284,7 +284,7 @@ const en = {
     uses: "How many people may use it",
     role: "They become",
     copyLink: "Copy link",
-    revoke: "Void",
+    revoke: "Revoke",
     inviteUses: (used: number, max: number) => `${used} of ${max} used`,
     until: (when: string) => `until ${when}`,
     over: "over",
