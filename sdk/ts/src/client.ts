@@ -1,4 +1,5 @@
 import type { CallArgs, CallOptions, ChatWindow, Client, Config } from "./api.js";
+import { secure } from "./elsewhere.js";
 import { stoppedError, type Screen } from "./engine.js";
 import { asGrimaError, GrimaError } from "./errors.js";
 import { newId } from "./ids.js";
@@ -49,7 +50,8 @@ export class GrimaClient implements Client {
   constructor(config: Config) {
     this.#cfg = config;
     this.#store = config.store;
-    secure(config);
+    const url = config.url === undefined || config.auth === "cookie" ? undefined : new URL(config.url);
+    if (url && !secure(config, url)) throw new TypeError(`without TLS only this machine is talked to, and not ${url.host} (Config.insecure allows it)`);
   }
 
   async begin(platform: Platform | undefined): Promise<void> {
@@ -426,16 +428,6 @@ export class GrimaClient implements Client {
     for (const r of [...this.#readers]) void r.return();
     this.#listeners.clear();
     this.#store?.close();
-  }
-}
-
-/** A token in the clear over a network is nobody's wish. */
-function secure(cfg: Config): void {
-  if (cfg.auth === "cookie" || cfg.insecure || cfg.url === undefined) return;
-  const u = new URL(cfg.url);
-  const here = ["localhost", "127.0.0.1", "[::1]"].includes(u.hostname);
-  if ((u.protocol === "http:" || u.protocol === "ws:") && !here) {
-    throw new TypeError(`without TLS only this machine is talked to, and not ${u.host} (Config.insecure allows it)`);
   }
 }
 

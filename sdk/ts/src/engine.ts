@@ -1,4 +1,5 @@
 import type { Config, WebSocketConstructor, WebSocketLike } from "./api.js";
+import { askElsewhere, misdirected, refusedElsewhere } from "./elsewhere.js";
 import { asGrimaError, broke, GrimaError } from "./errors.js";
 import { goodbyeCodes } from "./protocol.gen.js";
 import { permanent, Session, type SessionConfig } from "./session.js";
@@ -59,7 +60,7 @@ interface Waiter {
 /** The connection of a client: it drives a Session with a WebSocket, a store and timers. */
 export class Engine {
   readonly #cfg: Config;
-  readonly #url: string;
+  #url: string;
   readonly #socket: WebSocketConstructor;
   readonly #store: Store | undefined;
   readonly #deliver: Deliver;
@@ -138,7 +139,10 @@ export class Engine {
     };
     ws.onerror = () => undefined; // a close follows, which says what there is to say
     ws.onclose = (ev: { code: number; reason?: string }) => {
-      if (ws === this.#ws) this.#lost(closed(ev.code, ev.reason ?? ""));
+      if (ws !== this.#ws) return;
+      const err = closed(ev.code, ev.reason ?? "");
+      if (this.#dialEnds > 0 && this.#cfg.auth !== "cookie") void this.#refused(ws, err);
+      else this.#lost(err);
     };
     this.#after();
   }
@@ -169,8 +173,27 @@ export class Engine {
     }
   }
 
+  /** A WebSocket was not opened for the reason err. Is it served elsewhere? */
+  async #refused(ws: WebSocketLike, err: GrimaError): Promise<void> {
+    const elsewhere = await refusedElsewhere(this.#url, AbortSignal.timeout(Math.max(this.#dialEnds - Date.now(), 1)));
+    if (ws === this.#ws) this.#lost(elsewhere ?? err);
+  }
+
+  /**
+   * Makes the next connections to where err sends the client. It gives an error
+   * that is no reason to stop, or err if there is nowhere to go.
+   */
+  #follow(err: GrimaError): GrimaError {
+    const to = misdirected(this.#cfg, err, "https:", "wss:", "http:", "ws:");
+    const url = to && address(to.href);
+    if (url === undefined || url === this.#url) return err;
+    this.#url = url;
+    return new GrimaError({ reason: "network", message: `live connections are served by ${to!.origin}` });
+  }
+
   #lost(err: GrimaError): void {
     this.#drop();
+    err = this.#follow(err);
     if (err.reason === "other_user" && this.#cfg.otherUser === "forget") {
       this.#forget().catch((e: unknown) => this.#storeFailed(e));
       return;
@@ -413,6 +436,8 @@ export class Engine {
         await this.#connected(signal);
       } catch (err) {
         if (!(err instanceof GrimaError)) throw err;
+        const elsewhere = misdirected(this.#cfg, err, "https:", "http:");
+        if (elsewhere) return await askElsewhere(this.#cfg, elsewhere, op, params, repeatable(op, params), signal);
         const again = err.reason === "offline" || (err.reason === "unknown_outcome" && repeatable(op, params));
         if (!again) throw err;
       }

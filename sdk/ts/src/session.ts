@@ -532,7 +532,7 @@ export class Session {
 }
 
 /** Reads a result; of an operation that is not known as it is. */
-function decodeResult(op: string, result: Json): unknown {
+export function decodeResult(op: string, result: Json): unknown {
   if (!Object.hasOwn(operations, op)) return plain(result);
   try {
     return decodeAs(operations[op as Operation].result, result);

@@ -291,10 +291,10 @@ export class Conversation {
     });
   }
 
-  async jumpDate(date: Date): Promise<void> {
+  /** The first message of a time or later, which is what it gives a way to. */
+  async atDate(date: Date): Promise<() => void> {
     const found = await app.call<{ at_seq?: number }>("messages.list", { chat_id: this.chatId, at: date.toISOString(), limit: 1 });
-    if (found.at_seq) await this.jumpTo(found.at_seq, true);
-    else await this.jumpEnd();
+    return () => void (found.at_seq ? this.jumpTo(found.at_seq, true) : this.jumpEnd());
   }
 
   // --- Marks
