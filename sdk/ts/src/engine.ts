@@ -77,7 +77,7 @@ export class Engine {
   #takenAt = 0; // when that began last
   #taker: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
-  #failed = false; // the store did
+  #failed: GrimaError | undefined; // the store did
   #screens = new Map<string, Screen>();
   #watchUntil = 0;
   #watching = "";
@@ -312,9 +312,8 @@ export class Engine {
   /** Without the store the next start would miss what came since: the client stops. */
   #storeFailed(err: unknown): void {
     if (this.#failed) return;
-    this.#failed = true;
+    const why = (this.#failed = asGrimaError(err, "store", "keeping the client's state"));
     this.#drop();
-    const why = asGrimaError(err, "store", "keeping the client's state");
     this.#s.stop(Date.now());
     void this.#deliver([{ kind: "connection", connection: { link: "stopped", error: why.toFailure() } }]);
     this.#closed = true;
@@ -430,7 +429,7 @@ export class Engine {
     for (;;) {
       signal?.throwIfAborted();
       const s = this.#s;
-      if (s.stopped) throw stoppedError(s.stopped);
+      if (s.stopped) throw this.#failed ?? stoppedError(s.stopped);
       try {
         if (s.ready) return await this.#ask(op, params, signal);
         await this.#connected(signal);
