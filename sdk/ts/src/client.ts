@@ -1,10 +1,10 @@
 import type { CallArgs, CallOptions, ChatWindow, Client, Config } from "./api.js";
-import { secure } from "./elsewhere.js";
 import { stoppedError, type Screen } from "./engine.js";
 import { asGrimaError, GrimaError } from "./errors.js";
 import { newId } from "./ids.js";
 import { Mirror, type Snapshot } from "./mirror.js";
 import { limits, type MessagesListParams, type MessagesListResult, type Operation, type Operations, type User } from "./protocol.gen.js";
+import { secure } from "./roles.js";
 import { alone, Tabs, type Audience, type Backend, type Platform } from "./tabs.js";
 import type { Chat, Draft, Event, EventKind, EventOf, HeldPage, Item, Store } from "./types.js";
 import { Window } from "./window.js";

@@ -1,7 +1,7 @@
 import type { Config, WebSocketConstructor, WebSocketLike } from "./api.js";
-import { askElsewhere, misdirected, refusedElsewhere } from "./elsewhere.js";
 import { asGrimaError, broke, GrimaError } from "./errors.js";
 import { goodbyeCodes } from "./protocol.gen.js";
+import { misdirected } from "./roles.js";
 import { permanent, Session, type SessionConfig } from "./session.js";
 import type { Draft, Event, Item, Store } from "./types.js";
 
@@ -175,6 +175,7 @@ export class Engine {
 
   /** A WebSocket was not opened for the reason err. Is it served elsewhere? */
   async #refused(ws: WebSocketLike, err: GrimaError): Promise<void> {
+    const { refusedElsewhere } = await import("./elsewhere.js");
     const elsewhere = await refusedElsewhere(this.#url, AbortSignal.timeout(Math.max(this.#dialEnds - Date.now(), 1)));
     if (ws === this.#ws) this.#lost(elsewhere ?? err);
   }
@@ -436,7 +437,10 @@ export class Engine {
       } catch (err) {
         if (!(err instanceof GrimaError)) throw err;
         const elsewhere = misdirected(this.#cfg, err, "https:", "http:");
-        if (elsewhere) return await askElsewhere(this.#cfg, elsewhere, op, params, repeatable(op, params), signal);
+        if (elsewhere) {
+          const { askElsewhere } = await import("./elsewhere.js");
+          return await askElsewhere(this.#cfg, elsewhere, op, params, repeatable(op, params), signal);
+        }
         const again = err.reason === "offline" || (err.reason === "unknown_outcome" && repeatable(op, params));
         if (!again) throw err;
       }

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import test from "node:test";
-import { askElsewhere, misdirected, refusedElsewhere } from "../src/elsewhere.js";
+import { askElsewhere, refusedElsewhere } from "../src/elsewhere.js";
 import { GrimaError } from "../src/errors.js";
 import type { Config } from "../src/index.js";
+import { misdirected } from "../src/roles.js";
 
 // Where a client that is sent elsewhere goes, and where not. That it goes there is
 // in live.test.ts, with real servers.
