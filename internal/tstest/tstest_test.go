@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/grima-chat/grima/internal/api"
+	"github.com/grima-chat/grima/internal/hub"
+	"github.com/grima-chat/grima/internal/hub/natsbus"
+	"github.com/grima-chat/grima/internal/hub/natsbus/natstest"
 	"github.com/grima-chat/grima/internal/testserver"
 )
 
@@ -123,6 +127,33 @@ func (c *control) do(r *http.Request) error {
 	return nil
 }
 
+// roles starts two servers that share the work (docs/protocol.md#roles): the
+// addresses of the one for live connections and of the one for data.
+func roles(t *testing.T) (stream, data string) {
+	nats := natstest.Start(t, nil)
+	forStream, forData := testserver.StartProxy(t, ""), testserver.StartProxy(t, "")
+	stream, data = "http://"+forStream.Addr(), "http://"+forData.Addr()
+	options := func(role api.Role) testserver.Options {
+		return testserver.Options{
+			Leaks: true, // those of NATS
+			Roles: api.Roles{Role: role, DataURL: data, StreamURL: stream},
+			Bus: func(epoch string) hub.Bus {
+				b, err := natsbus.New(natsbus.Config{URL: nats.URL, Prefix: nats.Prefix, Epoch: epoch})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return b
+			},
+		}
+	}
+	one := testserver.Start(t, options(api.RoleStream))
+	other := options(api.RoleData)
+	other.Beside = one
+	forStream.To(one.Addr)
+	forData.To(testserver.Start(t, other).Addr)
+	return stream, data
+}
+
 func TestSDK(t *testing.T) {
 	build(t)
 	srv := testserver.Start(t, testserver.Options{MayFail: true})
@@ -139,8 +170,9 @@ func TestSDK(t *testing.T) {
 		<-served
 	}()
 
+	stream, data := roles(t)
 	cmd := command(t, "node", "--test", "--test-timeout=120000", "build/test/")
-	cmd.Env = append(os.Environ(), "GRIMA_URL=http://"+c.way.Addr(), "GRIMA_CONTROL=http://"+l.Addr().String())
+	cmd.Env = append(os.Environ(), "GRIMA_URL=http://"+c.way.Addr(), "GRIMA_CONTROL=http://"+l.Addr().String(), "GRIMA_STREAM_URL="+stream, "GRIMA_DATA_URL="+data)
 	var out []byte
 	ended := make(chan error, 1)
 	go func() {

@@ -189,7 +189,7 @@ func TestLongHistory(t *testing.T) {
 	_, end := ana.contiguous()
 	for range 10 {
 		before := end
-		get[bool](ana, `(scroller().scrollTop = scroller().scrollHeight, true)`)
+		ana.wheel(20_000)
 		ana.wait("newer messages", fmt.Sprintf(`%s.at(-1) > %d`, numbers, before))
 		ana.wait("them all", `!scroller().dataset.loading`)
 		if _, end = ana.contiguous(); end <= before {
@@ -202,10 +202,7 @@ func TestLongHistory(t *testing.T) {
 
 	// A link to a message in the middle, and a new one at the end.
 	ana.Goto(srv.URL(get[string](ana, `location.pathname`)) + "/25002")
-	ana.wait("the message that the link is to", `(() => {
-		const row = document.querySelector('article[data-seq="25002"]')?.getBoundingClientRect(), s = scroller()?.getBoundingClientRect();
-		return row && row.top >= s.top && row.bottom <= s.bottom && !scroller().dataset.loading;
-	})()`)
+	ana.InView("the message that the link is to", row(25002))
 	ana.contiguous()
 	ana.Send("the last word")
 	ana.ExpectSent("the last word")

@@ -4,6 +4,7 @@ import { asGrimaError, GrimaError } from "./errors.js";
 import { newId } from "./ids.js";
 import { Mirror, type Snapshot } from "./mirror.js";
 import { limits, type MessagesListParams, type MessagesListResult, type Operation, type Operations, type User } from "./protocol.gen.js";
+import { secure } from "./roles.js";
 import { alone, Tabs, type Audience, type Backend, type Platform } from "./tabs.js";
 import type { Chat, Draft, Event, EventKind, EventOf, HeldPage, Item, Store } from "./types.js";
 import { Window } from "./window.js";
@@ -49,7 +50,8 @@ export class GrimaClient implements Client {
   constructor(config: Config) {
     this.#cfg = config;
     this.#store = config.store;
-    secure(config);
+    const url = config.url === undefined || config.auth === "cookie" ? undefined : new URL(config.url);
+    if (url && !secure(config, url)) throw new TypeError(`without TLS only this machine is talked to, and not ${url.host} (Config.insecure allows it)`);
   }
 
   async begin(platform: Platform | undefined): Promise<void> {
@@ -429,16 +431,6 @@ export class GrimaClient implements Client {
     for (const r of [...this.#readers]) void r.return();
     this.#listeners.clear();
     this.#store?.close();
-  }
-}
-
-/** A token in the clear over a network is nobody's wish. */
-function secure(cfg: Config): void {
-  if (cfg.auth === "cookie" || cfg.insecure || cfg.url === undefined) return;
-  const u = new URL(cfg.url);
-  const here = ["localhost", "127.0.0.1", "[::1]"].includes(u.hostname);
-  if ((u.protocol === "http:" || u.protocol === "ws:") && !here) {
-    throw new TypeError(`without TLS only this machine is talked to, and not ${u.host} (Config.insecure allows it)`);
   }
 }
 

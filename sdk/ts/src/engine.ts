@@ -2,6 +2,7 @@ import type { Config, WebSocketConstructor, WebSocketLike } from "./api.js";
 import { recount } from "./chats.js";
 import { asGrimaError, broke, GrimaError } from "./errors.js";
 import { goodbyeCodes } from "./protocol.gen.js";
+import { misdirected } from "./roles.js";
 import { permanent, Session, type SessionConfig } from "./session.js";
 import type { Draft, Event, Item, Store } from "./types.js";
 
@@ -60,7 +61,7 @@ interface Waiter {
 /** The connection of a client: it drives a Session with a WebSocket, a store and timers. */
 export class Engine {
   readonly #cfg: Config;
-  readonly #url: string;
+  #url: string;
   readonly #socket: WebSocketConstructor;
   readonly #store: Store | undefined;
   readonly #deliver: Deliver;
@@ -77,7 +78,7 @@ export class Engine {
   #takenAt = 0; // when that began last
   #taker: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
-  #failed = false; // the store did
+  #failed: GrimaError | undefined; // the store did
   #screens = new Map<string, Screen>();
   #watchUntil = 0;
   #watching = "";
@@ -139,7 +140,10 @@ export class Engine {
     };
     ws.onerror = () => undefined; // a close follows, which says what there is to say
     ws.onclose = (ev: { code: number; reason?: string }) => {
-      if (ws === this.#ws) this.#lost(closed(ev.code, ev.reason ?? ""));
+      if (ws !== this.#ws) return;
+      const err = closed(ev.code, ev.reason ?? "");
+      if (this.#dialEnds > 0 && this.#cfg.auth !== "cookie") void this.#refused(ws, err);
+      else this.#lost(err);
     };
     this.#after();
   }
@@ -170,8 +174,28 @@ export class Engine {
     }
   }
 
+  /** A WebSocket was not opened for the reason err. Is it served elsewhere? */
+  async #refused(ws: WebSocketLike, err: GrimaError): Promise<void> {
+    const { refusedElsewhere } = await import("./elsewhere.js");
+    const elsewhere = await refusedElsewhere(this.#url, AbortSignal.timeout(Math.max(this.#dialEnds - Date.now(), 1)));
+    if (ws === this.#ws) this.#lost(elsewhere ?? err);
+  }
+
+  /**
+   * Makes the next connections to where err sends the client. It gives an error
+   * that is no reason to stop, or err if there is nowhere to go.
+   */
+  #follow(err: GrimaError): GrimaError {
+    const to = misdirected(this.#cfg, err, "https:", "wss:", "http:", "ws:");
+    const url = to && address(to.href);
+    if (url === undefined || url === this.#url) return err;
+    this.#url = url;
+    return new GrimaError({ reason: "network", message: `live connections are served by ${to!.origin}` });
+  }
+
   #lost(err: GrimaError): void {
     this.#drop();
+    err = this.#follow(err);
     if (err.reason === "other_user" && this.#cfg.otherUser === "forget") {
       this.#forget().catch((e: unknown) => this.#storeFailed(e));
       return;
@@ -290,9 +314,8 @@ export class Engine {
   /** Without the store the next start would miss what came since: the client stops. */
   #storeFailed(err: unknown): void {
     if (this.#failed) return;
-    this.#failed = true;
+    const why = (this.#failed = asGrimaError(err, "store", "keeping the client's state"));
     this.#drop();
-    const why = asGrimaError(err, "store", "keeping the client's state");
     this.#s.stop(Date.now());
     void this.#deliver([{ kind: "connection", connection: { link: "stopped", error: why.toFailure() } }]);
     this.#closed = true;
@@ -408,7 +431,7 @@ export class Engine {
     for (;;) {
       signal?.throwIfAborted();
       const s = this.#s;
-      if (s.stopped) throw stoppedError(s.stopped);
+      if (s.stopped) throw this.#failed ?? stoppedError(s.stopped);
       try {
         if (s.ready) {
           const result = await this.#ask(op, params, signal);
@@ -418,6 +441,11 @@ export class Engine {
         await this.#connected(signal);
       } catch (err) {
         if (!(err instanceof GrimaError)) throw err;
+        const elsewhere = misdirected(this.#cfg, err, "https:", "http:");
+        if (elsewhere) {
+          const { askElsewhere } = await import("./elsewhere.js");
+          return await askElsewhere(this.#cfg, elsewhere, op, params, repeatable(op, params), signal);
+        }
         const again = err.reason === "offline" || (err.reason === "unknown_outcome" && repeatable(op, params));
         if (!again) throw err;
       }

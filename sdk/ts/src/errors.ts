@@ -41,6 +41,8 @@ export interface Failure {
   retryAfterMs?: number;
   /** Of goodbye: whether the server invites the client back. */
   reconnect?: boolean;
+  /** Of misdirected: which server serves it, as far as the server said. */
+  url?: string;
 }
 
 /** The error of everything in this package. Programs look at reason and code. */
@@ -54,6 +56,8 @@ export class GrimaError extends Error {
   readonly retryAfterMs: number;
   /** Of goodbye: whether the server invites the client back. */
   readonly reconnect: boolean;
+  /** Of misdirected: which server serves it (docs/protocol.md#roles); else "". */
+  readonly url: string;
 
   constructor(f: Failure, options?: ErrorOptions) {
     super(f.message, options);
@@ -63,6 +67,7 @@ export class GrimaError extends Error {
     this.retryable = f.retryable ?? false;
     this.retryAfterMs = f.retryAfterMs ?? 0;
     this.reconnect = f.reconnect ?? false;
+    this.url = f.url ?? "";
   }
 
   /** The error as plain data. */
@@ -71,6 +76,7 @@ export class GrimaError extends Error {
     if (this.retryable) f.retryable = true;
     if (this.retryAfterMs > 0) f.retryAfterMs = this.retryAfterMs;
     if (this.reconnect) f.reconnect = true;
+    if (this.url !== "") f.url = this.url;
     return f;
   }
 }
@@ -79,6 +85,7 @@ export class GrimaError extends Error {
 export function refused(e: ErrorBody, reason: "refused" | "login" = "refused"): GrimaError {
   const f: Failure = { reason, code: e.code, message: e.message, retryable: e.retryable };
   if (e.retry_after_ms) f.retryAfterMs = e.retry_after_ms;
+  if (e.url) f.url = e.url;
   return new GrimaError(f);
 }
 

@@ -37,7 +37,7 @@ export function draft(s: Session, now: number, d: Draft): Item {
   const id = d.id || newId(now);
   if (s.stopped) throw new GrimaError({ reason: "closed", message: "the client is closed" });
   if (s.items.size >= s.cfg.maxOutbox) throw new GrimaError({ reason: "outbox_full", message: "the outbox is full" });
-  if (s.items.has(id)) refuse("conflict", "this message is in the outbox already");
+  if (s.items.has(id)) throw twice();
   if (d.chatId === "") refuse("invalid_request", "a message goes to a chat");
   if (d.content === "") refuse("invalid_request", "a message has content");
   if (utf8Length(d.content) > (s.hello?.limits.max_content || limits.maxContent)) refuse("content_too_large", "the message is too long");
@@ -50,7 +50,12 @@ export function draft(s: Session, now: number, d: Draft): Item {
   return it;
 }
 
+function twice(): GrimaError {
+  return new GrimaError({ reason: "refused", code: "conflict", message: "this message is in the outbox already" });
+}
+
 export function enqueue(s: Session, now: number, it: Item): void {
+  if (s.items.has(it.id)) throw twice();
   told(s, restore(s, it));
   pumpSoon(s, now);
 }

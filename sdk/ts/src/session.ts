@@ -403,7 +403,8 @@ export class Session {
     const id = this.lastId + 1;
     const body = JSON.stringify(params ?? {});
     const line = `{"type":${JSON.stringify(frameOf(a.op))},"id":${id},"op":${JSON.stringify(a.op)},"params":${body}}`;
-    const most = this.hello?.limits.max_frame || limits.maxFrame;
+    const said = this.hello?.limits.max_frame ?? 0;
+    const most = said > 0 ? said : limits.maxFrame;
     const n = line.length * 3 <= most ? 0 : utf8Length(line);
     if (n > most) {
       const message = `the request has ${n} bytes, and the server takes ${most}`;
@@ -532,7 +533,7 @@ export class Session {
 }
 
 /** Reads a result; of an operation that is not known as it is. */
-function decodeResult(op: string, result: Json): unknown {
+export function decodeResult(op: string, result: Json): unknown {
   if (!Object.hasOwn(operations, op)) return plain(result);
   try {
     return decodeAs(operations[op as Operation].result, result);

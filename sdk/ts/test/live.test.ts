@@ -15,14 +15,14 @@ Object.assign(globalThis, { IDBKeyRange });
 
 const Socket = WebSocket as unknown as WebSocketConstructor;
 
-async function api<T>(method: string, path: string, body?: object, token?: string): Promise<T> {
+async function api<T>(method: string, path: string, body?: object, token?: string, at = url): Promise<T> {
   const headers: Record<string, string> = { "Content-Type": "application/json" };
   if (token) headers["Authorization"] = `Bearer ${token}`;
   for (;;) {
     try {
       const init: RequestInit = { method, headers };
       if (body) init.body = JSON.stringify(body);
-      const r = await fetch(url + path, init);
+      const r = await fetch(at + path, init);
       const result = (await r.json()) as T;
       assert(r.ok, `${path}: ${JSON.stringify(result)}`);
       return result;
@@ -40,10 +40,10 @@ async function say(path: string): Promise<void> {
 let people = 0;
 
 /** Somebody new, with a token. */
-async function person(): Promise<{ id: string; token: string; name: string }> {
+async function person(at = url): Promise<{ id: string; token: string; name: string }> {
   const name = `p${++people}`;
-  const { user } = await api<{ user: { user_id: string } }>("POST", "/v1/users", { username: name, password: "correct horse" });
-  const { token } = await api<{ token: string }>("POST", "/v1/sessions", { mechanism: "PLAIN", username: name, password: "correct horse" });
+  const { user } = await api<{ user: { user_id: string } }>("POST", "/v1/users", { username: name, password: "correct horse" }, undefined, at);
+  const { token } = await api<{ token: string }>("POST", "/v1/sessions", { mechanism: "PLAIN", username: name, password: "correct horse" }, undefined, at);
   return { id: user.user_id, token, name };
 }
 
@@ -279,6 +279,25 @@ void test("another user's store is refused, or forgotten", { skip, timeout: 40_0
   await c.ready();
   assert.deepEqual([c.chats().length, c.outbox().length, c.self?.user_id], [0, 0, bob.id]);
   await c.close();
+});
+
+void test("a client goes where it is sent: with its connection, and to ask", { skip, timeout: 40_000 }, async () => {
+  const stream = process.env["GRIMA_STREAM_URL"]!;
+  const data = process.env["GRIMA_DATA_URL"]!;
+  const ana = await person(data);
+  for (const at of [data, stream, stream.replace("http", "ws") + "/v1/ws"]) {
+    const c = await start(config(ana.token, { url: at }));
+    await c.ready();
+    const chat = await group(c);
+    const heard: string[] = [];
+    c.on("message.created", (ev) => heard.push(ev.message.content!));
+    await c.send({ chatId: chat, content: "hi" });
+    const page = await c.call("messages.list", { chat_id: chat });
+    assert.deepEqual(page.messages.map((m) => m.content), ["hi"]);
+    await until(c, "the message", () => heard.includes("hi"));
+    await assert.rejects(c.call("chats.list", { cursor: "no cursor" }), { reason: "refused", code: "cursor_invalid" });
+    await c.close();
+  }
 });
 
 void test("history both ways, from anywhere", { skip, timeout: 40_000 }, async () => {

@@ -156,7 +156,8 @@ export class Conversation {
     this.atEnd = atEnd;
   }
 
-  async #load(what: "all" | "before" | "after", work: () => Promise<boolean>): Promise<boolean> {
+  // Work is told whether another load overtook it, which then has the say of where to look.
+  async #load(what: "all" | "before" | "after", work: (over: () => boolean) => Promise<boolean>): Promise<boolean> {
     const mine = ++this.#loads;
     const over = () => this.#closed || mine !== this.#loads;
     this.#again = () => this.#load(what, work);
@@ -165,7 +166,7 @@ export class Conversation {
     let ok = false;
     try {
       // The SDK may jump by itself meanwhile, and then ours comes to nothing.
-      for (let i = 0; i < 3 && !ok && !over() && (i === 0 || app.online); i++) ok = await work();
+      for (let i = 0; i < 3 && !ok && !over() && (i === 0 || app.online); i++) ok = await work(over);
       if (!ok && !over()) this.error = app.online ? t.chat.loadFailed : t.chat.needConnection;
     } catch (e) {
       if (!over()) this.error = problem(e);
@@ -189,15 +190,16 @@ export class Conversation {
 
   // The newest messages; or the first unread ones, with the line above them.
   #begin(): Promise<boolean> {
-    return this.#load("all", async () => {
+    return this.#load("all", async (over) => {
       const w = this.#window;
-      if (!(await w.jump())) return false;
+      if (!(await w.jump()) || over()) return false;
       if (this.#newAfter < 0) return this.#showEnd();
       const head = w.messages[0];
       if (head && head.seq > this.#newAfter && !w.atStart && !(await w.jump(this.#newAfter + 1))) {
         await w.jump();
-        return this.#showEnd();
+        return !over() && this.#showEnd();
       }
+      if (over()) return false;
       const unread = w.messages.find((m) => m.seq > this.#newAfter && m.sender_id !== app.self?.user_id);
       if (!unread) return this.#showEnd();
       return this.#show(unread.seq, false);
@@ -265,16 +267,16 @@ export class Conversation {
   }
 
   async jumpTo(seq: number, flash: boolean): Promise<void> {
-    await this.#load("all", async () => (await this.#window.jump(seq)) && this.#show(seq, flash));
+    await this.#load("all", async (over) => (await this.#window.jump(seq)) && !over() && this.#show(seq, flash));
   }
 
   async jumpEnd(): Promise<void> {
-    await this.#load("all", async () => (await this.#window.jump()) && this.#showEnd());
+    await this.#load("all", async (over) => (await this.#window.jump()) && !over() && this.#showEnd());
   }
 
   async jumpStart(): Promise<void> {
-    await this.#load("all", async () => {
-      if (!(await this.#window.jump(1))) return false;
+    await this.#load("all", async (over) => {
+      if (!(await this.#window.jump(1)) || over()) return false;
       this.#show(this.#window.messages[0]?.seq ?? 0, false);
       this.#lo = 0;
       this.target = "start";
@@ -285,17 +287,17 @@ export class Conversation {
   async jumpUnread(): Promise<void> {
     this.firstUnread = false;
     if (this.#newAfter < 0) return;
-    await this.#load("all", async () => {
-      if (!(await this.#window.jump(this.#newAfter + 1))) return false;
+    await this.#load("all", async (over) => {
+      if (!(await this.#window.jump(this.#newAfter + 1)) || over()) return false;
       const unread = this.#window.messages.find((m) => m.seq > this.#newAfter);
       return unread ? this.#show(unread.seq, false) : this.#showEnd();
     });
   }
 
-  async jumpDate(date: Date): Promise<void> {
+  /** The first message of a time or later, which is what it gives a way to. */
+  async atDate(date: Date): Promise<() => void> {
     const found = await app.call<{ at_seq?: number }>("messages.list", { chat_id: this.chatId, at: date.toISOString(), limit: 1 });
-    if (found.at_seq) await this.jumpTo(found.at_seq, true);
-    else await this.jumpEnd();
+    return () => void (found.at_seq ? this.jumpTo(found.at_seq, true) : this.jumpEnd());
   }
 
   // --- Marks

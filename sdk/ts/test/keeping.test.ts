@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { memoryStore, open, type Client, type Event, type Store, type WebSocketConstructor, type WebSocketLike } from "../src/index.js";
+import { created, hello, started, stateOf } from "./talk.js";
+
+// What the store is asked while a client is told things.
+
+/** A server that is spoken for by the test. */
+class Line implements WebSocketLike {
+  static last: Line;
+  readyState = 1;
+  onopen: ((ev: unknown) => void) | null = null;
+  onmessage: ((ev: unknown) => void) | null = null;
+  onclose: ((ev: unknown) => void) | null = null;
+  onerror: ((ev: unknown) => void) | null = null;
+
+  constructor() {
+    Line.last = this;
+    queueMicrotask(() => {
+      this.onopen?.({});
+      this.says(hello);
+    });
+  }
+
+  says(line: string): void {
+    this.onmessage?.({ data: line });
+  }
+
+  send(line: string): void {
+    const { id, op } = JSON.parse(line) as { id: number; op: string };
+    const result = op === "session.start" ? started : { chats: [stateOf("c_1", 2, 5)], cursor: "k1", has_more: false };
+    const type = op === "session.start" ? "SessionResponse" : "DataResponse";
+    if (op === "session.start" || op === "sync") queueMicrotask(() => this.says(JSON.stringify({ type, id, op, result })));
+  }
+
+  close(): void {
+    this.readyState = 3;
+  }
+}
+
+/** A store that is slow, or fails, when a test wants it to. */
+function watched() {
+  const store = memoryStore();
+  const w = { batches: [] as string[][], fails: undefined as Error | undefined, gate: Promise.resolve() };
+  const apply = async (events: readonly Event[]): Promise<void> => {
+    w.batches.push(events.map((ev) => ev.kind));
+    await w.gate;
+    if (w.fails) throw w.fails;
+    await store.apply(events);
+  };
+  return Object.assign(w, { store: new Proxy(store, { get: (of, name) => (name === "apply" ? apply : (of[name as keyof Store] as () => unknown).bind(of)) }) });
+}
+
+async function start(store: Store): Promise<Client> {
+  const c = await open({ url: "http://localhost", auth: { token: "gt_x" }, store, WebSocket: Line as unknown as WebSocketConstructor });
+  await c.ready();
+  return c;
+}
+
+void test("what is told does not wait for the store, which takes it in few batches", async () => {
+  const w = watched();
+  const c = await start(w.store);
+  let release = (): void => undefined;
+  w.gate = new Promise((done) => (release = done));
+  const before = w.batches.length;
+  const told: number[] = [];
+  c.on("message.created", (ev) => told.push(ev.seq));
+  for (let seq = 6; seq < 206; seq++) {
+    Line.last.says(created(seq));
+    await Promise.resolve();
+  }
+  while (told.length < 200) await new Promise((done) => setImmediate(done));
+  assert.deepEqual(told, Array.from({ length: 200 }, (_, i) => i + 6), "all, while the store takes the first");
+  // Who asks for what is kept gets it with all that was told.
+  const page = c.history({ chat_id: "c_1", limit: 50 });
+  release();
+  assert.equal((await page).messages.at(-1)?.seq, 205);
+  assert((w.batches.length - before) <= 4, `${w.batches.length - before} batches`);
+  await c.close();
+  assert.equal((await w.store.load()).chats[0]?.pos, 205);
+});
+
+void test("a store that is too far behind is waited for", async () => {
+  const w = watched();
+  const c = await start(w.store);
+  let release = (): void => undefined;
+  w.gate = new Promise((done) => (release = done));
+  let told = 0;
+  c.on("message.created", () => void told++);
+  for (let seq = 6; seq < 5006; seq++) Line.last.says(created(seq));
+  for (let i = 0; i < 200; i++) await new Promise((done) => setImmediate(done));
+  assert(told < 2500, `${told} were told, and none is kept`);
+  release();
+  w.gate = Promise.resolve();
+  await c.close();
+});
+
+void test("a store that fails stops the client, which says why", async () => {
+  const w = watched();
+  const c = await start(w.store);
+  w.fails = new Error("no space left");
+  const stopped = new Promise<void>((done) => c.on("connection", (ev) => void (ev.connection.link === "stopped" && done())));
+  Line.last.says(created(6));
+  await stopped;
+  assert.equal(c.error?.reason, "store");
+  assert.match(c.error!.message, /no space left/);
+  const n = w.batches.length;
+  Line.last.says(created(7));
+  await assert.rejects(c.ready(), { reason: "store" });
+  await assert.rejects(c.call("users.me"), { reason: "store" });
+  await c.close();
+  assert.equal(w.batches.length, n, "nothing is kept behind a hole");
+});
