@@ -276,7 +276,10 @@ func (w *writer) connect() error {
 	defer cancel()
 	c, found, err := connect(ctx, w.conf, settings(statementTimeout, w.cfg.idle))
 	if err == nil {
-		if err = w.store.sameHome(found); err == nil && w.doubt.open {
+		if err = w.store.sameHome(found); err == nil {
+			err = serving(ctx, c)
+		}
+		if err == nil && w.doubt.open {
 			err = w.settle(c)
 		}
 		if err != nil {
