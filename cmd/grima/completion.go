@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 	"unicode"
@@ -78,19 +77,9 @@ func predictors() map[string]predict.Predictor {
 	none := predict.PredictFunc(func(predict.Args) []string { return nil })
 	return map[string]predict.Predictor{
 		"none": none,
-		"store": predict.PredictFunc(func(a predict.Args) (places []string) {
-			if dir, ok := strings.CutPrefix(a.Last, sqliteStore); ok {
-				found, err := filepath.Glob(dir + "*" + string(filepath.Separator))
-				if err != nil { // what is typed is no pattern
-					return nil
-				}
-				for _, dir := range found {
-					places = append(places, sqliteStore+dir)
-				}
-				return places
-			}
-			return []string{sqliteStore, "postgres://"}
-		}),
+		// What comes behind a colon is a word of its own for the shell, which knows
+		// directories.
+		"store": predict.PredictFunc(func(predict.Args) []string { return []string{sqliteStore, "postgres://"} }),
 		"op": predict.PredictFunc(func(predict.Args) (names []string) {
 			for _, op := range api.Operations() {
 				names = append(names, op.Name)

@@ -39,7 +39,7 @@ type mover struct {
 
 	t       *testing.T
 	heard   []string // contents, each once and in order
-	seqs    int64
+	seqs    map[string]int64
 	resyncs int
 }
 
@@ -59,10 +59,10 @@ func (m *mover) hears(content string) {
 		case client.Synced:
 			m.resyncs++
 		case client.MessageCreated, client.MessageUpdated:
-			if e.PrevSeq != m.seqs && m.seqs != 0 || e.Message.Seq != e.Seq {
-				m.t.Errorf("event %d comes behind %d", e.Seq, m.seqs)
+			if last := m.seqs[e.ChatID]; e.PrevSeq != last && last != 0 || e.Message.Seq != e.Seq {
+				m.t.Errorf("event %d of %s comes behind %d", e.Seq, e.ChatID, last)
 			}
-			m.seqs = e.Seq
+			m.seqs[e.ChatID] = e.Seq
 			m.heard = append(m.heard, e.Message.Content)
 			if e.Message.Content == content {
 				return
@@ -151,7 +151,7 @@ func TestMoveUnderPeople(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	m := &mover{Client: bobs, t: t}
+	m := &mover{Client: bobs, t: t, seqs: map[string]int64{}}
 	ready, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := bobs.Ready(ready); err != nil {
@@ -249,8 +249,11 @@ func TestCopyKilled(t *testing.T) {
 				}
 				break
 			}
+			if strings.Contains(string(out), "moved there already") { // it was killed behind its last step
+				break
+			}
 			exit, ok := errors.AsType[*exec.ExitError](err)
-			if !ok || !exit.Sys().(syscall.WaitStatus).Signaled() && !strings.Contains(string(out), "in use by another process") {
+			if !ok || !exit.Sys().(syscall.WaitStatus).Signaled() {
 				t.Fatalf("grima copy, to be killed at %s %d: %v\n%s", hop.call, k, err, out)
 			}
 			kills++
@@ -320,7 +323,7 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s is shown as %s, %v", name, placeName(name), err)
 		}
 	}
-	for _, name := range []string{"", "/var/lib/grima", "mysql://db/sesame", "postgres://u:ses ame@[/grima", "host=db password=sesame"} {
+	for _, name := range []string{"", "/var/lib/grima", "mysql://db/grima", "postgres://u:ses ame@[/grima", "host=db password=sesame"} {
 		if err := checkPlace(name); err == nil || strings.Contains(err.Error(), "ame") {
 			t.Errorf("%s: %v", name, err)
 		}

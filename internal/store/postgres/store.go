@@ -227,7 +227,7 @@ func (s *Store) Close() error {
 		s.writer.Stop()
 		s.pool.Close()
 		if c := s.writer.conn; c != nil {
-			s.closeErr = drop(c)
+			s.closeErr = leave(c)
 		}
 	})
 	return s.closeErr

@@ -26,22 +26,21 @@ var errCopying = errors.New("grima copy has this database for itself; when it is
 // it moved, and for as long as the connection lasts nobody will.
 func serving(ctx context.Context, c *pgx.Conn) error {
 	r := &reader{ctx: ctx, conn: c}
-	var free, made bool
-	lock := ask(`SELECT pg_try_advisory_lock_shared($1)`, int64(servingLock))
-	lock.row = func(v *columns) error {
-		free = v.Bool()
-		return nil
+	free, err := tryLock(ctx, c, `SELECT pg_try_advisory_lock_shared($1)`)
+	if err != nil {
+		return err
 	}
+	if !free {
+		return ended{errCopying}
+	}
+	var made bool
 	there := ask(hasMeta)
 	there.row = func(v *columns) error {
 		made = v.Bool()
 		return nil
 	}
-	if err := r.send(lock, there); err != nil {
+	if err := r.send(there); err != nil {
 		return fmt.Errorf("see whether the database is being copied: %w", err)
-	}
-	if !free {
-		return ended{errCopying}
 	}
 	if !made {
 		return nil
@@ -106,7 +105,7 @@ func OpenSource(ctx context.Context, cfg Config) (*Transfer, error) {
 func OpenDestination(ctx context.Context, cfg Config) (*Transfer, error) {
 	return openTransfer(ctx, cfg, func(t *Transfer) error {
 		if !t.alone {
-			return errors.New("servers have it open: stop them, or choose another database")
+			return errors.New("servers, or another grima copy, have it open: stop them, or choose another database")
 		}
 		return t.transact(ctx, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, lockAll, int64(schemaLock)); err != nil {
@@ -126,7 +125,7 @@ func openTransfer(ctx context.Context, cfg Config, open func(*Transfer) error) (
 	}
 	t := &Transfer{}
 	if t.c, _, err = connect(ctx, conf, settings(0, 0)); err == nil {
-		if err = t.take(ctx); err == nil {
+		if t.alone, err = tryLock(ctx, t.c, `SELECT pg_try_advisory_lock($1)`); err == nil {
 			err = open(t)
 		}
 	}
@@ -136,31 +135,43 @@ func openTransfer(ctx context.Context, cfg Config, open func(*Transfer) error) (
 	return t, nil
 }
 
-// take locks the database for this copy alone, if no servers have it open. One
-// that was killed may have its connection for a moment longer.
-func (t *Transfer) take(ctx context.Context) error {
-	const (
-		try    = `SELECT pg_try_advisory_lock($1)`
-		copies = `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted AND objsubid = 1
-AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND (classid::bigint << 32 | objid::bigint) = $1)`
-	)
-	for late := time.Now().Add(lockTimeout); ; {
-		if err := t.c.QueryRow(ctx, try, int64(servingLock)).Scan(&t.alone); err != nil || t.alone {
-			return err
+// lingering is how long a process that was killed may be thought to be there
+// still: until the server has noticed.
+const lingering = time.Second
+
+// tryLock takes a lock in one of two ways, and says whether it is free.
+func tryLock(ctx context.Context, c *pgx.Conn, sql string) (free bool, err error) {
+	r := &reader{ctx: ctx, conn: c}
+	try := ask(sql, int64(servingLock))
+	try.row = func(v *columns) error {
+		free = v.Bool()
+		return nil
+	}
+	for late := time.Now().Add(lingering); ; {
+		if err := r.send(try); err != nil {
+			return false, fmt.Errorf("see who has the database open: %w", err)
 		}
-		var copied bool
-		if err := t.c.QueryRow(ctx, copies, int64(servingLock)).Scan(&copied); err != nil || !copied {
-			return err
-		}
-		if time.Now().After(late) {
-			return errors.New("another grima copy has it open")
+		if free || time.Now().After(late) {
+			return free, nil
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		case <-time.After(leastBackoff):
 		}
 	}
+}
+
+// leave gives up what serving and a Transfer hold, and closes the connection.
+// Closing alone would do it, a moment later.
+func leave(c *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(context.Background(), lingering)
+	defer cancel()
+	if !c.IsClosed() {
+		_, err := c.Exec(ctx, `SELECT pg_advisory_unlock_all()`)
+		ignore(err) // as is the case when it is in a transaction that failed
+	}
+	return drop(c)
 }
 
 // Close ends what was open. What was not finished stays as it is.
@@ -168,7 +179,7 @@ func (t *Transfer) Close() error {
 	if t.c == nil {
 		return nil
 	}
-	return drop(t.c)
+	return leave(t.c)
 }
 
 const (

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// quiet drops what stores log: here they are told to fail.
+var quiet = slog.New(slog.DiscardHandler)
+
 // place is where a store is: a directory, or the URL of a database.
 type place string
 
@@ -41,9 +45,9 @@ func (p place) shared() bool { return strings.Contains(string(p), "://") }
 
 func (p place) open() (chat.Store, error) {
 	if p.shared() {
-		return postgres.Open(context.Background(), postgres.Config{URL: string(p)})
+		return postgres.Open(context.Background(), postgres.Config{URL: string(p), Log: quiet})
 	}
-	return sqlite.Open(context.Background(), sqlite.Config{Dir: string(p)})
+	return sqlite.Open(context.Background(), sqlite.Config{Dir: string(p), Log: quiet})
 }
 
 func (p place) serve(t testing.TB) chat.Store {
@@ -75,16 +79,16 @@ type side interface {
 
 func (p place) source(ctx context.Context) (side, error) {
 	if p.shared() {
-		return postgres.OpenSource(ctx, postgres.Config{URL: string(p)})
+		return postgres.OpenSource(ctx, postgres.Config{URL: string(p), Log: quiet})
 	}
-	return sqlite.OpenSource(ctx, sqlite.Config{Dir: string(p)})
+	return sqlite.OpenSource(ctx, sqlite.Config{Dir: string(p), Log: quiet})
 }
 
 func (p place) destination(ctx context.Context) (side, error) {
 	if p.shared() {
-		return postgres.OpenDestination(ctx, postgres.Config{URL: string(p)})
+		return postgres.OpenDestination(ctx, postgres.Config{URL: string(p), Log: quiet})
 	}
-	return sqlite.OpenDestination(ctx, sqlite.Config{Dir: string(p)})
+	return sqlite.OpenDestination(ctx, sqlite.Config{Dir: string(p), Log: quiet})
 }
 
 // move copies, as grima copy does; wrap may stand between.
