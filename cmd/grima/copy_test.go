@@ -334,3 +334,25 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 }
+
+// On a terminal there is one line, which goes away; elsewhere one now and then.
+func TestCopyProgress(t *testing.T) {
+	at := transfer.Progress{Table: "messages", Rows: 12345, Written: 6789}
+	for terminal, want := range map[bool]string{
+		true:  "\rcopying messages: 12,345 rows, 6,789 written so far, 0s\x1b[K\r\x1b[K",
+		false: "copying messages: 12,345 rows, 6,789 written so far, 0s\n",
+	} {
+		var out strings.Builder
+		p := newCopyProgress(&out)
+		p.progress(at)
+		if out.Len() > 0 {
+			t.Errorf("it says at once: %q", out.String())
+		}
+		p.terminal, p.every = terminal, 0
+		p.progress(at)
+		p.end()
+		if out.String() != want {
+			t.Errorf("terminal %v: %q", terminal, out.String())
+		}
+	}
+}

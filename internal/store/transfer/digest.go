@@ -11,7 +11,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
 	"sync"
 )
 
@@ -99,21 +98,21 @@ func check(ctx context.Context, from, to Store, read func(t *Table, rows int)) (
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
-		wg          sync.WaitGroup
-		there       Digest
-		errFrom, er error
+		wg      sync.WaitGroup
+		there   Digest
+		errFrom error
 	)
 	wg.Go(func() {
 		if there, errFrom = digest(ctx, from, nil); errFrom != nil {
 			cancel()
 		}
 	})
-	here, er := digest(ctx, to, read)
-	if er != nil {
+	here, errTo := digest(ctx, to, read)
+	if errTo != nil {
 		cancel()
 	}
 	wg.Wait()
-	if err := errors.Join(errFrom, er); err != nil {
+	if err := errors.Join(errFrom, errTo); err != nil {
 		return nil, err
 	}
 	return here, differences(there, here)

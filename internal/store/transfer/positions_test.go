@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -397,5 +398,37 @@ func TestStoresAreCopiedInSteps(t *testing.T) {
 			t.Errorf("it was ended %d times only", steps)
 		}
 		closeStore(t, to.serve(t))
+	}
+}
+
+// forgetful stores something else than it is given.
+type forgetful struct{ side }
+
+func (f forgetful) Write(ctx context.Context, t *transfer.Table, drop, put []transfer.Row) error {
+	if t.Name == "messages" && len(put) > 0 {
+		put = slices.Clone(put)
+		put[0] = slices.Clone(put[0])
+		put[0][4].Bytes = []byte("something else")
+	}
+	return f.side.Write(ctx, t, drop, put)
+}
+
+// What is damaged in the copy is found, and put right by the next run.
+func TestDamageIsFound(t *testing.T) {
+	for _, pair := range [][2]place{{place(t.TempDir()), place(pgtest.New(t))}, {place(pgtest.New(t)), place(t.TempDir())}} {
+		from, to := pair[0], pair[1]
+		s := from.serve(t)
+		populate(t, s, 2)
+		say(t, s, 2, "one")
+		closeStore(t, s)
+		_, err := move(t.Context(), from, to, false, func(s side) transfer.Store { return forgetful{s} })
+		if err == nil || !strings.Contains(err.Error(), "messages of c_2 (1 rows, with other contents)") {
+			t.Errorf("a copy that is another: %v", err)
+		}
+		to.refuses(t, "a copy into it is not finished")
+		closeStore(t, from.serve(t))
+		if r := mustMove(t, from, to); r.Written != 1 {
+			t.Errorf("%d rows were put right", r.Written)
+		}
 	}
 }
