@@ -77,6 +77,9 @@ func predictors() map[string]predict.Predictor {
 	none := predict.PredictFunc(func(predict.Args) []string { return nil })
 	return map[string]predict.Predictor{
 		"none": none,
+		// What comes behind a colon is a word of its own for the shell, which knows
+		// directories.
+		"store": predict.PredictFunc(func(predict.Args) []string { return []string{sqliteStore, "postgres://"} }),
 		"op": predict.PredictFunc(func(predict.Args) (names []string) {
 			for _, op := range api.Operations() {
 				names = append(names, op.Name)

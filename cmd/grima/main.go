@@ -37,6 +37,7 @@ type commands struct {
 	Chat       chatCmd       `cmd:"" help:"Chat, in the terminal."`
 	User       userCmd       `cmd:"" help:"Add people, list them, change their passwords, lock them out."`
 	Invite     inviteCmd     `cmd:"" help:"Let somebody make their own account."`
+	Copy       copyCmd       `cmd:"" help:"Move everything to another store, such as PostgreSQL, and back."`
 	Login      loginCmd      `cmd:"" help:"Log in to a server, or make an account with an invite."`
 	Logout     logoutCmd     `cmd:"" help:"Log out, on the server and here."`
 	Whoami     whoamiCmd     `cmd:"" help:"Say who is logged in."`

@@ -109,15 +109,12 @@ func settle(ctx context.Context, tx pgx.Tx, facts map[string]string, log *slog.L
 		log.Warn("this database was restored or moved, and may have gone back: it gets a new epoch, and clients begin anew",
 			"was", facts["home"], "is", s.home)
 	}
-	var id, newest int64
-	if err := tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint,
-greatest((SELECT max(stamp) FROM chats), (SELECT max(stamp) FROM participants), (SELECT max(stamp) FROM writers), 0)`).Scan(&id, &newest); err != nil {
-		return h, fmt.Errorf("look for the newest change stamp: %w", err)
+	newest, err := newestStamp(ctx, tx)
+	if err != nil {
+		return h, err
 	}
-	newest += newest % 2
-	h.offset = max(0, newest/2+1-id)
-	if _, err := tx.Exec(ctx, `UPDATE writers SET stamp = $1 WHERE writer_id = 0`, newest); err != nil {
-		return h, fmt.Errorf("note the newest change stamp: %w", err)
+	if h.offset, err = goOnAbove(ctx, tx, newest); err != nil {
+		return h, err
 	}
 	var raw [8]byte
 	if _, err := rand.Read(raw[:]); err != nil {
@@ -128,14 +125,45 @@ greatest((SELECT max(stamp) FROM chats), (SELECT max(stamp) FROM participants), 
 		setFact(ctx, tx, "stamp_offset", strconv.FormatInt(h.offset, 10)))
 }
 
+// newestStamp is the newest change stamp there is, which is even.
+func newestStamp(ctx context.Context, q querier) (newest int64, err error) {
+	err = q.QueryRow(ctx, `SELECT greatest((SELECT max(stamp) FROM chats), (SELECT max(stamp) FROM participants), (SELECT max(stamp) FROM writers), 0)`).Scan(&newest)
+	if err != nil {
+		return 0, fmt.Errorf("look for the newest change stamp: %w", err)
+	}
+	return newest + newest%2, nil
+}
+
+// goOnAbove gives the offset with which all stamps to come are above newest,
+// which is even, and makes it LastStamp. It goes by xmin: a transaction that is
+// under way elsewhere in the cluster would otherwise keep LastStamp below what
+// clients have seen.
+func goOnAbove(ctx context.Context, tx pgx.Tx, newest int64) (offset int64, err error) {
+	var xmin int64
+	if err := tx.QueryRow(ctx, `SELECT least(pg_current_xact_id()::text::bigint, pg_snapshot_xmin(pg_current_snapshot())::text::bigint)`).Scan(&xmin); err != nil {
+		return 0, fmt.Errorf("read the oldest transaction: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `UPDATE writers SET stamp = $1 WHERE writer_id = 0`, newest); err != nil {
+		return 0, fmt.Errorf("note the newest change stamp: %w", err)
+	}
+	return max(0, newest/2+1-xmin), nil
+}
+
+// querier is a connection, or a transaction on one.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// From the catalog itself: what to_regclass knows is as of the transaction's
+// beginning, before the other node was waited for.
+const hasMeta = `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'meta' AND relnamespace = current_schema()::regnamespace)`
+
 // readFacts reads the table meta; nothing if there is none.
-func readFacts(ctx context.Context, tx pgx.Tx) (map[string]string, error) {
+func readFacts(ctx context.Context, tx querier) (map[string]string, error) {
 	facts := map[string]string{}
 	var there bool
-	// From the catalog itself: what to_regclass knows is as of the transaction's
-	// beginning, before the other node was waited for.
-	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'meta' AND relnamespace = current_schema()::regnamespace)`).
-		Scan(&there); err != nil || !there {
+	if err := tx.QueryRow(ctx, hasMeta).Scan(&there); err != nil || !there {
 		return facts, err
 	}
 	rows, err := tx.Query(ctx, `SELECT name, value FROM meta`)

@@ -64,6 +64,20 @@ var _ chat.Store = (*Store)(nil)
 // that would not keep what is acknowledged, and a database that a newer Grima
 // wrote.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
+	cfg.setDefaults()
+	conf, err := parse(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("the address of the database: %w", err) // without its password
+	}
+	s := &Store{failure: batch.NewFailure(cfg.Log)}
+	where := fmt.Sprintf("%s on %s", conf.Database, conf.Host)
+	if err := s.open(ctx, conf, cfg); err != nil {
+		return nil, fmt.Errorf("open the database %s: %w", where, err)
+	}
+	return s, nil
+}
+
+func (cfg *Config) setDefaults() {
 	if cfg.Readers == 0 {
 		cfg.Readers = max(8, 4*runtime.GOMAXPROCS(0))
 	}
@@ -82,22 +96,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.idle == 0 {
 		cfg.idle = idleInTransaction
 	}
-	conf, err := parse(cfg.URL)
-	if err != nil {
-		return nil, fmt.Errorf("the address of the database: %w", err) // without its password
-	}
-	s := &Store{failure: batch.NewFailure(cfg.Log)}
-	where := fmt.Sprintf("%s on %s", conf.Database, conf.Host)
-	if err := s.open(ctx, conf, cfg); err != nil {
-		return nil, fmt.Errorf("open the database %s: %w", where, err)
-	}
-	return s, nil
 }
 
 func (s *Store) open(ctx context.Context, conf *pgx.ConnConfig, cfg Config) error {
 	c, _, err := connect(ctx, conf, settings(statementTimeout, cfg.idle))
 	if err != nil {
 		return err
+	}
+	if err := serving(ctx, c); err != nil {
+		return errors.Join(err, ignore(drop(c)))
 	}
 	if s.history, err = prepare(ctx, c, cfg.Log); err != nil {
 		return errors.Join(err, ignore(drop(c)))
@@ -220,7 +227,7 @@ func (s *Store) Close() error {
 		s.writer.Stop()
 		s.pool.Close()
 		if c := s.writer.conn; c != nil {
-			s.closeErr = drop(c)
+			s.closeErr = leave(c)
 		}
 	})
 	return s.closeErr

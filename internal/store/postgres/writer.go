@@ -214,7 +214,7 @@ func (w *writer) end() error {
 	case err == nil:
 		return errRolledBack
 	case ok && pg.Code == divisionByZero:
-		return ended{fmt.Errorf("our row in the table writers is not where it was: another process has its number %d", w.id)}
+		return ended{fmt.Errorf("the row %d in the table writers, which is ours, is not where it was: the database was restored or copied into under us", w.id)}
 	case !w.conn.IsClosed():
 		// Everything was answered: something before COMMIT failed, which was
 		// then passed over, or nothing was sent.
@@ -276,7 +276,10 @@ func (w *writer) connect() error {
 	defer cancel()
 	c, found, err := connect(ctx, w.conf, settings(statementTimeout, w.cfg.idle))
 	if err == nil {
-		if err = w.store.sameHome(found); err == nil && w.doubt.open {
+		if err = w.store.sameHome(found); err == nil {
+			err = serving(ctx, c)
+		}
+		if err == nil && w.doubt.open {
 			err = w.settle(c)
 		}
 		if err != nil {

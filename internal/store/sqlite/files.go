@@ -54,8 +54,7 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	if err := lockFile(f); err != nil {
 		if errors.Is(err, errLocked) {
-			err = fmt.Errorf("the data directory %s is in use by another process%s: stop it, or choose another directory",
-				dir, owner(f))
+			err = inUse{dir, owner(f)}
 		} else {
 			err = fmt.Errorf("lock %s: %w", path, err)
 		}
@@ -70,6 +69,13 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), f.Close())
 	}
 	return f, nil
+}
+
+// inUse says that another process has the data directory.
+type inUse struct{ dir, owner string }
+
+func (e inUse) Error() string {
+	return fmt.Sprintf("the data directory %s is in use by another process%s: stop it, or choose another directory", e.dir, e.owner)
 }
 
 func owner(f *os.File) string {

@@ -71,6 +71,22 @@ var _ chat.Store = (*Store)(nil)
 // process has open, a database that is not Grima's or damaged, and one that a
 // newer Grima wrote.
 func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
+	cfg.setDefaults()
+	if cfg.Dir, err = makeDir(cfg.Dir, cfg.Log); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{lock: lock, failure: batch.NewFailure(cfg.Log)}
+	if err := s.open(ctx, cfg); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the database %s: %w", filepath.Join(cfg.Dir, dbName), err), lock.Close())
+	}
+	return s, nil
+}
+
+func (cfg *Config) setDefaults() {
 	if cfg.Readers == 0 {
 		cfg.Readers = max(4, 2*runtime.GOMAXPROCS(0))
 	}
@@ -95,18 +111,6 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	if cfg.Dir, err = makeDir(cfg.Dir, cfg.Log); err != nil {
-		return nil, err
-	}
-	lock, err := lockDir(cfg.Dir)
-	if err != nil {
-		return nil, err
-	}
-	s := &Store{lock: lock, failure: batch.NewFailure(cfg.Log)}
-	if err := s.open(ctx, cfg); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the database %s: %w", filepath.Join(cfg.Dir, dbName), err), lock.Close())
-	}
-	return s, nil
 }
 
 func (s *Store) open(ctx context.Context, cfg Config) (err error) {
@@ -133,7 +137,10 @@ func (s *Store) open(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	w.db.SetInterrupt(old)
-	if s.epoch, err = w.text("SELECT value FROM meta WHERE name = 'epoch'"); err != nil {
+	if err := w.servable(); err != nil {
+		return err
+	}
+	if s.epoch, err = w.meta(metaEpoch); err != nil {
 		return fmt.Errorf("read the epoch: %w", err)
 	}
 	stamp, err := w.int(selStamp)
