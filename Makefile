@@ -85,7 +85,7 @@ bench: go ## measure the store and live delivery into docs/bench*.md; an hour or
 
 .PHONY: bench-cluster
 bench-cluster: go tools ## one node and three, SQLite and PostgreSQL, into docs/bench-cluster.md; four minutes, as root
-	@$(GO) run ./internal/cmd/bench -suite cluster $(or $(ARGS),-rounds 2 -seconds 2 -o docs)
+	@$(GO) run ./internal/cmd/bench -suite cluster $(or $(ARGS),-rounds 2 -seconds 2.5 -o docs)
 
 .PHONY: soak
 soak: go ## a day of coming and going in minutes: what does the server still hold?

@@ -203,6 +203,10 @@ func (s *standing) castTo(what string, first, rooms, people int) error {
 	}
 	defer c.l.close()
 	if what == teamsCast {
+		// The nodes have told one another who came.
+		if err := c.l.pollUntil(time.Now().Add(s.size.idle / 2)); err != nil {
+			return err
+		}
 		u, elapsed, err := s.during(c.l, s.size.idle)
 		if err != nil {
 			return err

@@ -119,7 +119,7 @@ func (c *clusterRun) tellSends() {
 	z := c.size
 	s := section{
 		title: "Durable sends per second",
-		note: fmt.Sprintf("%d senders with one send under way each, spread evenly over the nodes, with all the processors there are; nobody listens. To many chats: %d rooms, two senders in each. To one chat: everybody into the same, whose row every commit locks and updates. "+
+		note: fmt.Sprintf("%d senders with one send under way each, spread evenly over the nodes, with all the processors there are; nobody listens. To many chats: %d rooms, two senders in each, both at the same node. To one chat: everybody into the same, whose row every commit locks and updates. "+
 			"Commits are the nodes' transactions, log is what PostgreSQL wrote to its write-ahead log.", z.senders, z.teams),
 		head: []string{
 			"work", "arrangement", "sends/s", "ack p50 / p99, ms", "node CPU, us per send", "PostgreSQL's", "NATS's", "the clients'", "commits/s", "sends per commit", "log, bytes per send",
