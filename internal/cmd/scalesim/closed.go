@@ -27,11 +27,11 @@ func closed(p params, k closedCase, seed uint64, seconds float64) *cluster {
 		for i := range 256 {
 			var say func()
 			say = func() {
-				chat := -1
+				chat, home := i%128, i%128%k.nodes
 				if k.work == "sends to one chat" {
-					chat = 0
+					chat, home = 0, i%k.nodes
 				}
-				c.send(&message{chat: chat, home: i % k.nodes, measured: measured(), acked: func() {
+				c.send(&message{chat: chat, home: home, measured: measured(), acked: func() {
 					if measured() {
 						c.delivered++ // here: of answers
 					}

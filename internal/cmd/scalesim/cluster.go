@@ -258,18 +258,25 @@ func (c *cluster) publish(m *message) {
 		c.ended(m)
 	}
 	var others []int // places in m.at
+	own := -1
 	for i, node := range m.at {
 		switch {
 		case m.readers[i] == 0:
 		case node == m.home:
-			c.tell(m, i)
+			own = i
 		default:
 			others = append(others, i)
 		}
 	}
-	if c.relays > 0 && len(others) > c.relays {
+	relayed := c.relays > 0 && len(others) > c.relays
+	if relayed {
 		// The sender's node has it in memory: it is the root of the tree.
 		c.pass(m, m.home, others)
+	}
+	if own >= 0 {
+		c.tell(m, own)
+	}
+	if relayed {
 		return
 	}
 	for _, i := range others {
@@ -288,8 +295,8 @@ func (c *cluster) pass(m *message, from int, below []int) {
 		size := (len(below) + children - 1) / children
 		for subtree := range slices.Chunk(below, size) {
 			c.at(c.now+c.trip/2, func() {
+				c.pass(m, m.at[subtree[0]], subtree[1:]) // others first, then one's own
 				c.tell(m, subtree[0])
-				c.pass(m, m.at[subtree[0]], subtree[1:])
 			})
 		}
 	})

@@ -24,6 +24,13 @@ var assumed = machines{
 	full: 0.5, copies: 2, perCore: 15, perGB: 2, perT: 60, perTraffic: 5,
 }
 
+// apart are the costs between machines in one data centre, and with a disk that
+// is somewhere else too; assumed.
+func apart(p params) params {
+	p.trip, p.flush = 200e-6, 1e-3
+	return p
+}
+
 // architecture is a way of growing.
 type architecture struct {
 	name             string
@@ -67,7 +74,18 @@ type plan struct {
 }
 
 func (p plan) feasible() bool { return p.uses[0].of <= 1 }
-func (p plan) bound() string  { return p.uses[0].what }
+
+// bound is what is used most; of what cannot be done, also what is used up with
+// it, and so keeps more machines from helping.
+func (p plan) bound() string {
+	what := p.uses[0].what
+	for _, u := range p.uses[1:] {
+		if !p.feasible() && u.of > 0.9 && u.of > p.uses[0].of*0.8 {
+			what += ", and " + u.what
+		}
+	}
+	return what
+}
 
 // perUser is a year's price per user.
 func (p plan) perUser() float64 { return p.month * 12 / p.w.users }
@@ -197,14 +215,25 @@ func load(p params, m machines, a architecture, w workload, over spread, nodes, 
 		l.use("NATS, one server of 8 processors", l.cpuNATS/(8*full))
 	}
 
-	boxes := n*(m.cores*m.perCore+m.memory/1e9*m.perGB) + l.cpuNATS/full*m.perCore
+	boxes := n*m.box(l.cpuNodes/n, m.cores, l.memory/n/0.7) + l.cpuNATS/full*m.perCore
 	if !a.sqlite {
-		boxes += s * m.copies * (m.coresDB*m.perCore + 128*m.perGB)
+		boxes += s * m.copies * m.box(l.cpuDB/s, m.coresDB, 4e9)
 	}
 	// Half of a day's traffic is in some six busy hours.
 	traffic := l.network / w.peak * 30 * day / 1e12
 	l.month = boxes + l.diskYear*m.copies/1e12*m.perT + traffic*m.perTraffic
 	return l
+}
+
+// box is a month's price of a machine that is so busy: of the sizes there are, 1,
+// 2, 4 and so on up to most processors, each with 4 GB of memory, or more memory
+// if it must be.
+func (m machines) box(busy, most, memory float64) float64 {
+	cores := 1.0
+	for cores < most && cores*m.full < busy {
+		cores *= 2
+	}
+	return cores*m.perCore + max(cores*4, memory/1e9)*m.perGB
 }
 
 // use adds one, and keeps them in order.
@@ -220,7 +249,7 @@ func (l *plan) use(what string, of float64) {
 
 // reach is for how many users an architecture does, and what bounds it then.
 func reach(p params, m machines, a architecture, many func(float64) workload) (users float64, bound string) {
-	lo, hi := 2.0, 11.0 // powers of ten
+	lo, hi := 2.0, 9.0 // powers of ten
 	if at := size(p, m, a, many(math.Pow(10, hi))); at.feasible() {
 		return math.Pow(10, hi), ""
 	}
@@ -279,6 +308,23 @@ func withSender(at, readers []int, home int) (places, counts []int) {
 		}
 	}
 	return append(at, home), append(readers, 1)
+}
+
+// hotOnly plays a few messages of one chat with very many listeners, with nothing
+// beside it.
+func hotOnly(p params, m machines, nodes, relays, listeners int, seed uint64) (*cluster, error) {
+	c := newCluster(design{
+		params: p, nodes: nodes, cores: int(m.cores), speed: 1, databases: 1, coresDB: int(m.coresDB), relays: relays,
+	}, seed)
+	const few = 5
+	for i := range few {
+		c.at(float64(i)*10, func() {
+			at, readers := c.spread(listeners)
+			c.send(&message{chat: 0, home: c.rng.IntN(nodes), at: at, readers: readers, measured: true})
+		})
+	}
+	c.run(math.Inf(1))
+	return c, c.check()
 }
 
 // check sees that every message was answered and delivered once to everybody.

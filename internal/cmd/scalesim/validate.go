@@ -13,8 +13,9 @@ func (c comparison) factor() float64 { return c.simulated / c.measured }
 
 // within is by what factor the simulation may miss: it knows neither what a cold
 // cache costs a node that is let run for milliseconds, nor what four processes
-// cost one another on two processors.
-const within = 2.0
+// cost one another on two processors, nor that a commit begins as soon as the
+// scheduler likes, and then with little in it.
+const within = 2.5
 
 // validate plays what bench-cluster did. What the costs were taken from is not
 // among it: those were CPU per send and per delivery; these are rates, and times

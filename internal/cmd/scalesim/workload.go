@@ -29,7 +29,7 @@ type workload struct {
 func people(users float64) workload {
 	return workload{
 		users: users, connected: 0.3, perDay: 40, peak: 3, logins: 10, requests: 60, chats: 30,
-		private: 0.6, listening: 0.5, smallest: 3, alpha: 1.2, largest: min(10_000, users/10),
+		private: 0.5, listening: 0.5, smallest: 4, alpha: 1.1, largest: min(10_000, users/10),
 		hot: 10, hotReaders: min(users/100, 1e6), hotRate: 0.5,
 	}
 }
@@ -66,12 +66,15 @@ func round(rng *rand.Rand, v float64) int {
 	return int(n)
 }
 
-// mean is the mean of f over the listeners of a message, by quantiles.
+// mean is the mean of f over the listeners of a message, by quantiles: many of
+// them among the few large groups, where most of the listeners are.
 func (w workload) mean(f func(listeners float64) float64) float64 {
 	const parts = 500
 	sum := w.private * f(1+w.listening)
 	for i := range parts {
-		sum += (1 - w.private) / parts * f(1+(w.size((float64(i)+0.5)/parts)-1)*w.listening)
+		u := (float64(i) + 0.5) / parts
+		weight, q := 4*u*u*u/parts, 1-u*u*u*u
+		sum += (1 - w.private) * weight * f(1+(w.size(q)-1)*w.listening)
 	}
 	return sum
 }
