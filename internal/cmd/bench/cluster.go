@@ -62,20 +62,25 @@ type clusterRun struct {
 	pg      *pgtest.Cluster
 	pgGroup *group
 	bus     *child
-	natsURL string
+	natsURL string // empty: one is built and started
 	natsGrp *group
 	ways    []*arrangement
 	said    int64 // so many client_msg_ids were given out
 	ended   []func() error
 }
 
-func runCluster(b *bench) (err error) {
-	if err := b.prepareLive(); err != nil {
-		return err
-	}
+func runCluster(b *bench) error {
 	c := &clusterRun{bench: b, size: fullCluster}
 	if b.quick {
 		c.size = quickCluster
+	}
+	return c.run()
+}
+
+func (c *clusterRun) run() (err error) {
+	b := c.bench
+	if err := b.prepareLive(); err != nil {
+		return err
 	}
 	defer func() {
 		for i := len(c.ended) - 1; i >= 0; i-- {
@@ -127,8 +132,10 @@ func (c *clusterRun) prepare() (err error) {
 			return err
 		}
 	}
-	if err := c.startNATS(); err != nil {
-		return err
+	if c.natsURL == "" {
+		if err := c.startNATS(); err != nil {
+			return err
+		}
 	}
 	c.ways = []*arrangement{
 		{name: oneOnSQLite, nodes: 1, share: shareOf},

@@ -17,7 +17,7 @@ type params struct {
 
 	sendDB, commitDB float64 // of PostgreSQL: per send, and per commit
 	readDB           float64 // one message for one node
-	scanDB           float64 // one chat's position, for one node, every scanEvery
+	scanDB, scanNode float64 // one chat's position, for one node, every scanEvery: of PostgreSQL, and of the node
 
 	copyNATS float64 // of NATS: one hint to one node
 
@@ -26,7 +26,7 @@ type params struct {
 	relay float64 // one message to one child in a tree of relays
 
 	connBytes, routeBytes, placeBytes float64 // of a node: a connection, a chat of its, somebody connected elsewhere
-	wireBytes, hintBytes              float64
+	wireBytes                         float64
 	rowBytes, logBytes                float64 // of PostgreSQL, per message
 	client                            float64 // of whoever measures, per delivery: validation alone
 	clientSend                        float64
@@ -43,11 +43,12 @@ func calibrate(m measured) (p params, err error) {
 		// docs/bench-live.md: reconnect storm, reads of 5,000 clients, memory of
 		// idle clients in TLS; docs/notes.md: 64 bytes per route.
 		login: 180e-6, request: 50e-6, connBytes: 9.3 * 1024, routeBytes: 64,
-		// Assumed. A place in a map of who is connected elsewhere, a hint in a
-		// payload, a position read by its key in a list of 500, and a copy to a
-		// child, which is a write to a socket like a delivery.
-		placeBytes: 64, hintBytes: 16, scanDB: 2e-6,
-		wireBytes: 256,
+		// What PostgreSQL's process ran for BenchmarkLastSeqs of
+		// internal/store/postgres, on a busy machine.
+		scanDB: 3.1e-6,
+		// Assumed. A place in a map of who is connected elsewhere, a node's part in
+		// comparing a position, and an event's bytes.
+		placeBytes: 64, scanNode: 1e-6, wireBytes: 256,
 	}
 	us := func(table, work, arrangement, column string) float64 {
 		v, e := m.number(table, work, arrangement, column)

@@ -32,7 +32,7 @@ func waits(processors int, rate float64, work func(*rand.Rand) float64) float64 
 	rng := rand.New(rand.NewPCG(7, 7))
 	s := newStation(processors, 1)
 	now, sum := 0.0, 0.0
-	const n = 1_000_000
+	const n = 300_000
 	for range n {
 		now += rng.ExpFloat64() / rate
 		begun, _ := s.serve(now, work(rng))
@@ -45,7 +45,7 @@ func waits(processors int, rate float64, work func(*rand.Rand) float64) float64 
 func TestStationIsMD1(t *testing.T) {
 	for _, load := range []float64{0.2, 0.5, 0.8, 0.9} {
 		got, want := waits(1, load, func(*rand.Rand) float64 { return 1 }), load/(2*(1-load))
-		if math.Abs(got-want) > 0.03*want {
+		if math.Abs(got-want) > 0.04*want {
 			t.Errorf("load %g: a wait of %g services, want %g", load, got, want)
 		}
 	}
@@ -63,7 +63,7 @@ func TestStationIsMMc(t *testing.T) {
 		last := term * c / (c - a)
 		want := last / (sum + last) / (c - a)
 		got := waits(c, a, func(rng *rand.Rand) float64 { return rng.ExpFloat64() })
-		if math.Abs(got-want) > 0.04*want {
+		if math.Abs(got-want) > 0.05*want {
 			t.Errorf("%g of %d busy: a wait of %g services, want %g", a, c, got, want)
 		}
 	}
@@ -113,7 +113,7 @@ func TestQuantiles(t *testing.T) {
 // everybody: check sees it, and what it would see is tried out below.
 func TestEveryMessageIsDeliveredOnce(t *testing.T) {
 	_, p := measurements(t)
-	for i := range uint64(40) {
+	for i := range uint64(16) {
 		rng := rand.New(rand.NewPCG(i, 3))
 		d := design{
 			params: p, nodes: 1 + rng.IntN(60), cores: 1 + rng.IntN(8), speed: 0.1 + rng.Float64(),
@@ -124,13 +124,13 @@ func TestEveryMessageIsDeliveredOnce(t *testing.T) {
 		}
 		c := newCluster(d, i)
 		want, at := 0, 0.0
-		const messages = 500
+		const messages = 300
 		for range messages {
 			at += rng.ExpFloat64() / 2000
 			chat := rng.IntN(6) - 3 // three are fought for
 			n := rng.IntN(3 * d.nodes)
 			if chat >= 0 {
-				n = rng.IntN(20_000)
+				n = rng.IntN(5_000)
 			}
 			want += n
 			c.at(at, func() {
@@ -184,7 +184,7 @@ func TestSameSeedSameRun(t *testing.T) {
 	_, p := measurements(t)
 	l := size(apart(p), assumed, architectures[3], people(1e6))
 	run := func(seed uint64) [4]float64 {
-		c, err := simulate(apart(p), assumed, l, seed, 2000)
+		c, err := simulate(apart(p), assumed, l, seed, 1000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +206,7 @@ func TestMorePeopleTakeMore(t *testing.T) {
 	for _, a := range architectures {
 		var before plan
 		ended := false
-		for e := 4.0; e <= 8; e += 0.25 {
+		for e := 4.0; e <= 8; e += 0.5 {
 			l := size(p, assumed, a, people(math.Pow(10, e)))
 			if ended && l.feasible() {
 				t.Errorf("%s does for 10^%g, and not for fewer", a.name, e)
@@ -237,7 +237,7 @@ func TestLoadMakesLate(t *testing.T) {
 		// A processor's worth of deliveries per node.
 		rate := 3 * load / (300*p.delivery + 3*p.tell + 2*(p.read+p.hint) + p.sendNode + p.commitNode)
 		now := 0.0
-		for range 3000 {
+		for range 1500 {
 			now += c.rng.ExpFloat64() / rate
 			c.at(now, func() {
 				c.send(&message{chat: -1, home: c.rng.IntN(3), at: []int{0, 1, 2}, readers: []int{100, 100, 100}, measured: true})
@@ -279,12 +279,12 @@ func TestGroupSizes(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
 	sum := 0
-	const n = 2_000_000
+	const n = 400_000
 	for range n {
 		sum += w.listeners(rng)
 	}
 	want := w.mean(func(x float64) float64 { return x })
-	if got := float64(sum) / n; math.Abs(got-want) > 0.03*want {
+	if got := float64(sum) / n; math.Abs(got-want) > 0.05*want {
 		t.Errorf("%g listeners in the mean, want %g", got, want)
 	}
 }
