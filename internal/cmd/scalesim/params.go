@@ -7,6 +7,7 @@ import "fmt"
 type params struct {
 	// Of a node, by the store.
 	sendSQLite, commitSQLite float64
+	scanSQLite               float64
 	sendNode, commitNode     float64 // on PostgreSQL: per send, and per commit whatever is in it
 	tell                     float64 // a message to whoever listens here, without the deliveries
 	delivery                 float64
@@ -41,8 +42,9 @@ const scanEvery = 5 // seconds; internal/hub
 func calibrate(m measured) (p params, err error) {
 	p = params{
 		// docs/bench-live.md: reconnect storm, reads of 5,000 clients, memory of
-		// idle clients in TLS; docs/notes.md: 64 bytes per route.
-		login: 180e-6, request: 50e-6, connBytes: 9.3 * 1024, routeBytes: 64,
+		// idle clients in TLS; docs/notes.md: 64 bytes per route, 3 us for a
+		// position that is scanned.
+		login: 180e-6, request: 50e-6, connBytes: 9.3 * 1024, routeBytes: 64, scanSQLite: 3e-6,
 		// What PostgreSQL's process ran for BenchmarkLastSeqs of
 		// internal/store/postgres, on a busy machine.
 		scanDB: 3.1e-6,

@@ -176,8 +176,12 @@ func load(p params, m machines, a architecture, w workload, over spread, nodes, 
 		comings = logins * min(n-1, w.chats/2)
 	}
 
+	scanNode := p.scanNode
+	if a.sqlite {
+		scanNode = p.scanSQLite
+	}
 	messages := (rate+hot)*(send+commit/l.batch) + (rate+hot)*p.tell + deliveries*p.delivery + reads*(p.read+p.tell) + passed*(p.relay+p.tell)
-	beside := heard*p.hint + comings*p.hint + logins*p.login + requests*p.request + w.connections()*p.idle + scans*p.scanNode
+	beside := heard*p.hint + comings*p.hint + logins*p.login + requests*p.request + w.connections()*p.idle + scans*scanNode
 	l.cpuNodes = messages + beside
 	l.besides = beside / n / m.cores
 	besideDB := 0.0
