@@ -1,13 +1,15 @@
 package main
 
-// What bench-cluster does: clients that go on when they have their answer.
+// What bench-cluster and the others do: clients that go on when they have their answer.
 
-// closedCase is a case of bench-cluster, by its names there.
+// closedCase is a case of bench-cluster by its names there, or like one of its.
 type closedCase struct {
 	work, arrangement string
 	sqlite            bool
 	nodes             int
 	share             float64 // 1: all of the machine
+	senders           int     // 0: as many as there
+	rooms, people     int     // of work that is not bench-cluster's
 }
 
 // outcome is what it gave, in the run and in the simulation.
@@ -24,7 +26,11 @@ func closed(p params, k closedCase, seed uint64, seconds float64) *cluster {
 	measured := func() bool { return c.now >= c.from }
 	switch k.work {
 	case "sends to many chats", "sends to one chat":
-		for i := range 256 {
+		senders := 256
+		if k.senders > 0 {
+			senders = k.senders
+		}
+		for i := range senders {
 			var say func()
 			say = func() {
 				chat, home := i%128, i%128%k.nodes
@@ -42,6 +48,9 @@ func closed(p params, k closedCase, seed uint64, seconds float64) *cluster {
 		}
 	default:
 		rooms, people := map[string]int{"teams": 128, "halls": 16, "quiet": 1}[k.work], map[string]int{"teams": 30, "halls": 300, "quiet": 3}[k.work]
+		if rooms == 0 {
+			rooms, people = k.rooms, k.people
+		}
 		for i := range rooms {
 			at, readers := make([]int, k.nodes), make([]int, k.nodes)
 			for n := range k.nodes {

@@ -24,7 +24,7 @@ func main() {
 
 type options struct {
 	seed     uint64
-	measured string
+	docs     string
 	out      string
 	messages int
 	perDay   float64
@@ -35,7 +35,7 @@ func run(args []string) error {
 	var o options
 	f := flag.NewFlagSet("scalesim", flag.ContinueOnError)
 	f.Uint64Var(&o.seed, "seed", 1, "seed of everything random")
-	f.StringVar(&o.measured, "measured", "docs/bench-cluster.md", "the report of make bench-cluster")
+	f.StringVar(&o.docs, "docs", "docs", "where the reports are: bench-cluster.md, bench.md, bench-live.md")
 	f.StringVar(&o.out, "o", "", "also write scalesim.md and its plot into this directory")
 	f.IntVar(&o.messages, "messages", 30_000, "messages simulated for each plan")
 	f.Float64Var(&o.perDay, "per-day", people(1e6).perDay, "messages that a user sends in a day")

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// measured are the tables of docs/bench-cluster.md by the first words of their
-// titles.
+// measured are the tables of docs/bench-cluster.md, bench.md and bench-live.md by
+// their titles.
 type measured map[string]table
 
 type table struct {
@@ -17,12 +18,22 @@ type table struct {
 	rows [][]string
 }
 
-func readMeasured(file string) (measured, error) {
+func readMeasured(files ...string) (measured, error) {
+	m := measured{}
+	for _, file := range files {
+		if err := m.read(file); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m measured) read(file string) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	m := measured{}
+	before := len(m)
 	title := ""
 	for line := range strings.Lines(string(b)) {
 		line = strings.TrimSpace(line)
@@ -44,28 +55,20 @@ func readMeasured(file string) (measured, error) {
 		}
 		m[title] = t
 	}
-	if len(m) == 0 {
-		return nil, fmt.Errorf("%s has no tables", file)
+	if len(m) == before {
+		return fmt.Errorf("%s has no tables", file)
 	}
-	return m, nil
+	return nil
 }
 
 // number is the median in a cell, or the first of two: of the table whose title
-// begins so, in the row of that work (empty: there is no such column) and that
+// begins so (of several, the one with the row), in the row of that work (empty: there is no such column) and that
 // arrangement.
 func (m measured) number(title, work, arrangement, column string) (float64, error) {
 	for name, t := range m {
-		if !strings.HasPrefix(name, title) {
+		at := slices.Index(t.head, column)
+		if !strings.HasPrefix(name, title) || at < 0 {
 			continue
-		}
-		at := -1
-		for i, head := range t.head {
-			if head == column {
-				at = i
-			}
-		}
-		if at < 0 {
-			return 0, fmt.Errorf("table %q has no column %q", name, column)
 		}
 		for _, row := range t.rows {
 			if work == "" && row[0] == arrangement || work != "" && row[0] == work && row[1] == arrangement {
@@ -76,9 +79,8 @@ func (m measured) number(title, work, arrangement, column string) (float64, erro
 				return v, nil
 			}
 		}
-		return 0, fmt.Errorf("table %q has no row %q %q", name, work, arrangement)
 	}
-	return 0, fmt.Errorf("there is no table %q", title)
+	return 0, fmt.Errorf("there is no table %q with a row %q %q and a column %q", title, work, arrangement, column)
 }
 
 // parseNumber reads what a report prints: 12.3, 4.5 k, 1.2 M, each with a spread

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -40,8 +41,16 @@ type simulated struct {
 
 var usersOf = []float64{1e4, 1e5, 1e6, 1e7, 1e8}
 
+// reports are the files with measurements.
+func (o options) reports() (files []string) {
+	for _, name := range []string{"bench-cluster.md", "bench.md", "bench-live.md"} {
+		files = append(files, filepath.Join(o.docs, name))
+	}
+	return files
+}
+
 func (o options) report() (*report, error) {
-	m, err := readMeasured(o.measured)
+	m, err := readMeasured(o.reports()...)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +121,7 @@ func (r *report) markdown() string {
 	b.WriteString(`
 ## Held against what was measured
 
-What bench-cluster did, played in the simulation: 256 senders, or rooms with one message under way each, on two processors that servers, PostgreSQL and clients share, or with nodes bounded to a share. The costs come from other figures of the same run (CPU per send, alone and with many; CPU per delivery in the largest arrangement). The simulation knows no scheduler, no cold cache and no processes in one another's way, and so it is the faster one: by a factor of ` + fmt.Sprintf("%.2f", r.middling()) + ` in the median of all rates; the plans leave half of every processor free for that and for bad hours. A test sees that no figure is off by more than a factor of ` + fmt.Sprint(within) + `.
+What bench-cluster did, played in the simulation: 256 senders, or rooms with one message under way each, on two processors that servers, PostgreSQL and clients share, or with nodes bounded to a share; and some of what [bench.md](bench.md) and [bench-live.md](bench-live.md) did. The costs come from other figures of the same run (CPU per send, alone and with many; CPU per delivery in the largest arrangement). The simulation knows no scheduler, no cold cache and no processes in one another's way, and so it is the faster one: by a factor of ` + fmt.Sprintf("%.2f", r.middling()) + ` in the median of all rates; the plans leave half of every processor free for that and for bad hours. A test sees that no figure is off by more than a factor of ` + fmt.Sprint(within) + `.
 
 | what | measured | simulated | simulated / measured |
 |---|---|---|---|

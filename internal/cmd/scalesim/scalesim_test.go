@@ -16,7 +16,7 @@ import (
 func measurements(t testing.TB) (measured, params) {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
-	m, err := readMeasured(filepath.Join(filepath.Dir(here), "../../../docs/bench-cluster.md"))
+	m, err := readMeasured(options{docs: filepath.Join(filepath.Dir(here), "../../../docs")}.reports()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +305,7 @@ func TestElsewhere(t *testing.T) {
 
 func TestReportIsWhole(t *testing.T) {
 	_, here, _, _ := runtime.Caller(0)
-	o := options{seed: 1, messages: 300, perDay: 40, share: 0.3, measured: filepath.Join(filepath.Dir(here), "../../../docs/bench-cluster.md")}
+	o := options{seed: 1, messages: 300, perDay: 40, share: 0.3, docs: filepath.Join(filepath.Dir(here), "../../../docs")}
 	r, err := o.report()
 	if err != nil {
 		t.Fatal(err)

@@ -58,5 +58,29 @@ func validate(p params, m measured, seed uint64) (list []comparison, err error) 
 	got := outcomeOf(closed(p, closedCase{work: "quiet", arrangement: three, nodes: 3, share: 1}, seed, 4), 4)
 	add("a lone message to the sender's node, three nodes, ms", "A lone", "", three, "to the sender's node p50 / p99, ms", 1e-3, got.same, millis)
 	add("a lone message to other nodes, ms", "A lone", "", three, "to others p50 / p99, ms", 1e-3, got.other, millis)
+	// Other runs, of other versions: bench.md sends, from clients that cost more,
+	// and bench-live.md tells one room.
+	for _, senders := range []string{"10", "100"} {
+		n, e := parseNumber(senders)
+		if e != nil {
+			return nil, e
+		}
+		client, e := m.number("Durable sends per second: hot", "", senders, "client CPU, us per send")
+		if e != nil {
+			return nil, e
+		}
+		q := p
+		q.clientSend = client * 1e-6
+		got := outcomeOf(closed(q, closedCase{work: "sends to many chats", sqlite: true, nodes: 1, share: 1, senders: int(n)}, seed, 4), 4)
+		add("bench.md: sends of "+senders+", SQLite, per second", "Durable sends per second: hot", "", senders, "end to end, /s", 1, got.rate, short)
+	}
+	for _, people := range []string{"100", "1000", "10000"} {
+		n, e := parseNumber(people)
+		if e != nil {
+			return nil, e
+		}
+		got := outcomeOf(closed(p, closedCase{work: "one room", sqlite: true, nodes: 1, share: 1, rooms: 1, people: int(n)}, seed, 4), 4)
+		add("bench-live.md: deliveries to "+people+", SQLite, per second", "Fan-out, one message under way", people, "Grima", "deliveries/s", 1, got.rate, short)
+	}
 	return list, err
 }
