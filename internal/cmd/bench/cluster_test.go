@@ -145,8 +145,12 @@ func TestClusterRuns(t *testing.T) {
 		}
 	}
 	for _, figure := range []struct{ arrangement, what, name string }{
-		{oneOnSQLite, sendsMany, "rate"}, {oneOnPG, sendsHot, "batch"}, {threeOnPG, hintsOnly, "hinted"},
-		{threeOnPG, quietCast, "other p50"}, {threeOnPG, teamsCast, "rate"}, {oneLargeOnPG, hallsCast, "nodes"},
+		{oneOnSQLite, sendsMany, "rate"},
+		{oneOnPG, sendsHot, "batch"},
+		{threeOnPG, hintsOnly, "hinted"},
+		{threeOnPG, quietCast, "other p50"},
+		{threeOnPG, teamsCast, "rate"},
+		{oneLargeOnPG, hallsCast, "nodes"},
 	} {
 		if v := b.live.found.get(clusterKey(figure.arrangement, figure.what), figure.name); len(v) != 1 || v[0] <= 0 {
 			t.Errorf("%v: found %v", figure, v)

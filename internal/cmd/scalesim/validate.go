@@ -44,8 +44,10 @@ func validate(p params, m measured, seed uint64) (list []comparison, err error) 
 	}
 	for _, work := range []string{"teams", "halls"} {
 		for _, k := range []closedCase{
-			{arrangement: lite, sqlite: true, nodes: 1, share: 0.25}, {arrangement: one, nodes: 1, share: 0.25},
-			{arrangement: three, nodes: 3, share: 0.25}, {arrangement: large, nodes: 1, share: 0.75},
+			{arrangement: lite, sqlite: true, nodes: 1, share: 0.25},
+			{arrangement: one, nodes: 1, share: 0.25},
+			{arrangement: three, nodes: 3, share: 0.25},
+			{arrangement: large, nodes: 1, share: 0.75},
 		} {
 			k.work = work
 			got := outcomeOf(closed(p, k, seed, 4), 4)
