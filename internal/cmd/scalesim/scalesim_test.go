@@ -10,13 +10,23 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
+func docs() string {
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "../../../docs")
+}
+
+// whole is a report with few messages, made once.
+var whole = sync.OnceValues(func() (*report, error) {
+	return options{seed: 1, messages: 300, perDay: 40, share: 0.3, docs: docs()}.report()
+})
+
 func measurements(t testing.TB) (measured, params) {
 	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	m, err := readMeasured(options{docs: filepath.Join(filepath.Dir(here), "../../../docs")}.reports()...)
+	m, err := readMeasured(options{docs: docs()}.reports()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,15 +267,14 @@ func TestLoadMakesLate(t *testing.T) {
 
 // The simulation does not miss what was measured by more than it says.
 func TestSimulationIsHeldAgainstMeasurements(t *testing.T) {
-	m, p := measurements(t)
-	list, err := validate(p, m, 1)
+	r, err := whole()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(list) < 15 {
-		t.Fatalf("%d comparisons", len(list))
+	if len(r.valid) < 20 {
+		t.Fatalf("%d comparisons", len(r.valid))
 	}
-	for _, c := range list {
+	for _, c := range r.valid {
 		if f := c.factor(); !(f < within && f > 1/within) {
 			t.Errorf("%s: measured %g, simulated %g", c.what, c.measured, c.simulated)
 		}
@@ -304,9 +313,7 @@ func TestElsewhere(t *testing.T) {
 }
 
 func TestReportIsWhole(t *testing.T) {
-	_, here, _, _ := runtime.Caller(0)
-	o := options{seed: 1, messages: 300, perDay: 40, share: 0.3, docs: filepath.Join(filepath.Dir(here), "../../../docs")}
-	r, err := o.report()
+	r, err := whole()
 	if err != nil {
 		t.Fatal(err)
 	}
