@@ -240,16 +240,9 @@ func (c *clusterRun) query(a *arrangement, sql string) (float64, error) {
 	return v, rows.Err()
 }
 
-// roomOfHall is the index of the i-th hall among the rooms, firstOf that of the
-// first person of a room, and sizeOf how many there are in it.
+// roomOfHall is the index of the i-th hall among the rooms, and firstOf that of
+// the first person of a room.
 func (z clusterSizes) roomOfHall(i int) int { return z.teams + i }
-
-func (z clusterSizes) sizeOf(room int) int {
-	if room < z.teams {
-		return z.team
-	}
-	return z.hall
-}
 
 func (z clusterSizes) firstOf(room int) int {
 	if room < z.teams {
