@@ -83,6 +83,10 @@ fmt: go ## format the code
 bench: go ## measure the store and live delivery into docs/bench*.md; an hour or so (ARGS=-quick: minutes, printed only)
 	@$(GO) run ./internal/cmd/bench $(or $(ARGS),-o docs)
 
+.PHONY: bench-cluster
+bench-cluster: go tools ## one node and three, SQLite and PostgreSQL, into docs/bench-cluster.md; four minutes, as root
+	@$(GO) run ./internal/cmd/bench -suite cluster $(or $(ARGS),-rounds 2 -seconds 2.5 -o docs)
+
 .PHONY: soak
 soak: go ## a day of coming and going in minutes: what does the server still hold?
 	@$(GO) run ./internal/cmd/bench -suite soak $(or $(ARGS),-o docs)

@@ -85,20 +85,10 @@ const role = "grima_test"
 func create(t testing.TB, server string, drop bool) string {
 	t.Helper()
 	ctx := context.Background()
-	c, err := pgx.Connect(ctx, server)
+	database, name, err := makeDatabase(ctx, server)
 	if err != nil {
-		t.Fatalf("connect to PostgreSQL: %v", err)
+		t.Fatal(err)
 	}
-	defer c.Close(ctx)
-	name := fmt.Sprintf("grima_test_%d_%d", os.Getpid(), databases.Add(1))
-	exec := func(sql string) {
-		t.Helper()
-		if _, err := c.Exec(ctx, sql); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
-	}
-	exec(`DO $$ BEGIN CREATE ROLE ` + role + ` LOGIN PASSWORD 'grima'; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$`)
-	exec(`CREATE DATABASE ` + name + ` OWNER ` + role + ` TEMPLATE template0 ENCODING 'UTF8'`)
 	if drop {
 		t.Cleanup(func() {
 			c, err := pgx.Connect(ctx, server)
@@ -112,12 +102,31 @@ func create(t testing.TB, server string, drop bool) string {
 			}
 		})
 	}
+	return database
+}
+
+// makeDatabase makes an empty database, and gives its URL and its name.
+func makeDatabase(ctx context.Context, server string) (database, name string, err error) {
+	c, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return "", "", fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer func() { err = errors.Join(err, c.Close(ctx)) }()
+	name = fmt.Sprintf("grima_test_%d_%d", os.Getpid(), databases.Add(1))
+	for _, sql := range []string{
+		`DO $$ BEGIN CREATE ROLE ` + role + ` LOGIN PASSWORD 'grima'; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$`,
+		`CREATE DATABASE ` + name + ` OWNER ` + role + ` TEMPLATE template0 ENCODING 'UTF8'`,
+	} {
+		if _, err := c.Exec(ctx, sql); err != nil {
+			return "", "", fmt.Errorf("%s: %w", sql, err)
+		}
+	}
 	u, err := url.Parse(server)
 	if err != nil {
-		t.Fatal(err)
+		return "", "", err
 	}
 	u.User, u.Path = url.UserPassword(role, "grima"), "/"+name
-	return u.String()
+	return u.String(), name, nil
 }
 
 // Cluster is a PostgreSQL that a test may stop and start.
@@ -139,6 +148,27 @@ func Start(t testing.TB, settings ...string) *Cluster {
 	}
 	t.Cleanup(c.stop)
 	return c
+}
+
+// Open starts a cluster for a program that is no test, which ends it by Close.
+func Open(settings ...string) (*Cluster, error) { return start(settings...) }
+
+// Close ends a cluster of Open's and removes what it kept.
+func (c *Cluster) Close() { c.stop() }
+
+// Database makes an empty database in the cluster, and gives its URL.
+func (c *Cluster) Database(ctx context.Context) (string, error) {
+	database, _, err := makeDatabase(ctx, c.admin())
+	return database, err
+}
+
+// Pid is the process that the cluster's others are children of; 0 while it is
+// stopped.
+func (c *Cluster) Pid() int {
+	if c.cmd == nil {
+		return 0
+	}
+	return c.cmd.Process.Pid
 }
 
 // New makes an empty database in the cluster, and gives its URL.

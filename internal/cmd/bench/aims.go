@@ -87,6 +87,11 @@ func (b *bench) tellAims() {
 		aim("time of the reconnect storm / bare loop with look-up, "+d, 2, found.ratio(stormKey(d), stormKey(bareLookup), "time"), ratio)
 	}
 	b.report.section(s)
+	b.tellMissing()
+}
+
+// tellMissing says what could not be measured, and what failed.
+func (b *bench) tellMissing() {
 	gone := slices.Clone(b.live.missing)
 	for _, step := range b.live.steps {
 		if n := len(step.failed); n > 0 {

@@ -126,7 +126,6 @@ func runLive(b *bench) error {
 	if err := errors.Join(b.prepareLive(), b.prepareServers()); err != nil {
 		return err
 	}
-	l := b.live
 	chosen := func(name string) bool { return len(b.Only) == 0 || slices.Contains(b.Only, name) }
 	for _, s := range scenarioList() {
 		if chosen(s.name) {
@@ -135,18 +134,27 @@ func runLive(b *bench) error {
 			}
 		}
 	}
-	for round := range b.Rounds {
-		// Every round begins elsewhere, so that what drifts meets everybody.
-		for i := range l.steps {
-			if err := b.liveStep(round, i, (i+round*len(l.steps)/b.Rounds)%len(l.steps)); err != nil {
-				return err
-			}
-		}
+	if err := b.playSteps(); err != nil {
+		return err
 	}
 	b.tellAims()
 	for _, s := range scenarioList() {
 		if chosen(s.name) {
 			s.tell(b)
+		}
+	}
+	return nil
+}
+
+// playSteps runs every case once in every round.
+func (b *bench) playSteps() error {
+	steps := len(b.live.steps)
+	for round := range b.Rounds {
+		// Every round begins elsewhere, so that what drifts meets everybody.
+		for i := range steps {
+			if err := b.liveStep(round, i, (i+round*steps/b.Rounds)%steps); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -3,7 +3,7 @@
 // Bench measures Grima against the limits of the machine it runs on and prints
 // what it finds as a Markdown table: good figures and bad ones.
 //
-//	go run ./internal/cmd/bench [-suite store,live,soak] [-quick] [-o docs]
+//	go run ./internal/cmd/bench [-suite store,live,cluster,soak] [-quick] [-o docs]
 //
 // A suite is one interleaved run: every round measures every case once, and
 // what is compared is measured next to each other, so that a noisy machine
@@ -37,6 +37,7 @@ type suite struct {
 var suites = []suite{
 	{"store", "sends, pages and bytes on disk beside what the bare driver and a bare log can do", runStore},
 	{"live", "delivery to many, idle and busy clients, and hostile ones, beside bare loops and other servers", runLive},
+	{"cluster", "one node and three, on SQLite and on PostgreSQL with NATS", runCluster},
 	{"soak", "what a server still holds after a day of coming and going", runSoak},
 }
 
@@ -152,7 +153,7 @@ func (b *bench) suite(s suite, args []string) (err error) {
 
 func parse(args []string) (o options, chosen []suite, err error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	names := f.String("suite", "store,live", "suites to run, with commas between: store, live, soak")
+	names := f.String("suite", "store,live", "suites to run, with commas between: store, live, cluster, soak")
 	f.IntVar(&o.Rounds, "rounds", 5, "rounds: each measures every case once")
 	f.Float64Var(&o.Seconds, "seconds", 3, "seconds measured per case")
 	f.Float64Var(&o.Warmup, "warmup", 1, "seconds of warm-up before, not measured")

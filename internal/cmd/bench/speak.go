@@ -77,14 +77,7 @@ func speakGrima(w *crowd) speak {
 		publisher: func(i int) []step {
 			return []step{{say: loginLine(w.token(w.publishers+i), false), hear: loggedIn}}
 		},
-		publish: func(dst []byte, slot int, n int64) []byte {
-			dst = append(dst, `{"type":"BroadcastRequest","id":1,"op":"message.send","params":{"chat_id":"`...)
-			dst = append(dst, w.room...)
-			dst = append(dst, `","content":"`...)
-			dst = appendMark(dst, slot)
-			dst = append(dst, filler(payload-eventOverhead-3)...)
-			return fmt.Appendf(dst, `","client_msg_id":"b%015d"}}`+"\n", n)
-		},
+		publish: func(dst []byte, slot int, n int64) []byte { return appendSend(dst, w.room, slot, n) },
 		light: func(what string, i int) []byte {
 			if what == "ping" {
 				return []byte(pingLine)
@@ -93,6 +86,17 @@ func speakGrima(w *crowd) speak {
 		},
 		answer: '\n',
 	}
+}
+
+// appendSend appends a message.send to a room, with a slot's mark; n is in no
+// other.
+func appendSend(dst []byte, room string, slot int, n int64) []byte {
+	dst = append(dst, `{"type":"BroadcastRequest","id":1,"op":"message.send","params":{"chat_id":"`...)
+	dst = append(dst, room...)
+	dst = append(dst, `","content":"`...)
+	dst = appendMark(dst, slot)
+	dst = append(dst, filler(payload-eventOverhead-3)...)
+	return fmt.Appendf(dst, `","client_msg_id":"b%015d"}}`+"\n", n)
 }
 
 // webSocketReceiver is a receiver of speakGrima's over a WebSocket.
