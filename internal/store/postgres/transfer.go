@@ -82,7 +82,7 @@ func OpenSource(ctx context.Context, cfg Config) (*Transfer, error) {
 		if len(facts) == 0 {
 			return errors.New("there is nothing of Grima's in it")
 		}
-		steps, err := migrations()
+		steps, err := batch.Migrations(migrationFiles)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/grima-chat/grima/internal/store/batch"
 	"github.com/grima-chat/grima/internal/store/transfer"
 )
 
@@ -99,7 +100,7 @@ func (t *Transfer) openSnapshot(cfg Config) error {
 	if t.c, err = openConn(cfg, reading); err != nil {
 		return refine(err)
 	}
-	steps, err := migrations()
+	steps, err := batch.Migrations(migrationFiles)
 	if err != nil {
 		return err
 	}
