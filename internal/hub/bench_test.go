@@ -43,7 +43,7 @@ func (oneChat) LiveSessions(_ context.Context, ids []chat.SessionID) ([]chat.Ses
 	return ids, nil
 }
 func (oneChat) Profiles(context.Context, []chat.UserID) ([]chat.Profile, error) { return nil, nil }
-func (oneChat) Few(context.Context, chat.ChatID, int) (bool, error) { return false, nil }
+func (oneChat) Few(context.Context, chat.ChatID, int) (bool, error)             { return false, nil }
 
 func (oneChat) Hidden(context.Context, []chat.UserID) (map[chat.UserID]bool, error) {
 	return nil, nil
