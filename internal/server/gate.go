@@ -10,7 +10,9 @@ import (
 
 // Defaults and bounds of the gate.
 const (
-	maxStrangers = 16
+	// maxStrangers leaves a class room to open the page at once: a browser asks
+	// for its parts over six connections, and none of them is known yet.
+	maxStrangers = 128
 	// maxPerAddress is generous: behind one address there may be a school. No
 	// address gets more than half of all, though.
 	maxPerAddress = 1000

@@ -43,7 +43,7 @@ type Config struct {
 
 	MaxConnections int           // 0: what the limit on open files allows
 	MaxPerAddress  int           // connections of one address; 0: 1,000; below zero: any number; never more than half of all
-	MaxStrangers   int           // connections of one address that are not logged in; 0: 16
+	MaxStrangers   int           // connections of one address that are not logged in; 0: 128
 	NoLimits       bool          // lift MaxPerAddress and MaxStrangers
 	StopTimeout    time.Duration // of a clean stop; 0: 10 s
 	Log            *slog.Logger
