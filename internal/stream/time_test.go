@@ -190,8 +190,8 @@ func TestWriteWithoutProgress(t *testing.T) {
 			w.Serve(near, stream.Peer{})
 			close(served)
 		}()
-		<-served // Hello is never read
-		if waited := time.Since(began); waited != 30*time.Second { // the last 15 for the Goodbye
+		<-served // Hello is never read, and for 15 s more no Goodbye
+		if waited := time.Since(began); waited != 30*time.Second {
 			t.Errorf("after %v", waited)
 		}
 		if err := far.Close(); err != nil {

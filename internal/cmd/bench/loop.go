@@ -314,7 +314,7 @@ func (l *loop) heard(c *client, data []byte) {
 	s := c.script[0]
 	if !bytes.Contains(c.in, []byte(s.hear)) {
 		if bytes.Contains(c.in, []byte(`"error":{`)) || bytes.Contains(c.in, []byte(`"Goodbye"`)) {
-			l.fail(fmt.Errorf("client %d was refused: %.300s", c.id, c.in))
+			l.fail(fmt.Errorf("client %d was refused: %.3000s", c.id, c.in))
 		}
 		return
 	}
