@@ -60,6 +60,7 @@ type stranger struct {
 	budget int    // bytes that may still be read
 	known  func() // see Peer.LoggedIn; guarded by conn.mu, nil once called
 	cookie string // see Peer.Cookie; empty once logged in
+	ends   uint64 // hub.Ended before the session was looked up; 0: it was not here
 }
 
 // reading is what takes lines out of what is read.
@@ -154,14 +155,21 @@ func (c *conn) log() *slog.Logger {
 	return log
 }
 
+// debug logs what few want to read, and costs nothing when nobody does.
+func (c *conn) debug(message string, args ...any) {
+	if c.srv.cfg.Log.Enabled(context.Background(), slog.LevelDebug) {
+		c.log().Debug(message, args...)
+	}
+}
+
 // start begins the conversation.
 func (c *conn) start(head []byte) {
-	c.log().Debug("connection opened")
+	c.debug("connection opened")
 	c.out.cork() // until the first turn
 	if len(head) > 0 {
 		c.out.putBare(head)
 	}
-	c.out.put(encode(c.hello()))
+	c.out.put(c.hello())
 	if !c.loggedIn.Load() && c.listener == nil {
 		c.setLimit(c.srv.cfg.AuthTimeout)
 	}
@@ -196,7 +204,11 @@ func (c *conn) Turn() queue.Verdict {
 	}
 	c.out.cork()
 	verdict, why := c.turn()
-	c.out.uncork()
+	if c.busy.Load() {
+		c.out.loosen() // what is apart from the turn flushes, and before long
+	} else {
+		c.out.uncork()
+	}
 	c.waited = verdict == queue.Wait
 	if verdict == queue.Done {
 		go c.depart(why)
@@ -333,27 +345,56 @@ func (c *conn) answer(n uint64, frame any) {
 }
 
 // carryOut carries out a request that waits for its result: at once if that
-// waits for nothing, else on a goroutine of its own, during which no other is
-// read.
+// waits for nothing, else apart from the turns, during which no other is read.
 func (c *conn) carryOut(req protocol.Request) {
-	n := c.out.begin()
 	if op, ok := api.Lookup(req.Op); !ok || op.Cost == api.Instant {
-		c.done(n, c.do(req))
+		c.done(c.out.begin(), c.do(req))
 		return
 	}
-	c.apart(func() { c.done(n, c.do(req)) })
+	n := c.out.begin()
+	c.apart(func() {
+		c.done(n, c.do(req))
+		c.goOn()
+	})
 }
 
-// apart does what may take its time on a goroutine of its own. The turns wait
-// for it.
+// goOn carries out, apart from the turns, what was read together with a request
+// and waits for its result too, and nobody is woken in between. The answers
+// leave together if what comes next is short: a light read, or the sync of
+// somebody who comes back and sent it with his login.
+func (c *conn) goOn() {
+	for range maxTurn {
+		bye, failed := c.ending()
+		if bye != nil || failed != nil || !c.loggedIn.Load() || c.input == nil || !c.out.mayRead() {
+			return
+		}
+		line, ok := c.input.lines.Buffered()
+		if !ok {
+			return
+		}
+		c.out.bounds.framesIn.Add(1)
+		c.handle(line)
+		if c.next == nil || !c.out.answered() {
+			return
+		}
+		req := *c.next
+		c.next = nil
+		if op, ok := api.Lookup(req.Op); ok && op.Cost != api.Light && req.Op != protocol.OpSync {
+			c.out.flush()
+		}
+		c.done(c.out.begin(), c.do(req))
+	}
+}
+
+// apart does what may take its time on another goroutine. The turns wait for it.
 func (c *conn) apart(do func()) {
 	c.busy.Store(true)
-	go func() {
+	c.srv.crew.do(func() {
 		do()
 		c.out.flush()
 		c.busy.Store(false)
 		c.turns.Wake()
-	}()
+	})
 }
 
 // done answers a request that waited for its result. The end of the turn, or of
@@ -372,6 +413,9 @@ func (c *conn) do(req protocol.Request) (answer protocol.Response) {
 	// chats would have no room before long.
 	if op, ok := api.Lookup(req.Op); req.Op == protocol.OpSessionStart || ok && op.Told {
 		c.out.hold()
+	}
+	if req.Op == protocol.OpSessionStart && c.stranger != nil {
+		c.stranger.ends, _ = c.srv.cfg.Hub.Ended()
 	}
 	ctx, done := c.patient()
 	defer done()
@@ -404,7 +448,7 @@ func (c *conn) patient() (ctx context.Context, done func()) {
 func (c *conn) caller() api.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	caller := api.Caller{Actor: c.actor, Peer: c.asked.Peer(), Live: true, OnLogin: c.login, OnUpdate: c.update, OnWatch: c.watch}
+	caller := api.Caller{Actor: c.actor, Peer: c.asked.Peer(), Live: true, OnLogin: c.login, OnUpdate: c.update, OnWait: c.out.flush, OnWatch: c.watch}
 	if c.stranger != nil {
 		caller.Cookie = c.stranger.cookie
 	}

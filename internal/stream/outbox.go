@@ -362,6 +362,13 @@ func (o *outbox) uncork() {
 	o.flush()
 }
 
+// loosen is uncork for somebody else's flush to come. Events do not wait for it.
+func (o *outbox) loosen() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.corked = false
+}
+
 // finish takes no more lines, save the last bytes, as they are (nil: none).
 // What is there has to be written within that time; zero: as long as there is
 // progress.

@@ -135,6 +135,10 @@ func (s *Socket) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// TryRead reads what there is, before the Socket is parked. If there is nothing,
+// the error is one that passes.
+func (s *Socket) TryRead(b []byte) (int, error) { return s.tryRead(b) }
+
 // tryRead reads what there is.
 func (s *Socket) tryRead(b []byte) (int, error) {
 	if s.file == nil {

@@ -25,6 +25,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/grima-chat/grima/internal/api"
@@ -104,6 +105,8 @@ type Server struct {
 	queue   queue.Queue
 	alarms  alarms
 	flusher flusher
+	crew    crew
+	hellos  [2]atomic.Pointer[greeting] // without and with a cookie
 
 	mu       sync.Mutex
 	goodbyes map[protocol.GoodbyeCode]uint64 // given, by code
@@ -233,6 +236,7 @@ func (s *Server) Shutdown(ctx context.Context, code protocol.GoodbyeCode, messag
 	s.cancel()
 	<-closed
 	s.flusher.over.Wait()
+	s.crew.close()
 	s.queue.Close()
 	return err
 }
