@@ -164,12 +164,13 @@ func tell(b []byte) (what speech, sure bool) {
 // welcome finds out what a new connection speaks and has it served.
 func (s *Server) welcome(nc net.Conn) {
 	peer := addrOf(nc)
-	t, err := s.gate.enter(peer)
+	t := new(arrival)
+	err := s.gate.admit(&t.ticket, peer)
 	if err != nil {
 		s.turnAway(nc, err)
 		return
 	}
-	if socket := stream.NewSocket(nc); socket != nil {
+	if socket := t.room.Socket(nc); socket != nil {
 		nc = socket
 	}
 	what := speaksLines
@@ -199,14 +200,14 @@ func (s *Server) welcome(nc net.Conn) {
 	case what == speaksHTTP:
 		t.speaks(kindHTTP, inside(conn) != nil)
 		// It leaves the gate when it is closed.
-		s.http.take(&webConn{Conn: conn, ticket: t})
+		s.http.take(&webConn{Conn: conn, arrival: t})
 		return
 	default:
 		t.speaks(kindLines, inside(conn) != nil)
 		line := stream.Peer{
-			Addr:     s.client(peer),
-			LoggedIn: t.known,
-			Closed:   t.leave,
+			Addr:  s.client(peer),
+			Guest: t,
+			Room:  &t.room,
 		}
 		if p, ok := conn.(*peeked); ok {
 			conn, line.Early = p.Conn, p.head

@@ -36,6 +36,7 @@ type conn struct {
 	loggedIn atomic.Bool       // what was read before, is bounded
 	busy     atomic.Bool       // a request is being carried out
 	spoke    bool              // it sent, edited or deleted a message
+	seated   bool              // seat is or was in use
 	waited   bool              // the last turn ended before it had read everything
 	violated uint16            // what to close a WebSocket with, if it is not the Goodbye's code
 	stranger *stranger         // before login, and as long as there is something in it
@@ -45,7 +46,8 @@ type conn struct {
 	slow     *slowed           // waits for its time; nil: nothing does
 	next     *protocol.Request // waits for the answers before it
 	place    atomic.Pointer[hub.Conn]
-	closed   func() // see Peer.Closed
+	guest    Guest // nil: nobody
+	seat     hub.Conn // of the first login, to which place leads
 
 	mu    sync.Mutex
 	actor chat.Actor // once logged in
@@ -58,7 +60,6 @@ type stranger struct {
 	early  []byte // was read before all else
 	errors int    // bad lines
 	budget int    // bytes that may still be read
-	known  func() // see Peer.LoggedIn; guarded by conn.mu, nil once called
 	cookie string // see Peer.Cookie; empty once logged in
 	ends   uint64 // hub.Ended before the session was looked up; 0: it was not here
 }
@@ -95,11 +96,14 @@ type ending struct {
 }
 
 func newConn(s *Server, nc net.Conn, p Peer) *conn {
-	c := &conn{
-		srv: s, closed: p.Closed, asked: s.cfg.Limits.Client(p.Addr),
-		stranger: &stranger{early: p.Early, known: p.LoggedIn, cookie: p.Cookie, budget: loginBytes},
+	room := p.Room
+	if room == nil {
+		room = new(Room)
 	}
-	c.out = outbox{to: carrierOf(nc), form: formOf(p), owner: c, waiting: &nothingWaits}
+	c := &room.conn
+	c.srv, c.guest, c.asked = s, p.Guest, s.cfg.Limits.Client(p.Addr)
+	c.stranger = &stranger{early: p.Early, cookie: p.Cookie, budget: loginBytes}
+	c.out = outbox{to: carrierOf(nc, room), form: formOf(p), owner: c, waiting: &nothingWaits}
 	if p.Operator {
 		c.actor.Operator = true
 		c.loggedIn.Store(true)

@@ -315,9 +315,7 @@ func (o *outbox) eventLocked(r run, size int) {
 	o.queued[ofEvent] += size
 	o.lastPut = now()
 	o.mu.Unlock()
-	if o.try(r.Bytes(o.form.wire), batch{sizes: [2]int{ofEvent: size}, frames: 1}) {
-		o.write()
-	}
+	o.writeNow(r.Bytes(o.form.wire), batch{sizes: [2]int{ofEvent: size}, frames: 1})
 }
 
 // put queues a line that neither answers nor delivers.

@@ -86,7 +86,12 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 	if err := c.enter(l.Actor.User); err != nil {
 		return 0, err
 	}
-	place := c.srv.cfg.Hub.Register(l.Actor.Session, l.Actor.User, c)
+	place := &c.seat
+	if c.seated {
+		place = new(hub.Conn) // of a login that came to nothing somebody may still know
+	}
+	c.seated = true
+	c.srv.cfg.Hub.Seat(place, l.Actor.Session, l.Actor.User, c)
 	former := c.place.Swap(place) // before there is an event to refuse
 	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.RequestTimeout)
 	defer cancel()
@@ -103,11 +108,10 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 		c.asked.Close() // it may log in again, as somebody else
 		return 0, err
 	}
-	var known func()
 	c.mu.Lock()
 	c.actor = l.Actor
 	if c.stranger != nil {
-		known, c.stranger.known, c.stranger.cookie = c.stranger.known, nil, ""
+		c.stranger.cookie = ""
 	}
 	c.mu.Unlock()
 	c.loggedIn.Store(true)
@@ -115,8 +119,8 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 		c.input.lines.SetMax(c.maxLine())
 	}
 	c.debug("logged in")
-	if known != nil {
-		known()
+	if c.guest != nil {
+		c.guest.LoggedIn()
 	}
 	c.setHeartbeat(heartbeat)
 	return heartbeat.Milliseconds(), nil

@@ -138,12 +138,8 @@ func New(cfg Config) *Server {
 type Peer struct {
 	Addr     netip.Addr // for limits; zero: not known, as of local ones and behind a proxy
 	Operator bool       // logged in from the start, as whoever runs the server
-	// LoggedIn, when not nil, is called once, when the connection logs in.
-	LoggedIn func()
-
-	// Closed, when not nil, is called once, when the connection is closed and
-	// nothing of it is left.
-	Closed func()
+	Guest    Guest      // hears of the connection; nil: nobody does
+	Room     *Room      // its own, and used for nothing else; nil: it gets one
 
 	Early     []byte  // what was read of it already
 	Head      []byte  // is written before anything else: what an HTTP request was answered with
@@ -152,16 +148,50 @@ type Peer struct {
 	Events    *Events // not nil: a client that only listens
 }
 
+// Guest hears of a connection.
+type Guest interface {
+	// LoggedIn is called once, when the connection logs in.
+	LoggedIn()
+	// Closed is called once, when the connection is closed and nothing of it is
+	// left.
+	Closed()
+}
+
+// awaited is a Guest for whose end somebody waits.
+type awaited struct {
+	Guest // may be nil
+
+	over chan struct{}
+}
+
+func (a awaited) LoggedIn() {
+	if a.Guest != nil {
+		a.Guest.LoggedIn()
+	}
+}
+
+func (a awaited) Closed() {
+	if a.Guest != nil {
+		a.Guest.Closed()
+	}
+	close(a.over)
+}
+
+// Room is the memory that a connection keeps as long as it lasts, in one piece.
+// In pieces it would stand between what its login leaves behind, and keep pages
+// of that.
+type Room struct {
+	socket Socket
+	conn   conn
+}
+
+// Socket is NewSocket in the room.
+func (r *Room) Socket(nc net.Conn) *Socket { return r.socket.of(nc) }
+
 // Serve speaks with nc until either side ends the conversation, and closes it.
 func (s *Server) Serve(nc net.Conn, p Peer) {
 	over := make(chan struct{})
-	closed := p.Closed
-	p.Closed = func() {
-		if closed != nil {
-			closed()
-		}
-		close(over)
-	}
+	p.Guest = awaited{p.Guest, over}
 	s.Take(nc, p)
 	<-over
 }
@@ -174,8 +204,8 @@ func (s *Server) Take(nc net.Conn, p Peer) {
 	if bye := s.bye; bye != nil {
 		s.mu.Unlock()
 		Refuse(nc, append(slices.Clone(p.Head), c.lastBytes(bye)...))
-		if c.closed != nil {
-			c.closed()
+		if c.guest != nil {
+			c.guest.Closed()
 		}
 		return
 	}
@@ -193,8 +223,8 @@ func (s *Server) gone(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	if c.closed != nil {
-		c.closed()
+	if c.guest != nil {
+		c.guest.Closed()
 	}
 	s.running.Done()
 }
