@@ -23,7 +23,7 @@ import (
 
 // conn is one connection: a state machine that takes turns. Fields below mu are
 // guarded by it. Those above it never change, or belong to whoever has the turn;
-// while a request is being carried out on a goroutine of its own, to that one,
+// while a request is being carried out by one of the crew, to that goroutine,
 // and turns do nothing. What an idle client does not need is behind pointers, and
 // they are nil.
 type conn struct {
@@ -36,6 +36,7 @@ type conn struct {
 	loggedIn atomic.Bool       // what was read before, is bounded
 	busy     atomic.Bool       // a request is being carried out
 	spoke    bool              // it sent, edited or deleted a message
+	joined   bool              // the answer that is being made leaves with those before it
 	seated   bool              // seat is or was in use
 	waited   bool              // the last turn ended before it had read everything
 	violated uint16            // what to close a WebSocket with, if it is not the Goodbye's code
@@ -46,7 +47,7 @@ type conn struct {
 	slow     *slowed           // waits for its time; nil: nothing does
 	next     *protocol.Request // waits for the answers before it
 	place    atomic.Pointer[hub.Conn]
-	guest    Guest // nil: nobody
+	guest    Guest    // nil: nobody
 	seat     hub.Conn // of the first login, to which place leads
 
 	mu    sync.Mutex
@@ -208,8 +209,8 @@ func (c *conn) Turn() queue.Verdict {
 	}
 	c.out.cork()
 	verdict, why := c.turn()
-	if c.busy.Load() {
-		c.out.loosen() // what is apart from the turn flushes, and before long
+	if c.joined && c.busy.Load() {
+		c.out.loosen() // what is apart from the turn flushes, before long
 	} else {
 		c.out.uncork()
 	}
@@ -355,6 +356,7 @@ func (c *conn) carryOut(req protocol.Request) {
 		c.done(c.out.begin(), c.do(req))
 		return
 	}
+	c.joined = joins(req.Op)
 	n := c.out.begin()
 	c.apart(func() {
 		c.done(n, c.do(req))
@@ -362,12 +364,23 @@ func (c *conn) carryOut(req protocol.Request) {
 	})
 }
 
+// breath is how long answering goes on apart from the turns, as in a queue.
+const breath = int64(200 * time.Microsecond)
+
+// joins reports whether answers wait for that of op, to leave together: it comes
+// soon, or API.Do says that it does not (see Caller.OnWait).
+func joins(name string) bool {
+	op, ok := api.Lookup(name)
+	return ok && (op.Cost == api.Light || name == protocol.OpSync || name == protocol.OpSessionStart)
+}
+
 // goOn carries out, apart from the turns, what was read together with a request
-// and waits for its result too, and nobody is woken in between. The answers
-// leave together if what comes next is short: a light read, or the sync of
-// somebody who comes back and sent it with his login.
+// and waits for its result too, so that nobody is woken in between: light reads,
+// or the sync of somebody who comes back and sent it with his login. It does so
+// for a moment; then it is somebody else's turn.
 func (c *conn) goOn() {
-	for range maxTurn {
+	began := now()
+	for n := 0; n < maxTurn && now()-began < breath; n++ {
 		bye, failed := c.ending()
 		if bye != nil || failed != nil || !c.loggedIn.Load() || c.input == nil || !c.out.mayRead() {
 			return
@@ -383,7 +396,7 @@ func (c *conn) goOn() {
 		}
 		req := *c.next
 		c.next = nil
-		if op, ok := api.Lookup(req.Op); ok && op.Cost != api.Light && req.Op != protocol.OpSync {
+		if !joins(req.Op) {
 			c.out.flush()
 		}
 		c.done(c.out.begin(), c.do(req))

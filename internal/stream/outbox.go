@@ -34,6 +34,7 @@ type outbox struct {
 	owed    need   // what the owner is woken for
 	holding bool   // events wait behind the answers outstanding
 	corked  bool
+	asked   bool // while it was corked somebody wanted it flushed
 	writing bool
 	later   bool // somebody was told to flush
 	armed   bool // the connection has a deadline for writing
@@ -355,16 +356,22 @@ func (o *outbox) cork() {
 
 func (o *outbox) uncork() {
 	o.mu.Lock()
-	o.corked = false
+	o.corked, o.asked = false, false
 	o.mu.Unlock()
 	o.flush()
 }
 
-// loosen is uncork for somebody else's flush to come. Events do not wait for it.
+// loosen is uncork that leaves the writing to a flush to come, unless there was
+// one already, as after an event.
 func (o *outbox) loosen() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.corked = false
+	asked := o.asked
+	o.asked = false
+	o.mu.Unlock()
+	if asked {
+		o.flush()
+	}
 }
 
 // finish takes no more lines, save the last bytes, as they are (nil: none).

@@ -5,8 +5,8 @@
 // what there is, without waiting, carries out what needs nothing to be waited
 // for, and hands on the rest. Sends, edits and deletes of messages go to the
 // store, up to a bound at once, so that those of one connection can share a
-// commit; every other request gets a goroutine of its own, and waits for the
-// ones before it, so that a pasted script means what it says. An idle connection
+// commit; every other request is carried out by a goroutine of the crew, and
+// waits for the ones before it, so that a pasted script means what it says. An idle connection
 // has neither a goroutine (unless the design of the queue is one for each) nor a
 // buffer.
 //

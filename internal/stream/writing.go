@@ -29,6 +29,7 @@ func (b *batch) add(c *chunk) {
 func (o *outbox) flush() {
 	o.mu.Lock()
 	o.later = false
+	o.asked = o.corked
 	if o.writing || o.corked || len(o.queue) == 0 && len(o.pong) == 0 {
 		o.mu.Unlock()
 		return
@@ -70,8 +71,9 @@ func (o *outbox) writeNow(b []byte, of batch) {
 	}
 }
 
-// writeOn writes b and then what gathers, until there is nothing left, waiting
-// for the client as long as it makes progress.
+// writeOn writes b, which may be nothing but what TLS keeps, and then what
+// gathers, until there is nothing left, waiting for the client as long as it
+// makes progress.
 func (o *outbox) writeOn(b []byte, of batch) {
 	for {
 		err := o.to.write(b, o.arm)
