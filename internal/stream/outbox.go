@@ -351,7 +351,7 @@ func (o *outbox) putPong(b []byte) {
 func (o *outbox) cork() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.corked = true
+	o.corked, o.asked = true, false
 }
 
 func (o *outbox) uncork() {

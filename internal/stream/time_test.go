@@ -321,8 +321,24 @@ func TestComingBackIsOneWrite(t *testing.T) {
 	})
 }
 
-// While a password is hashed, or a page waits for its turn, what was said before
-// is not held back.
+// If they come at once, Hello leaves with the answers.
+func TestHelloLeavesWithTheAnswers(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		l := w.login()
+		lines := testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: l.Token}) + "\n" +
+			testserver.Request("2", "sync", protocol.SyncParams{}) + "\n"
+		near, far := net.Pipe()
+		go w.Serve(near, stream.Peer{Early: []byte(lines)})
+		c := testserver.NewConn(w.T, far)
+		c.Want(`{"type":"Hello"}`, `{"id":1,"result":{}}`, `{"id":2,"result":{}}`)
+		synctest.Wait()
+		if st := w.Stats(); st.FramesOut != 3 || st.Writes != 1 {
+			t.Errorf("%d lines in %d writes", st.FramesOut, st.Writes)
+		}
+	})
+}
+
+// What is ready does not wait for a page of rows.
 func TestAnswersBeforeASlowOneLeave(t *testing.T) {
 	store := &slowReads{gate: make(chan struct{})}
 	onStore(t, func(s chat.Store) chat.Store { store.Store = s; return store }, func(w clockwork) {
