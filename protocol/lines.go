@@ -99,6 +99,21 @@ func (l *LineReader) Next() ([]byte, error) {
 	}
 }
 
+// Buffered is Next for a line that has been read already, as long as nothing is
+// to be said against it; if there is none, it is not ok.
+func (l *LineReader) Buffered() (line []byte, ok bool) {
+	for !l.skipping {
+		i := bytes.IndexByte(l.buf[l.scanned:l.end], '\n')
+		if i < 0 || l.scanned+i-l.start > l.max {
+			return nil, false
+		}
+		if line, _ := l.cut(); !blank(line) {
+			return line, true
+		}
+	}
+	return nil, false
+}
+
 // Idle reports whether the reader holds nothing: no part of a line, and no error
 // that is due. Another one can go on in its place.
 func (l *LineReader) Idle() bool { return l.start == l.end && !l.skipping && l.err == nil }

@@ -66,6 +66,30 @@ func TestDeadlineInTheMiddleOfALineLosesNothing(t *testing.T) {
 	expectError(t, l, io.EOF)
 }
 
+// What was read already is there without reading, save what there is something
+// to say against.
+func TestBuffered(t *testing.T) {
+	l := NewLineReader(&script{"a\n \r\nb\r\n0123456789\nc\nd", "e\n"}, 8)
+	if line, ok := l.Buffered(); ok {
+		t.Fatalf("before anything was read: %q", line)
+	}
+	expectLine(t, l, "a")
+	if line, ok := l.Buffered(); !ok || string(line) != "b" {
+		t.Fatalf("%q, %v", line, ok)
+	}
+	if line, ok := l.Buffered(); ok {
+		t.Fatalf("a line that is too long: %q", line)
+	}
+	expectTooLarge(t, l)
+	if line, ok := l.Buffered(); !ok || string(line) != "c" {
+		t.Fatalf("%q, %v", line, ok)
+	}
+	if line, ok := l.Buffered(); ok {
+		t.Fatalf("half a line: %q", line)
+	}
+	expectLine(t, l, "de")
+}
+
 func TestDeadlineInTheMiddleOfAnOverLongLine(t *testing.T) {
 	l := NewLineReader(&script{strings.Repeat("x", 20), os.ErrDeadlineExceeded, "xxx", os.ErrDeadlineExceeded, "\nabc\n"}, 8)
 	expectError(t, l, os.ErrDeadlineExceeded)

@@ -43,9 +43,18 @@ type Caller struct {
 	// OnUpdate carries out session.update. Nil over HTTP, which has nothing to
 	// update.
 	OnUpdate func(protocol.SessionUpdateParams) (protocol.SessionUpdateResult, error)
+	// OnWait is told before a request waits for its turn or hashes a password.
+	OnWait func()
 	// OnWatch has a live connection hear when the presence of these users
 	// changes, for as long as it says. Nil over HTTP.
 	OnWatch func([]chat.UserID) time.Duration
+}
+
+// waits tells whoever wants to know that the request is going to take a while.
+func (c *Caller) waits() {
+	if c.OnWait != nil {
+		c.OnWait()
+	}
 }
 
 // API answers requests. Its methods may be called from any goroutine.
@@ -124,13 +133,25 @@ func (a *API) Do(ctx context.Context, c Caller, req protocol.Request, done func(
 // run carries out an operation that blocks and encodes its result; Heavy ones
 // in their turn.
 func (a *API) run(ctx context.Context, c Caller, op *Operation, params any) ([]byte, error) {
+	if op.brief != nil {
+		if result, ok, err := op.brief(a, ctx, c, params); err != nil {
+			return nil, err
+		} else if ok {
+			return json.Marshal(result)
+		}
+	}
 	if op.Cost == Heavy {
 		select {
 		case a.heavy <- struct{}{}:
-			defer func() { <-a.heavy }()
-		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for other reads: %w", ctx.Err())
+		default:
+			c.waits()
+			select {
+			case a.heavy <- struct{}{}:
+			case <-ctx.Done():
+				return nil, fmt.Errorf("waiting for other reads: %w", ctx.Err())
+			}
 		}
+		defer func() { <-a.heavy }()
 	}
 	result, err := op.run(a, ctx, c, params)
 	if err != nil {

@@ -67,7 +67,10 @@ type Operation struct {
 	newParams func() any
 	limit     int // the params' field, see limit.go
 	run       func(a *API, ctx context.Context, c Caller, params any) (any, error)
-	start     func(a *API, c Caller, params any, done func(result []byte, err error)) // instead of run, see Async
+	// brief, of a Heavy operation, is run for who asks for little; if it is not ok,
+	// that was not so, and run has to. Nil: there is no such thing.
+	brief func(a *API, ctx context.Context, c Caller, params any) (result any, ok bool, err error)
+	start func(a *API, c Caller, params any, done func(result []byte, err error)) // instead of run, see Async
 }
 
 // Operations lists the table. It is not to be changed.
@@ -100,7 +103,7 @@ var table = []*Operation{
 	op(protocol.OpSessionUpdate, session, Account, Instant, "Tell the server about this connection: what is on the screen, heartbeat", (*API).sessionUpdate, false),
 	op(protocol.OpSessionEnd, session, Account, Write, "Log out: end the session this token belongs to", (*API).sessionEnd, false, "DELETE /v1/sessions/current"),
 
-	live(op(protocol.OpSync, data, Account, Heavy, "List the chats that changed since a cursor", (*API).sync, false, "GET /v1/sync")),
+	live(brief((*API).syncBrief, op(protocol.OpSync, data, Account, Heavy, "List the chats that changed since a cursor", (*API).sync, false, "GET /v1/sync"))),
 	live(op(protocol.OpChangesList, data, Account, Heavy, "List a chat's changes after a position", (*API).changesList, false, "GET /v1/chats/{chat_id}/changes")),
 	op(protocol.OpChatsList, data, Account, Heavy, "List the chats one is in, by latest activity", (*API).chatsList, false, "GET /v1/chats"),
 	op(protocol.OpChatsBrowse, data, Account, Heavy, "List the groups that everybody may come into", (*API).chatsBrowse, false, "GET /v1/chats/browse"),
@@ -148,6 +151,14 @@ func op[P, R any](name string, frame protocol.Type, access Access, cost Cost, su
 			return handle(a, ctx, c, params.(*P))
 		},
 	}
+}
+
+// brief gives an operation its brief form.
+func brief[P, R any](handle func(*API, context.Context, Caller, *P) (R, bool, error), o *Operation) *Operation {
+	o.brief = func(a *API, ctx context.Context, c Caller, params any) (any, bool, error) {
+		return handle(a, ctx, c, params.(*P))
+	}
+	return o
 }
 
 // live marks an operation as Live.

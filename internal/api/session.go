@@ -36,6 +36,7 @@ func (a *API) sessionStart(ctx context.Context, c Caller, p *protocol.SessionSta
 	)
 	switch p.Mechanism {
 	case protocol.MechanismPlain:
+		c.waits()
 		l, err = a.svc.LoginPassword(ctx, c.Peer, p.Username, p.Password, p.Device, p.Client)
 		token = l.Token
 	case protocol.MechanismToken:

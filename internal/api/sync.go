@@ -4,30 +4,55 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/protocol"
 )
 
 // docs/protocol.md#sync
 func (a *API) sync(ctx context.Context, c Caller, p *protocol.SyncParams) (protocol.SyncResult, error) {
-	timeline := int64(1)
-	if p.TimelineLimit != nil {
-		timeline = *p.TimelineLimit
-	}
-	if timeline < 0 || timeline > protocol.MaxTimeline {
-		return protocol.SyncResult{}, protocol.NewError(protocol.CodeInvalidRequest, fmt.Sprintf("timeline_limit must be 0 to %d", protocol.MaxTimeline))
-	}
-	if p.Cursor.Set && !p.Cursor.Null && p.Cursor.Value == "" {
-		return protocol.SyncResult{}, errCursor
-	}
-	pos, err := parsePos(p.Cursor.Value, cursorSync, a.svc.Epoch(), c.Actor.User)
+	pos, timeline, err := a.syncFrom(c, p)
 	if err != nil {
 		return protocol.SyncResult{}, err
 	}
-	page, err := a.svc.Sync(ctx, c.Actor, pos, int(p.Limit), int(timeline))
+	page, err := a.svc.Sync(ctx, c.Actor, pos, int(p.Limit), timeline)
+	return a.synced(c, page), err
+}
+
+// syncBrief is sync for who was away for a moment: if there is more to look at
+// it is not ok.
+func (a *API) syncBrief(ctx context.Context, c Caller, p *protocol.SyncParams) (res protocol.SyncResult, ok bool, err error) {
+	pos, timeline, err := a.syncFrom(c, p)
+	if err != nil {
+		return protocol.SyncResult{}, true, err
+	}
+	page, ok, err := a.svc.SyncBrief(ctx, c.Actor, pos, int(p.Limit), timeline)
+	if !ok {
+		return protocol.SyncResult{}, false, err
+	}
+	return a.synced(c, page), true, err
+}
+
+// syncFrom is where a sync begins, and how many messages of each chat it wants.
+func (a *API) syncFrom(c Caller, p *protocol.SyncParams) (pos chat.SyncPos, timeline int, err error) {
+	timeline = 1
+	if n := p.TimelineLimit; n != nil {
+		if *n < 0 || *n > protocol.MaxTimeline {
+			return chat.SyncPos{}, 0, protocol.NewError(protocol.CodeInvalidRequest, fmt.Sprintf("timeline_limit must be 0 to %d", protocol.MaxTimeline))
+		}
+		timeline = int(*n)
+	}
+	if p.Cursor.Set && !p.Cursor.Null && p.Cursor.Value == "" {
+		return chat.SyncPos{}, 0, errCursor
+	}
+	pos, err = parsePos(p.Cursor.Value, cursorSync, a.svc.Epoch(), c.Actor.User)
+	return pos, timeline, err
+}
+
+func (a *API) synced(c Caller, page chat.SyncPage) protocol.SyncResult {
 	return protocol.SyncResult{
 		Chats:  convert(page.Chats, toChatState),
 		Cursor: formatPos(cursorSync, a.svc.Epoch(), c.Actor.User, page.Next), HasMore: page.More,
-	}, err
+	}
 }
 
 // SyncedNow is what sync answers to somebody who was told everything up to now:

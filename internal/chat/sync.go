@@ -24,10 +24,47 @@ type SyncPage struct {
 // and then goes up from there. A chat that changes meanwhile leaves the part
 // that is gone down through and is met on the way up.
 func (s *Service) Sync(ctx context.Context, a Actor, pos SyncPos, limit, timeline int) (SyncPage, error) {
-	if timeline < 0 || timeline > MaxTimeline {
-		return SyncPage{}, Errorf(CodeInvalidRequest, "timeline_limit must be 0 to %d", MaxTimeline)
+	page, _, err := s.sync(ctx, a, pos, limit, timeline, false)
+	return page, err
+}
+
+// SyncBrief is Sync for somebody who was away for a moment: if more than a few
+// chats may have changed since pos it is not ok, and only that was looked at.
+func (s *Service) SyncBrief(ctx context.Context, a Actor, pos SyncPos, limit, timeline int) (page SyncPage, ok bool, err error) {
+	if pos.Below > 0 || pos == (SyncPos{}) {
+		return SyncPage{}, false, nil
 	}
-	return s.syncPage(ctx, a, pos, limit, func(r Reader, last int64, limit int) (SyncPage, error) {
+	return s.sync(ctx, a, pos, limit, timeline, true)
+}
+
+// FewChanged is what a Reader may also be: one that knows without looking at
+// rows whether at most so many chats can be in ChangedChats.
+type FewChanged interface {
+	FewChanged(user UserID, pos SyncPos, most int) bool
+}
+
+// briefly is how many chats, or messages of their timelines, a brief sync may
+// have.
+const briefly = 8
+
+// few reports whether a sync from pos, in a snapshot that ends at last, is brief.
+func few(r Reader, user UserID, pos SyncPos, last int64, timeline int) bool {
+	if pos.After == last {
+		return true
+	}
+	known, ok := r.(FewChanged)
+	return ok && known.FewChanged(user, pos, briefly/max(1, timeline))
+}
+
+// sync is Sync, or SyncBrief; it is not done if that had more to look at.
+func (s *Service) sync(ctx context.Context, a Actor, pos SyncPos, limit, timeline int, brief bool) (page SyncPage, done bool, err error) {
+	if timeline < 0 || timeline > MaxTimeline {
+		return SyncPage{}, true, Errorf(CodeInvalidRequest, "timeline_limit must be 0 to %d", MaxTimeline)
+	}
+	page, err = s.syncPage(ctx, a, pos, limit, func(r Reader, last int64, limit int) (SyncPage, error) {
+		if done = !brief || few(r, a.User, pos, last, timeline); !done {
+			return SyncPage{}, nil
+		}
 		if pos == (SyncPos{}) {
 			pos = beginning(last)
 		}
@@ -74,6 +111,7 @@ func (s *Service) Sync(ctx context.Context, a Actor, pos SyncPos, limit, timelin
 		}
 		return page, nil
 	})
+	return page, done || err != nil, err
 }
 
 // beginning is where a list of a user's chats, newest first, begins, above all

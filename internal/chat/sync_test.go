@@ -47,6 +47,27 @@ func TestSyncSinceNothing(t *testing.T) {
 	same(t, bob.sync(&now, 10), left)
 }
 
+// A brief sync is one, or says that there is more to look at.
+func TestSyncBrief(t *testing.T) {
+	w := newWorld(t)
+	ana := w.people("ana")[0]
+	ana.group("a")
+	_, brief, err := w.SyncBrief(ctx, ana.Actor, chat.SyncPos{}, 10, 0)
+	ok(t, err)
+	same(t, brief, false) // a first one lists everything
+	var pos chat.SyncPos
+	ana.sync(&pos, 10)
+	page, brief, err := w.SyncBrief(ctx, ana.Actor, pos, 10, 0)
+	ok(t, err)
+	same(t, brief, true)
+	same(t, page, chat.SyncPage{Next: pos})
+	ana.group("b")
+	page, brief, err = w.SyncBrief(ctx, ana.Actor, pos, 10, 0) // this store does not know who changed
+	ok(t, err)
+	same(t, brief, false)
+	same(t, page, chat.SyncPage{})
+}
+
 func TestSync(t *testing.T) {
 	w := newWorld(t)
 	list := w.people("ana", "bob")

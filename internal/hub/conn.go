@@ -31,6 +31,10 @@ type Conn struct {
 	dirty      []*route // that have to catch up, in turn
 	*aside
 
+	// In one piece with the rest: the first route, and at with one.
+	first route
+	only  [1]*route
+
 	nextOfSession, nextOfUser *Conn // in hub.sessions and hub.users
 }
 
@@ -57,13 +61,21 @@ func (c *Conn) asideLocked() *aside {
 // Register lists a logged-in connection, so that EndSessions finds it. Close
 // must be called when the connection is over.
 func (h *Hub) Register(session chat.SessionID, user chat.UserID, sub Subscriber) *Conn {
-	c := &Conn{hub: h, session: session, user: user, sub: sub, aside: &nothingAside}
+	c := new(Conn)
+	h.Seat(c, session, user, sub)
+	return c
+}
+
+// Seat is Register with c, which is zero, as the connection's place. It is not
+// to be used again, not even after Close.
+func (h *Hub) Seat(c *Conn, session chat.SessionID, user chat.UserID, sub Subscriber) {
+	c.hub, c.session, c.user, c.sub, c.aside = h, session, user, sub, &nothingAside
+	c.at = c.only[:0]
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sessions[session], c.nextOfSession = c, h.sessions[session]
 	h.startChecksLocked()
 	h.countLocked(user, 1)
-	return c
 }
 
 // Subscribe makes the connection hear of its user's chats: of everything that
@@ -109,7 +121,9 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 		return nil
 	}
 	c.since, c.looked = stamp, stamp
-	c.at = slices.Grow(c.at, len(memberships))
+	if n := len(memberships); n > cap(c.at) {
+		c.at = slices.Grow(c.at, n)
+	}
 	slices.SortFunc(memberships, func(a, b chat.Membership) int { return cmp.Compare(a.Chat, b.Chat) })
 	for _, m := range memberships {
 		// A removal that was told while we read ended this membership, unless
@@ -247,7 +261,11 @@ const (
 // joinLocked makes c hear of a chat, of what comes after pos. There must be no
 // such route.
 func (h *Hub) joinLocked(c *Conn, r *room, from, pos int64) *route {
-	rt := &route{conn: c, chat: r.id, from: from, pos: pos}
+	rt := &c.first
+	if rt.conn != nil {
+		rt = new(route) // somebody may still have the first, even if it is over
+	}
+	rt.conn, rt.chat, rt.from, rt.pos = c, r.id, from, pos
 	c.addLocked(rt)
 	h.attachLocked(rt, r)
 	return rt

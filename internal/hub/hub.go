@@ -128,6 +128,7 @@ type Hub struct {
 
 	mu       sync.Mutex
 	sessions map[chat.SessionID]*Conn // the first of each
+	ends     uint64                   // times that some ended
 	users    map[chat.UserID]*Conn    // the first of each that is subscribed
 	rooms    map[chat.ChatID]*room
 	fresh    map[*room]struct{} // that came into being by a hint, until they told of it

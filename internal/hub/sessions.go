@@ -32,9 +32,20 @@ func (h *Hub) EndSessions(ids []chat.SessionID) {
 	h.tellOthersLocked()
 }
 
+// Ended counts the times that sessions ended here; it is never 0, and alone
+// says that nobody else ends any. If it is the same before a session is looked
+// up and after its connection has registered, and alone, the session had not
+// ended in between unheard.
+func (h *Hub) Ended() (n uint64, alone bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ends + 1, !h.shared() && h.cfg.Sessions == 0
+}
+
 func (h *Hub) endHere(ids []chat.SessionID) {
 	var subs []Subscriber
 	h.mu.Lock()
+	h.ends++
 	for _, id := range ids {
 		for c := h.sessions[id]; c != nil; c = c.nextOfSession {
 			subs = append(subs, c.sub)

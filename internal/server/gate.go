@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/grima-chat/grima/internal/stream"
 )
 
 // Defaults and bounds of the gate.
@@ -88,6 +90,20 @@ type ticket struct {
 	place place // guarded by gate.mu
 }
 
+// arrival is what a connection needs here and in the room that serves it, in one
+// piece, see stream.Room. It implements stream.Guest.
+type arrival struct {
+	ticket
+
+	room stream.Room
+}
+
+// LoggedIn implements stream.Guest.
+func (a *arrival) LoggedIn() { a.known() }
+
+// Closed implements stream.Guest.
+func (a *arrival) Closed() { a.leave() }
+
 func newGate(cfg Config) *gate {
 	g := &gate{
 		max: cfg.MaxConnections, perAddress: cfg.MaxPerAddress, strangers: cfg.MaxStrangers,
@@ -113,6 +129,15 @@ func newGate(cfg Config) *gate {
 
 // enter lets a connection in, or says why not.
 func (g *gate) enter(peer netip.Addr) (*ticket, error) {
+	t := new(ticket)
+	if err := g.admit(t, peer); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// admit makes t the ticket of a connection that it lets in, or says why not.
+func (g *gate) admit(t *ticket, peer netip.Addr) error {
 	from := origin(peer)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -120,16 +145,16 @@ func (g *gate) enter(peer netip.Addr) (*ticket, error) {
 	switch {
 	case g.open >= g.max:
 		g.refused["full"]++
-		return nil, errFull
+		return errFull
 	case n == nil:
 		n = &count{origin: from}
 		g.from[from] = n
 	case g.perAddress > 0 && n.all >= g.perAddress:
 		g.refused["address"]++
-		return nil, errAddress
+		return errAddress
 	case g.strangers > 0 && n.unknown >= g.strangers:
 		g.refused["strangers"]++
-		return nil, errStrangers
+		return errStrangers
 	}
 	g.open++
 	g.accepted++
@@ -137,7 +162,8 @@ func (g *gate) enter(peer netip.Addr) (*ticket, error) {
 	n.all++
 	n.unknown++
 	g.movedLocked()
-	return &ticket{gate: g, from: n, place: kindNew}, nil
+	*t = ticket{gate: g, from: n, place: kindNew}
+	return nil
 }
 
 // known says that a connection is not a stranger's any more.

@@ -54,7 +54,7 @@ func newHTTPDoor(handler http.Handler, log *slog.Logger) *httpDoor {
 			}
 			defer d.requests.Done()
 			if c, ok := r.Context().Value(connKey{}).(*webConn); ok {
-				r = r.WithContext(httpapi.WithAuthenticated(r.Context(), c.ticket.known))
+				r = r.WithContext(httpapi.WithAuthenticated(r.Context(), c.arrival.known))
 				if secure := inside(c.Conn); secure != nil {
 					state := secure.ConnectionState()
 					r.TLS = &state
@@ -144,22 +144,22 @@ func (d *httpDoor) shutdown(ctx context.Context) error {
 type webConn struct {
 	net.Conn
 
-	ticket *ticket
-	close  sync.Once
-	idle   atomic.Bool // between two requests
+	arrival *arrival
+	close   sync.Once
+	idle    atomic.Bool // between two requests
 }
 
 // SetReadDeadline does not let a stranger's connection be idle for long. A
 // deadline beyond that of a request is the one that net/http sets for idleness.
 func (c *webConn) SetReadDeadline(t time.Time) error {
-	if now := time.Now(); c.idle.Load() && t.After(now.Add(requestTimeout)) && c.ticket.stranger() {
+	if now := time.Now(); c.idle.Load() && t.After(now.Add(requestTimeout)) && c.arrival.stranger() {
 		t = now.Add(strangerIdle)
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *webConn) Close() error {
-	c.close.Do(c.ticket.leave)
+	c.close.Do(c.arrival.leave)
 	return c.Conn.Close()
 }
 
@@ -183,10 +183,8 @@ func (s *Server) TakeOver(t httpapi.Taken) {
 			kind = kindEvents
 		}
 		// What is around the connection was for HTTP, and goes.
-		ticket := web.ticket
-		ticket.speaks(kind, inside(web.Conn) != nil)
-		peer.LoggedIn = ticket.known
-		peer.Closed = ticket.leave
+		web.arrival.speaks(kind, inside(web.Conn) != nil)
+		peer.Guest, peer.Room = web.arrival, &web.arrival.room
 		nc = web.Conn
 	}
 	if p, ok := nc.(*peeked); ok {

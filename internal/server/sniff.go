@@ -71,36 +71,56 @@ func inside(nc net.Conn) *tls.Conn {
 	return secure
 }
 
-// sniff reads what it takes to tell what nc speaks. Nothing is lost: the
-// connection it returns begins at the beginning.
+// sniff reads what it takes to tell what nc speaks, of which head was read
+// already. Nothing is lost: the connection it returns begins at the beginning.
 // When ctx ends, so does the reading; whoever calls sees to that (see hurried).
-func sniff(ctx context.Context, nc net.Conn) (speech, net.Conn, error) {
+func sniff(ctx context.Context, nc net.Conn, head []byte) (speech, net.Conn, error) {
 	if err := patient(ctx, nc, silence); err != nil {
 		return 0, nil, err
 	}
-	buf := make([]byte, 16)
-	for n, begun := 0, false; ; begun = true {
-		m, err := nc.Read(buf[n:])
-		n += m
+	buf := make([]byte, sniffed)
+	n := copy(buf, head)
+	for begun := false; ; {
 		what, sure := tell(buf[:n])
 		if sure || n == len(buf) {
 			return what, &peeked{nc, buf[:n]}, nil
 		}
-		switch {
-		case err == nil:
+		if n > 0 && !begun { // once: who drips has no more time than others
+			begun = true
+			if err := patient(ctx, nc, firstWords); err != nil {
+				return 0, nil, err
+			}
+		}
+		m, err := nc.Read(buf[n:])
+		switch n += m; {
+		case m > 0 || err == nil:
 		case n == 0 && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF)):
 			// Hello first. Also to who has nothing to say: so they see who we are.
 			return speaksLines, nc, nil
 		default:
 			return 0, nil, err
 		}
-		if begun {
-			continue
-		}
-		if err := patient(ctx, nc, firstWords); err != nil {
-			return 0, nil, err
-		}
 	}
+}
+
+// sniffed is how many bytes tell what is spoken.
+const sniffed = 16
+
+// glance is sniff for who has said at once that it speaks lines, as clients do
+// that come back: it needs no deadlines. head is what was read in any case.
+func glance(nc net.Conn) (_ net.Conn, head []byte, lines bool) {
+	socket, ok := nc.(*stream.Socket)
+	if !ok {
+		return nil, nil, false
+	}
+	head = make([]byte, sniffed)
+	n, err := socket.TryRead(head)
+	head = head[:n]
+	what, sure := tell(head)
+	if err != nil || !sure || what != speaksLines {
+		return nil, head, false // whatever failed fails again
+	}
+	return &peeked{nc, head}, head, true
 }
 
 // patient gives the next reads of nc that long. When ctx has ended it gives
@@ -145,22 +165,19 @@ func tell(b []byte) (what speech, sure bool) {
 // welcome finds out what a new connection speaks and has it served.
 func (s *Server) welcome(nc net.Conn) {
 	peer := addrOf(nc)
-	t, err := s.gate.enter(peer)
+	t := new(arrival)
+	err := s.gate.admit(&t.ticket, peer)
 	if err != nil {
 		s.turnAway(nc, err)
 		return
 	}
-	if socket := stream.NewSocket(nc); socket != nil {
+	if socket := t.room.Socket(nc); socket != nil {
 		nc = socket
 	}
-	keep := s.hurried(nc)
-	what, conn, err := sniff(s.ctx, nc)
-	if err == nil && what == speaksTLS && s.cert != nil {
-		what, conn, err = s.unwrap(conn)
-	}
-	keep()
-	if err == nil {
-		err = conn.SetReadDeadline(time.Time{})
+	what := speaksLines
+	conn, head, lines := glance(nc)
+	if !lines {
+		what, conn, err = s.hear(nc, head)
 	}
 	if err != nil {
 		s.log.Debug("a connection came to nothing", "peer", peer, "error", err)
@@ -184,14 +201,14 @@ func (s *Server) welcome(nc net.Conn) {
 	case what == speaksHTTP:
 		t.speaks(kindHTTP, inside(conn) != nil)
 		// It leaves the gate when it is closed.
-		s.http.take(&webConn{Conn: conn, ticket: t})
+		s.http.take(&webConn{Conn: conn, arrival: t})
 		return
 	default:
 		t.speaks(kindLines, inside(conn) != nil)
 		line := stream.Peer{
-			Addr:     s.client(peer),
-			LoggedIn: t.known,
-			Closed:   t.leave,
+			Addr:  s.client(peer),
+			Guest: t,
+			Room:  &t.room,
 		}
 		if p, ok := conn.(*peeked); ok {
 			conn, line.Early = p.Conn, p.head
@@ -200,6 +217,21 @@ func (s *Server) welcome(nc net.Conn) {
 		return
 	}
 	t.leave()
+}
+
+// hear finds out what nc speaks, of which head was read already, in TLS if that
+// is what it begins with.
+func (s *Server) hear(nc net.Conn, head []byte) (what speech, conn net.Conn, err error) {
+	keep := s.hurried(nc)
+	what, conn, err = sniff(s.ctx, nc, head)
+	if err == nil && what == speaksTLS && s.cert != nil {
+		what, conn, err = s.unwrap(conn)
+	}
+	keep()
+	if err == nil {
+		err = conn.SetReadDeadline(time.Time{})
+	}
+	return what, conn, err
 }
 
 // unwrap does the TLS handshake and looks at what is inside.
@@ -217,7 +249,7 @@ func (s *Server) unwrap(nc net.Conn) (speech, net.Conn, error) {
 	if secure.ConnectionState().NegotiatedProtocol == alpnHTTP {
 		return speaksHTTP, secure, nil
 	}
-	what, conn, err := sniff(s.ctx, secure)
+	what, conn, err := sniff(s.ctx, secure, nil)
 	if what == speaksTLS {
 		what = speaksElse
 	}
@@ -257,7 +289,7 @@ func (s *Server) turnAway(nc net.Conn, why error) {
 	}
 	defer s.gate.turnedAway()
 	defer s.hurried(nc)()
-	what, conn, err := sniff(s.ctx, nc)
+	what, conn, err := sniff(s.ctx, nc, nil)
 	switch {
 	case err != nil, what == speaksTLS:
 		_ = nc.Close() // a handshake is more than we can afford

@@ -135,7 +135,7 @@ func TestIdleStranger(t *testing.T) {
 		"a stranger": {http.NotFound, strangerIdle},
 		"with a good token": {func(w http.ResponseWriter, r *http.Request) {
 			c := r.Context().Value(connKey{}).(*webConn)
-			c.ticket.known()
+			c.arrival.known()
 			http.NotFound(w, r)
 		}, idleTimeout},
 	} {

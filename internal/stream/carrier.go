@@ -15,12 +15,14 @@ type carrier struct {
 }
 
 // carrierOf finds the socket below nc, under whatever is around it.
-func carrierOf(nc net.Conn) carrier {
-	if sock := NewSocket(nc); sock != nil {
-		nc = sock
+func carrierOf(nc net.Conn, room *Room) carrier {
+	if sock, ok := lowest(nc).(*Socket); ok {
+		return carrier{nc, sock}
 	}
-	sock, _ := lowest(nc).(*Socket)
-	return carrier{nc, sock}
+	if sock := room.Socket(nc); sock != nil {
+		return carrier{sock, sock}
+	}
+	return carrier{nc, nil}
 }
 
 // lowest is what is below TLS and the like.

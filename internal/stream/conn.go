@@ -23,7 +23,7 @@ import (
 
 // conn is one connection: a state machine that takes turns. Fields below mu are
 // guarded by it. Those above it never change, or belong to whoever has the turn;
-// while a request is being carried out on a goroutine of its own, to that one,
+// while a request is being carried out by one of the crew, to that goroutine,
 // and turns do nothing. What an idle client does not need is behind pointers, and
 // they are nil.
 type conn struct {
@@ -36,6 +36,8 @@ type conn struct {
 	loggedIn atomic.Bool       // what was read before, is bounded
 	busy     atomic.Bool       // a request is being carried out
 	spoke    bool              // it sent, edited or deleted a message
+	joined   bool              // the answer that is being made leaves with those before it
+	seated   bool              // seat is or was in use
 	waited   bool              // the last turn ended before it had read everything
 	violated uint16            // what to close a WebSocket with, if it is not the Goodbye's code
 	stranger *stranger         // before login, and as long as there is something in it
@@ -45,7 +47,8 @@ type conn struct {
 	slow     *slowed           // waits for its time; nil: nothing does
 	next     *protocol.Request // waits for the answers before it
 	place    atomic.Pointer[hub.Conn]
-	closed   func() // see Peer.Closed
+	guest    Guest    // nil: nobody
+	seat     hub.Conn // of the first login, to which place leads
 
 	mu    sync.Mutex
 	actor chat.Actor // once logged in
@@ -58,8 +61,8 @@ type stranger struct {
 	early  []byte // was read before all else
 	errors int    // bad lines
 	budget int    // bytes that may still be read
-	known  func() // see Peer.LoggedIn; guarded by conn.mu, nil once called
 	cookie string // see Peer.Cookie; empty once logged in
+	ends   uint64 // hub.Ended before the session was looked up; 0: it was not here
 }
 
 // reading is what takes lines out of what is read.
@@ -94,11 +97,14 @@ type ending struct {
 }
 
 func newConn(s *Server, nc net.Conn, p Peer) *conn {
-	c := &conn{
-		srv: s, closed: p.Closed, asked: s.cfg.Limits.Client(p.Addr),
-		stranger: &stranger{early: p.Early, known: p.LoggedIn, cookie: p.Cookie, budget: loginBytes},
+	room := p.Room
+	if room == nil {
+		room = new(Room)
 	}
-	c.out = outbox{to: carrierOf(nc), form: formOf(p), owner: c, waiting: &nothingWaits}
+	c := &room.conn
+	c.srv, c.guest, c.asked = s, p.Guest, s.cfg.Limits.Client(p.Addr)
+	c.stranger = &stranger{early: p.Early, cookie: p.Cookie, budget: loginBytes}
+	c.out = outbox{to: carrierOf(nc, room), form: formOf(p), owner: c, waiting: &nothingWaits}
 	if p.Operator {
 		c.actor.Operator = true
 		c.loggedIn.Store(true)
@@ -154,14 +160,21 @@ func (c *conn) log() *slog.Logger {
 	return log
 }
 
+// debug logs what few want to read, and costs nothing when nobody does.
+func (c *conn) debug(message string, args ...any) {
+	if c.srv.cfg.Log.Enabled(context.Background(), slog.LevelDebug) {
+		c.log().Debug(message, args...)
+	}
+}
+
 // start begins the conversation.
 func (c *conn) start(head []byte) {
-	c.log().Debug("connection opened")
+	c.debug("connection opened")
 	c.out.cork() // until the first turn
 	if len(head) > 0 {
 		c.out.putBare(head)
 	}
-	c.out.put(encode(c.hello()))
+	c.out.put(c.hello())
 	if !c.loggedIn.Load() && c.listener == nil {
 		c.setLimit(c.srv.cfg.AuthTimeout)
 	}
@@ -197,7 +210,11 @@ func (c *conn) Turn() queue.Verdict {
 	}
 	c.out.cork()
 	verdict, why := c.turn()
-	c.out.uncork()
+	if c.joined && c.busy.Load() {
+		c.out.loosen() // what is apart from the turn flushes, before long
+	} else {
+		c.out.uncork()
+	}
 	c.waited = verdict == queue.Wait
 	if verdict == queue.Done {
 		go c.depart(why)
@@ -334,27 +351,68 @@ func (c *conn) answer(n uint64, frame any) {
 }
 
 // carryOut carries out a request that waits for its result: at once if that
-// waits for nothing, else on a goroutine of its own, during which no other is
-// read.
+// waits for nothing, else apart from the turns, during which no other is read.
 func (c *conn) carryOut(req protocol.Request) {
-	n := c.out.begin()
 	if op, ok := api.Lookup(req.Op); !ok || op.Cost == api.Instant {
-		c.done(n, c.do(req))
+		c.done(c.out.begin(), c.do(req))
 		return
 	}
-	c.apart(func() { c.done(n, c.do(req)) })
+	c.joined = joins(req.Op)
+	n := c.out.begin()
+	c.apart(func() {
+		c.done(n, c.do(req))
+		c.goOn()
+	})
 }
 
-// apart does what may take its time on a goroutine of its own. The turns wait
-// for it.
+// breath is how long answering goes on apart from the turns, as in a queue.
+const breath = int64(200 * time.Microsecond)
+
+// joins reports whether answers wait for that of op, to leave together: it comes
+// soon, or API.Do says that it does not (see Caller.OnWait).
+func joins(name string) bool {
+	op, ok := api.Lookup(name)
+	return ok && (op.Cost == api.Light || name == protocol.OpSync || name == protocol.OpSessionStart)
+}
+
+// goOn carries out, apart from the turns, what was read together with a request
+// and waits for its result too, so that nobody is woken in between: light reads,
+// or the sync of somebody who comes back and sent it with his login. It does so
+// for a moment; then it is somebody else's turn.
+func (c *conn) goOn() {
+	began := now()
+	for n := 0; n < maxTurn && now()-began < breath; n++ {
+		bye, failed := c.ending()
+		if bye != nil || failed != nil || !c.loggedIn.Load() || c.input == nil || !c.out.mayRead() {
+			return
+		}
+		line, ok := c.input.lines.Buffered()
+		if !ok {
+			return
+		}
+		c.out.bounds.framesIn.Add(1)
+		c.handle(line)
+		if c.next == nil || !c.out.answered() {
+			return
+		}
+		req := *c.next
+		c.next = nil
+		if !joins(req.Op) {
+			c.out.flush()
+		}
+		c.done(c.out.begin(), c.do(req))
+	}
+}
+
+// apart does what may take its time on another goroutine. The turns wait for it.
 func (c *conn) apart(do func()) {
 	c.busy.Store(true)
-	go func() {
+	c.srv.crew.do(func() {
 		do()
 		c.out.flush()
 		c.busy.Store(false)
 		c.turns.Wake()
-	}()
+	})
 }
 
 // done answers a request that waited for its result. The end of the turn, or of
@@ -373,6 +431,9 @@ func (c *conn) do(req protocol.Request) (answer protocol.Response) {
 	// chats would have no room before long.
 	if op, ok := api.Lookup(req.Op); req.Op == protocol.OpSessionStart || ok && op.Told {
 		c.out.hold()
+	}
+	if req.Op == protocol.OpSessionStart && c.stranger != nil {
+		c.stranger.ends, _ = c.srv.cfg.Hub.Ended()
 	}
 	ctx, done := c.patient()
 	defer done()
@@ -405,7 +466,7 @@ func (c *conn) patient() (ctx context.Context, done func()) {
 func (c *conn) caller() api.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	caller := api.Caller{Actor: c.actor, Peer: c.asked.Peer(), Live: true, OnLogin: c.login, OnUpdate: c.update, OnWatch: c.watch}
+	caller := api.Caller{Actor: c.actor, Peer: c.asked.Peer(), Live: true, OnLogin: c.login, OnUpdate: c.update, OnWait: c.out.flush, OnWatch: c.watch}
 	if c.stranger != nil {
 		caller.Cookie = c.stranger.cookie
 	}

@@ -1,10 +1,8 @@
 package stream
 
 import (
-	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -55,7 +53,7 @@ func (c *conn) finish(err error) {
 	case errors.Is(err, protocol.ErrEndlessLine):
 		c.sendAway(protocol.GoodbyeProtocolViolation, "a line without end")
 	case !errors.Is(err, os.ErrDeadlineExceeded):
-		c.log().Debug("reading failed", "error", err)
+		c.debug("reading failed", "error", err)
 		c.out.abort()
 	case c.loggedIn.Load():
 		c.sendAway(protocol.GoodbyeIdleTimeout, "nothing was heard for two heartbeats")
@@ -93,7 +91,7 @@ func (c *conn) hearItself(place *hub.Conn) {
 	defer done()
 	if c.spoke {
 		if err := c.srv.cfg.Service.Settle(ctx); err != nil {
-			c.log().Debug("its own events may be missing", "error", err)
+			c.debug("its own events may be missing", "error", err)
 			return
 		}
 	}
@@ -127,11 +125,11 @@ func (c *conn) close() {
 	if place := c.place.Load(); place != nil {
 		place.Close()
 	}
-	level := slog.LevelDebug
+	tell := c.debug
 	if code == protocol.GoodbyeSlowConsumer {
-		level = slog.LevelInfo
+		tell = c.log().Info
 	}
-	c.log().Log(context.Background(), level, "connection closed", "goodbye", code, "write", failed, "close", err)
+	tell("connection closed", "goodbye", code, "write", failed, "close", err)
 }
 
 // linger reads and forgets what the client is still sending.

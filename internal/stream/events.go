@@ -138,6 +138,7 @@ func (c *conn) listen() {
 // listening is a turn of a client that only listens.
 func (c *conn) listening() (queue.Verdict, error) {
 	if !c.loggedIn.Load() {
+		c.joined = false
 		c.apart(c.listen)
 		return queue.Wait, nil
 	}

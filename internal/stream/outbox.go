@@ -36,6 +36,7 @@ type outbox struct {
 	owed    need   // what the owner is woken for
 	holding bool   // events wait behind the answers outstanding
 	corked  bool
+	asked   bool // while it was corked somebody wanted it flushed
 	writing bool
 	later   bool // somebody was told to flush
 	armed   bool // the connection has a deadline for writing
@@ -318,9 +319,7 @@ func (o *outbox) eventLocked(r run, size int) {
 	o.queued[ofEvent] += size
 	o.lastPut = now()
 	o.mu.Unlock()
-	if o.try(r.Bytes(o.form.wire), batch{sizes: [2]int{ofEvent: size}, frames: 1}) {
-		o.write()
-	}
+	o.writeNow(r.Bytes(o.form.wire), batch{sizes: [2]int{ofEvent: size}, frames: 1})
 }
 
 // put queues a line that neither answers nor delivers.
@@ -355,14 +354,27 @@ func (o *outbox) putPong(b []byte) {
 func (o *outbox) cork() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.corked = true
+	o.corked, o.asked = true, false
 }
 
 func (o *outbox) uncork() {
 	o.mu.Lock()
-	o.corked = false
+	o.corked, o.asked = false, false
 	o.mu.Unlock()
 	o.flush()
+}
+
+// loosen is uncork that leaves the writing to a flush to come, unless there was
+// one already, as after an event.
+func (o *outbox) loosen() {
+	o.mu.Lock()
+	o.corked = false
+	asked := o.asked
+	o.asked = false
+	o.mu.Unlock()
+	if asked {
+		o.flush()
+	}
 }
 
 // finish takes no more lines, save the last bytes, as they are (nil: none).

@@ -46,7 +46,7 @@ func newPost(t *testing.T, room int) *post {
 	near, far := net.Pipe()
 	p := &post{T: t, far: far, lines: bufio.NewReader(far)}
 	p.outbox = outbox{
-		to: carrierOf(counting{near, &p.writes}), form: bareLines, owner: p, waiting: &nothingWaits,
+		to: carrierOf(counting{near, &p.writes}, new(Room)), form: bareLines, owner: p, waiting: &nothingWaits,
 		bounds: &bounds{room: room, inFlight: 4, stall: 15 * time.Second},
 	}
 	t.Cleanup(func() {

@@ -18,7 +18,28 @@ const (
 	maxHeartbeat = 10 * time.Minute
 )
 
-func (c *conn) hello() *protocol.Hello {
+// greeting is a Hello's line, which serves all who come in the same millisecond.
+type greeting struct {
+	ms   int64
+	line []byte
+}
+
+// hello gives the line that begins the conversation. It must not be written to.
+func (c *conn) hello() []byte {
+	kept := &c.srv.hellos[0]
+	if c.stranger.cookie != "" {
+		kept = &c.srv.hellos[1]
+	}
+	at := time.Now()
+	g := kept.Load()
+	if g == nil || g.ms != at.UnixMilli() {
+		g = &greeting{at.UnixMilli(), encode(c.helloAt(at))}
+		kept.Store(g)
+	}
+	return g.line
+}
+
+func (c *conn) helloAt(at time.Time) *protocol.Hello {
 	return &protocol.Hello{
 		Type:         protocol.TypeHello,
 		Protocol:     protocol.Version,
@@ -33,7 +54,7 @@ func (c *conn) hello() *protocol.Hello {
 			MaxPage:       protocol.MaxPage,
 			AuthTimeoutMS: int(c.srv.cfg.AuthTimeout.Milliseconds()),
 		},
-		Time:      time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+		Time:      at.UTC().Format("2006-01-02T15:04:05.000Z"),
 		DataURL:   c.srv.cfg.API.Roles.DataURL,
 		StreamURL: c.srv.cfg.API.Roles.StreamURL,
 	}
@@ -65,12 +86,19 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 	if err := c.enter(l.Actor.User); err != nil {
 		return 0, err
 	}
-	place := c.srv.cfg.Hub.Register(l.Actor.Session, l.Actor.User, c)
+	place := &c.seat
+	if c.seated {
+		place = new(hub.Conn) // of a login that came to nothing somebody may still know
+	}
+	c.seated = true
+	c.srv.cfg.Hub.Seat(place, l.Actor.Session, l.Actor.User, c)
 	former := c.place.Swap(place) // before there is an event to refuse
 	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.RequestTimeout)
 	defer cancel()
-	// A revocation before the registration went unheard: ask.
-	err = c.srv.cfg.Service.CheckSession(ctx, l.Actor)
+	// A revocation before the registration went unheard: ask, if there was any.
+	if ends, alone := c.srv.cfg.Hub.Ended(); !alone || c.stranger == nil || ends != c.stranger.ends {
+		err = c.srv.cfg.Service.CheckSession(ctx, l.Actor)
+	}
 	if err == nil && (p.Subscribe == nil || *p.Subscribe) {
 		err = place.Subscribe(ctx)
 	}
@@ -80,20 +108,19 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 		c.asked.Close() // it may log in again, as somebody else
 		return 0, err
 	}
-	var known func()
 	c.mu.Lock()
 	c.actor = l.Actor
 	if c.stranger != nil {
-		known, c.stranger.known, c.stranger.cookie = c.stranger.known, nil, ""
+		c.stranger.cookie = ""
 	}
 	c.mu.Unlock()
 	c.loggedIn.Store(true)
 	if c.input != nil {
 		c.input.lines.SetMax(c.maxLine())
 	}
-	c.log().Debug("logged in")
-	if known != nil {
-		known()
+	c.debug("logged in")
+	if c.guest != nil {
+		c.guest.LoggedIn()
 	}
 	c.setHeartbeat(heartbeat)
 	return heartbeat.Milliseconds(), nil

@@ -68,7 +68,10 @@ const (
 )
 
 // NewSocket makes a Socket of a connection that has a file, and nil of others.
-func NewSocket(nc net.Conn) *Socket {
+func NewSocket(nc net.Conn) *Socket { return new(Socket).of(nc) }
+
+// of makes s, which is zero, the Socket of nc.
+func (s *Socket) of(nc net.Conn) *Socket {
 	src, ok := nc.(queue.Source)
 	if !ok || !canTry {
 		return nil
@@ -77,7 +80,8 @@ func NewSocket(nc net.Conn) *Socket {
 	if err != nil {
 		return nil
 	}
-	return &Socket{file: &file{nc, raw}, fd: -1}
+	s.file, s.fd = &file{nc, raw}, -1
+	return s
 }
 
 // park makes c, whose turns these are, a client of q, with s as its input. If
@@ -134,6 +138,10 @@ func (s *Socket) Read(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// TryRead reads what there is, before the Socket is parked. If there is nothing,
+// the error is one that passes.
+func (s *Socket) TryRead(b []byte) (int, error) { return s.tryRead(b) }
 
 // tryRead reads what there is.
 func (s *Socket) tryRead(b []byte) (int, error) {

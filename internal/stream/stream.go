@@ -5,8 +5,8 @@
 // what there is, without waiting, carries out what needs nothing to be waited
 // for, and hands on the rest. Sends, edits and deletes of messages go to the
 // store, up to a bound at once, so that those of one connection can share a
-// commit; every other request gets a goroutine of its own, and waits for the
-// ones before it, so that a pasted script means what it says. An idle connection
+// commit; every other request is carried out by a goroutine of the crew, and
+// waits for the ones before it, so that a pasted script means what it says. An idle connection
 // has neither a goroutine (unless the design of the queue is one for each) nor a
 // buffer.
 //
@@ -25,6 +25,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/grima-chat/grima/internal/api"
@@ -104,6 +105,8 @@ type Server struct {
 	queue   queue.Queue
 	alarms  alarms
 	flusher flusher
+	crew    crew
+	hellos  [2]atomic.Pointer[greeting] // without and with a cookie
 
 	mu       sync.Mutex
 	goodbyes map[protocol.GoodbyeCode]uint64 // given, by code
@@ -136,12 +139,8 @@ func New(cfg Config) *Server {
 type Peer struct {
 	Addr     netip.Addr // for limits; zero: not known, as of local ones and behind a proxy
 	Operator bool       // logged in from the start, as whoever runs the server
-	// LoggedIn, when not nil, is called once, when the connection logs in.
-	LoggedIn func()
-
-	// Closed, when not nil, is called once, when the connection is closed and
-	// nothing of it is left.
-	Closed func()
+	Guest    Guest      // hears of the connection; nil: nobody does
+	Room     *Room      // its own, and used for nothing else; nil: it gets one
 
 	Early     []byte  // what was read of it already
 	Head      []byte  // is written before anything else: what an HTTP request was answered with
@@ -150,16 +149,50 @@ type Peer struct {
 	Events    *Events // not nil: a client that only listens
 }
 
+// Guest hears of a connection.
+type Guest interface {
+	// LoggedIn is called once, when the connection logs in.
+	LoggedIn()
+	// Closed is called once, when the connection is closed and nothing of it is
+	// left.
+	Closed()
+}
+
+// awaited is a Guest for whose end somebody waits.
+type awaited struct {
+	Guest // may be nil
+
+	over chan struct{}
+}
+
+func (a awaited) LoggedIn() {
+	if a.Guest != nil {
+		a.Guest.LoggedIn()
+	}
+}
+
+func (a awaited) Closed() {
+	if a.Guest != nil {
+		a.Guest.Closed()
+	}
+	close(a.over)
+}
+
+// Room is the memory that a connection keeps as long as it lasts, in one piece.
+// In pieces it would stand between what its login leaves behind, and keep pages
+// of that.
+type Room struct {
+	socket Socket
+	conn   conn
+}
+
+// Socket is NewSocket in the room.
+func (r *Room) Socket(nc net.Conn) *Socket { return r.socket.of(nc) }
+
 // Serve speaks with nc until either side ends the conversation, and closes it.
 func (s *Server) Serve(nc net.Conn, p Peer) {
 	over := make(chan struct{})
-	closed := p.Closed
-	p.Closed = func() {
-		if closed != nil {
-			closed()
-		}
-		close(over)
-	}
+	p.Guest = awaited{p.Guest, over}
 	s.Take(nc, p)
 	<-over
 }
@@ -173,8 +206,8 @@ func (s *Server) Take(nc net.Conn, p Peer) {
 		bye := s.byeLocked()
 		s.mu.Unlock()
 		Refuse(nc, append(slices.Clone(p.Head), c.lastBytes(bye)...))
-		if c.closed != nil {
-			c.closed()
+		if c.guest != nil {
+			c.guest.Closed()
 		}
 		return
 	}
@@ -192,8 +225,8 @@ func (s *Server) gone(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	if c.closed != nil {
-		c.closed()
+	if c.guest != nil {
+		c.guest.Closed()
 	}
 	s.running.Done()
 }
@@ -231,6 +264,7 @@ func (s *Server) Shutdown(ctx context.Context, code protocol.GoodbyeCode, messag
 	s.cancel()
 	<-closed
 	s.flusher.over.Wait()
+	s.crew.close()
 	s.queue.Close()
 	return err
 }

@@ -303,6 +303,58 @@ func (s *slowReads) View(ctx context.Context, fn func(chat.Reader) error) error 
 	return s.Store.View(ctx, fn)
 }
 
+// Who comes back, and sends sync with the login, has both answers in one write.
+func TestComingBackIsOneWrite(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		l := w.login()
+		c := w.dial()
+		synctest.Wait()
+		before := w.Stats()
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: l.Token}) + "\n" +
+			testserver.Request("2", "sync", protocol.SyncParams{}) + "\n" + `{"type":"Ping","id":3}`)
+		c.Want(`{"id":1,"result":{}}`, `{"id":2,"result":{}}`, `{"type":"Pong","id":3}`)
+		synctest.Wait()
+		after := w.Stats()
+		if frames, writes := after.FramesOut-before.FramesOut, after.Writes-before.Writes; frames != 3 || writes > 2 {
+			t.Errorf("%d answers in %d writes", frames, writes)
+		}
+	})
+}
+
+// If they come at once, Hello leaves with the answers.
+func TestHelloLeavesWithTheAnswers(t *testing.T) {
+	inBubble(t, func(w clockwork) {
+		l := w.login()
+		lines := testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: l.Token}) + "\n" +
+			testserver.Request("2", "sync", protocol.SyncParams{}) + "\n"
+		near, far := net.Pipe()
+		go w.Serve(near, stream.Peer{Early: []byte(lines)})
+		c := testserver.NewConn(w.T, far)
+		c.Want(`{"type":"Hello"}`, `{"id":1,"result":{}}`, `{"id":2,"result":{}}`)
+		synctest.Wait()
+		if st := w.Stats(); st.FramesOut != 3 || st.Writes != 1 {
+			t.Errorf("%d lines in %d writes", st.FramesOut, st.Writes)
+		}
+	})
+}
+
+// What is ready does not wait for a page of rows.
+func TestAnswersBeforeASlowOneLeave(t *testing.T) {
+	store := &slowReads{gate: make(chan struct{})}
+	onStore(t, func(s chat.Store) chat.Store { store.Store = s; return store }, func(w clockwork) {
+		l := w.login()
+		c := w.dial()
+		c.Line(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: l.Token}))
+		c.Want(`{"id":1,"result":{}}`)
+		store.slow.Store(true)
+		c.Line(`{"type":"Ping","id":2}` + "\n" + testserver.Request("3", "messages.list", protocol.MessagesListParams{ChatID: "c_1"}))
+		c.Want(`{"type":"Pong","id":2}`)
+		store.slow.Store(false)
+		close(store.gate)
+		c.Want(`{"id":3,"error":{"code":"not_found"}}`)
+	})
+}
+
 // Events pass a read that takes its time. They were held back behind it, and a
 // client of busy chats was sent away as slow for waiting for the server.
 func TestEventsPassASlowRead(t *testing.T) {

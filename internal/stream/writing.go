@@ -31,6 +31,7 @@ func (b *batch) add(c *chunk) {
 func (o *outbox) flush() {
 	o.mu.Lock()
 	o.later = false
+	o.asked = o.corked
 	if o.writing || o.corked || len(o.queue) == 0 && len(o.pong) == 0 {
 		o.mu.Unlock()
 		return
@@ -40,48 +41,41 @@ func (o *outbox) flush() {
 	o.write()
 }
 
-// write writes, as long as nobody has to be waited for. writing is set.
+// write writes what there is, as long as nobody has to be waited for. writing is
+// set.
 func (o *outbox) write() {
-	for i := 0; ; i++ {
-		o.mu.Lock()
-		if i > 0 && o.corked && !o.broken && len(o.queue) > 0 {
-			// A turn is under way that will end with a flush.
-			o.endLocked()
-			o.mu.Unlock()
-			return
-		}
-		b, of := o.takeLocked()
-		if len(b) == 0 {
-			o.endLocked()
-			o.mu.Unlock()
-			return
-		}
-		o.mu.Unlock()
+	o.mu.Lock()
+	b, of := o.takeLocked()
+	if len(b) == 0 {
+		o.endLocked()
+	}
+	o.mu.Unlock()
+	if len(b) > 0 {
+		o.writeNow(b, of)
+	}
+}
+
+// writeNow writes b and what gathers meanwhile. If somebody has to be waited for
+// there is a goroutine for it.
+func (o *outbox) writeNow(b []byte, of batch) {
+	for i := 0; len(b) > 0; i++ {
 		if o.to.sock == nil || i == maxWrites {
 			go o.writeOn(b, of)
 			return
 		}
-		if !o.try(b, of) {
+		n, more, err := o.to.tryWrite(b)
+		o.bounds.tally.wrote(n)
+		if more && err == nil {
+			go o.writeOn(b[n:], of)
 			return
 		}
+		b, of = o.wrote(of, err, true)
 	}
 }
 
-// try writes b, if that can be done without waiting, and reports whether that was so. Else there is a goroutine
-// for it.
-func (o *outbox) try(b []byte, of batch) bool {
-	n, more, err := o.to.tryWrite(b)
-	o.bounds.tally.wrote(n)
-	if more && err == nil {
-		go o.writeOn(b[n:], of)
-		return false
-	}
-	o.wrote(of, err)
-	return true
-}
-
-// writeOn writes b and then what gathers, until there is nothing left, waiting
-// for the client as long as it makes progress, and once more after that.
+// writeOn writes b, which may be nothing but what TLS keeps, and then what
+// gathers, until there is nothing left, waiting for the client as long as it
+// makes progress, and once more after that.
 func (o *outbox) writeOn(b []byte, of batch) {
 	for {
 		rest, err := o.to.write(b, o.arm)
@@ -92,15 +86,9 @@ func (o *outbox) writeOn(b []byte, of batch) {
 		if err == nil {
 			o.bounds.tally.wrote(len(b))
 		}
-		o.wrote(of, err)
-		o.mu.Lock()
-		b, of = o.takeLocked()
-		if len(b) == 0 {
-			o.endLocked()
-			o.mu.Unlock()
+		if b, of = o.wrote(of, err, false); len(b) == 0 {
 			return
 		}
-		o.mu.Unlock()
 	}
 }
 
@@ -123,8 +111,10 @@ func (o *outbox) part() bool {
 	return true
 }
 
-// wrote accounts for what was written.
-func (o *outbox) wrote(of batch, err error) {
+// wrote accounts for what was written and gives what is to be written next. If
+// that is nothing the writing is over: so it is, if leave is set, when a turn is
+// under way, which will end with a flush.
+func (o *outbox) wrote(of batch, err error, leave bool) (b []byte, next batch) {
 	if of.buf != nil {
 		joinBuffers.Put(of.buf)
 	}
@@ -132,6 +122,7 @@ func (o *outbox) wrote(of batch, err error) {
 		o.bounds.tally.framesOut.Add(uint64(of.frames))
 	}
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.queued[ofAnswer] -= of.sizes[ofAnswer]
 	o.queued[ofEvent] -= of.sizes[ofEvent]
 	failed := err != nil && !o.broken
@@ -144,13 +135,23 @@ func (o *outbox) wrote(of batch, err error) {
 		o.full = false
 	}
 	o.changedLocked()
-	o.mu.Unlock()
-	if failed {
-		o.owner.writeFailed(err)
+	if failed || room {
+		o.mu.Unlock()
+		if failed {
+			o.owner.writeFailed(err)
+		}
+		if room {
+			o.owner.roomAgain()
+		}
+		o.mu.Lock()
 	}
-	if room {
-		o.owner.roomAgain()
+	if !leave || !o.corked || o.broken {
+		b, next = o.takeLocked()
 	}
+	if len(b) == 0 {
+		o.endLocked()
+	}
+	return b, next
 }
 
 // endLocked ends the writing.

@@ -105,12 +105,13 @@ func (b *bench) planFanOut() error {
 }
 
 func (b *bench) fanOutKinds() []kind {
-	return append([]kind{
-		rawKind("raw loop", "each", false),
-		b.grimaKind("Grima", b.bin),
-		b.grimaKind("Grima, volatile", b.live.volatile),
-		rawKind("raw loop, joined", "join", false),
-	}, b.live.peers...)
+	const durable, volatile = "Grima", "Grima, volatile"
+	kinds := []kind{rawKind("raw loop", "each", false), b.grimaKind(durable, b.bin), b.grimaKind(volatile, b.live.volatile)}
+	if b.Before != "" {
+		kinds = append(kinds, b.grimaKind(before(durable), filepath.Join(b.Before, "grima")),
+			b.grimaKind(before(volatile), filepath.Join(b.Before, "grima-volatile")))
+	}
+	return append(append(kinds, rawKind("raw loop, joined", "join", false)), b.live.peers...)
 }
 
 func fanKey(server string, n int, flight string) string {

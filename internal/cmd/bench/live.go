@@ -195,6 +195,9 @@ func (b *bench) prepareServers() (err error) {
 }
 
 func (b *bench) plan(name string, run func(round int) error) {
+	if b.Case != nil && !b.Case.MatchString(name) {
+		return
+	}
 	b.live.steps = append(b.live.steps, liveStep{name: name, run: run})
 }
 

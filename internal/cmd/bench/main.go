@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -55,10 +56,12 @@ type options struct {
 	Dir     string
 	Out     string // a directory for the reports; empty: none
 
-	Only     []string // scenarios of suite live; empty: all
-	Later    float64  // seconds after which idle memory is looked at once more; 0: not
-	Cycles   int      // of the soak: people who come and go
-	Messages int      // and what is stored meanwhile
+	Only     []string       // scenarios of suite live; empty: all
+	Case     *regexp.Regexp // cases of suite live by name; nil: all
+	Before   string         // a directory with an older build, measured beside; empty: none
+	Later    float64        // seconds after which idle memory is looked at once more; 0: not
+	Cycles   int            // of the soak: people who come and go
+	Messages int            // and what is stored meanwhile
 	quick    bool
 	noNATS   bool // building it takes longer than a test should
 }
@@ -166,6 +169,8 @@ func parse(args []string) (o options, chosen []suite, err error) {
 	f.StringVar(&o.Dir, "dir", "", "keep the filled stores here for the next run (remove them when the schema changes); empty: a temporary directory")
 	f.StringVar(&o.Out, "o", "", "also write each suite's report into this directory, with its plots beside it")
 	only := f.String("only", "", "scenarios of suite live to run, with commas between: "+scenarioNames()+"; empty: all")
+	cases := f.String("case", "", "cases of suite live to run: those whose name this regular expression matches; empty: all")
+	f.StringVar(&o.Before, "before", "", "a directory with an older build, grima and grima-volatile (the latter with -tags grimabench), which suite live measures beside this one")
 	f.Float64Var(&o.Later, "later", 0, "look at the memory of idle clients once more, after so many seconds; the garbage collector runs by itself every 120; 0: do not")
 	f.IntVar(&o.Cycles, "cycles", 100_000, "people who come and go in suite soak")
 	f.IntVar(&o.Messages, "messages", 1_000_000, "messages stored in suite soak")
@@ -207,6 +212,11 @@ func parse(args []string) (o options, chosen []suite, err error) {
 			if !slices.Contains(strings.Split(scenarioNames(), ", "), name) {
 				return o, nil, fmt.Errorf("there is no scenario %q: there are %s", name, scenarioNames())
 			}
+		}
+	}
+	if *cases != "" {
+		if o.Case, err = regexp.Compile(*cases); err != nil {
+			return o, nil, fmt.Errorf("-case: %w", err)
 		}
 	}
 	for name := range strings.SplitSeq(*names, ",") {

@@ -288,15 +288,22 @@ func designs(bin string) ([]string, error) {
 	return []string{"per-client", "shared", "sharded"}, nil
 }
 
-// grimas is one kind per design, named after it.
+// before is the older build of what is called name, see options.Before.
+func before(name string) string { return strings.Replace(name, "Grima", "Grima before", 1) }
+
+// grimas is one kind per design, named after it, with the older build's next to
+// it if there is one.
 func (b *bench) grimas(args ...string) []kind {
 	var kinds []kind
 	for _, d := range b.live.designs {
-		if d == "" {
-			kinds = append(kinds, b.grimaKind("Grima", b.bin, args...))
-			continue
+		name, args := "Grima", args
+		if d != "" {
+			name, args = "Grima "+d, append([]string{"--workers", d}, args...)
 		}
-		kinds = append(kinds, b.grimaKind("Grima "+d, b.bin, append([]string{"--workers", d}, args...)...))
+		kinds = append(kinds, b.grimaKind(name, b.bin, args...))
+		if b.Before != "" {
+			kinds = append(kinds, b.grimaKind(before(name), filepath.Join(b.Before, "grima"), args...))
+		}
 	}
 	return kinds
 }

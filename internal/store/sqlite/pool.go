@@ -40,13 +40,13 @@ func (p *pool) view(ctx context.Context, fn func(chat.Reader) error) error {
 	defer func() { p.put(c, healthy) }()
 
 	c.db.SetInterrupt(ctx)
-	if err := c.exec("BEGIN"); err != nil {
+	if err := c.prep("BEGIN").run(); err != nil {
 		healthy = true
 		return readError(ctx, "begin a view", err)
 	}
-	err = fn(&reader{c: c, ctx: ctx, recent: p.recent})
+	err = fn(&reader{c: c, ctx: ctx, recent: p.recent, view: true, stamp: -1})
 	c.db.SetInterrupt(background)
-	if end := c.exec("ROLLBACK"); end != nil {
+	if end := c.prep("ROLLBACK").run(); end != nil {
 		return errors.Join(err, fmt.Errorf("end a view: %w", end))
 	}
 	healthy = true
@@ -61,10 +61,10 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 	}
 	select {
 	case <-p.turns:
-	case <-p.closed:
-		return nil, batch.ErrClosed
-	case <-ctx.Done():
-		return nil, batch.Timeout(ctx)
+	default:
+		if err := p.wait(ctx); err != nil {
+			return nil, err
+		}
 	}
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
@@ -80,6 +80,19 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 		return nil, readError(ctx, "open a connection", err)
 	}
 	return c, nil
+}
+
+// wait waits for a turn. It is apart from get since asking a context for its
+// Done makes a channel, which most need not.
+func (p *pool) wait(ctx context.Context) error {
+	select {
+	case <-p.turns:
+		return nil
+	case <-p.closed:
+		return batch.ErrClosed
+	case <-ctx.Done():
+		return batch.Timeout(ctx)
+	}
 }
 
 // put takes a connection back; one that is not healthy is let go.

@@ -13,6 +13,9 @@ type reader struct {
 	c      *conn
 	ctx    context.Context
 	recent *recent
+	// view: it reads one snapshot, in which nothing changes.
+	view  bool
+	stamp int64 // its LastStamp, once that was read; else -1
 	// failed keeps the first error that was not a missing row. The writer looks
 	// at it: an update whose reads failed must not be committed, whatever its
 	// Run made of the error.

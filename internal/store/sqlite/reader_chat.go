@@ -232,7 +232,14 @@ func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]
 }
 
 func (r *reader) LastStamp() (int64, error) {
-	return r.count("read the change stamp", r.c.prep(selStamp))
+	if r.view && r.stamp >= 0 {
+		return r.stamp, nil
+	}
+	stamp, err := r.count("read the change stamp", r.c.prep(selStamp))
+	if err == nil {
+		r.stamp = stamp
+	}
+	return stamp, err
 }
 
 func (r *reader) CountUnread(id chat.ChatID, user chat.UserID, seq int64, most int) (int64, error) {

@@ -159,14 +159,28 @@ const (
 
 const countMemberships = `SELECT count(*) FROM (SELECT 1 FROM participants INDEXED BY participants_by_user WHERE user_id = ? LIMIT ?)`
 
+// above is the stamp above which everything changed that did so above pos.
+func above(pos chat.SyncPos) int64 {
+	if pos.Below == 0 && pos.AfterChat != math.MaxInt64 {
+		return pos.After - 1 // the rest of that stamp, too
+	}
+	return pos.After
+}
+
+// FewChanged implements chat.FewChanged. The snapshot has begun.
+func (r *reader) FewChanged(user chat.UserID, pos chat.SyncPos, most int) bool {
+	if pos.AfterChat == 0 {
+		pos.AfterChat = math.MaxInt64
+	}
+	_, ok := r.recent.changed(user, above(pos), most)
+	return ok
+}
+
 // candidates gives the few chats among which are all that changed for user above
 // a position, as a JSON array, or nothing if there are none. ok is false if it
 // is better to look at all of theirs.
 func (r *reader) candidates(user chat.UserID, pos chat.SyncPos) (ids string, ok bool, err error) {
-	after := pos.After
-	if pos.Below == 0 && pos.AfterChat != math.MaxInt64 {
-		after-- // the rest of that stamp, too
-	}
+	after := above(pos)
 	// The snapshot begins with its first read. Were that after the list, a commit
 	// between them would be in the snapshot alone.
 	if _, err := r.LastStamp(); err != nil {

@@ -153,3 +153,32 @@ func TestRecentIsAsOldAsItsSnapshot(t *testing.T) {
 		return err
 	})
 }
+
+// FewChanged knows without rows how many chats a sync has to look at.
+func TestFewChanged(t *testing.T) {
+	s := open(t, t.TempDir())
+	var pos chat.SyncPos
+	view(t, s, func(r chat.Reader) (err error) {
+		pos.After, err = r.LastStamp()
+		return err
+	})
+	for range 3 {
+		mustUpdate(t, s, func(tx chat.Tx) error {
+			_, err := newChat(tx, 1, 2)
+			return err
+		})
+	}
+	view(t, s, func(r chat.Reader) error {
+		if _, err := r.LastStamp(); err != nil {
+			return err
+		}
+		few := r.(chat.FewChanged)
+		if few.FewChanged(2, pos, 2) || !few.FewChanged(2, pos, 3) {
+			t.Error("three chats changed, and it does not know")
+		}
+		if few.FewChanged(2, chat.SyncPos{After: pos.After - 1}, 100) {
+			t.Error("it claims to know what changed before the start")
+		}
+		return nil
+	})
+}
