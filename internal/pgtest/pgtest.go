@@ -68,12 +68,12 @@ func New(t testing.TB) string {
 	return create(t, shared.c.admin(), false)
 }
 
-// errMissing says that PostgreSQL is not installed.
-var errMissing = errors.New("there is no PostgreSQL here; `make tools` installs it, or set GRIMA_TEST_POSTGRES=postgres://... to one")
+// ErrMissing says that PostgreSQL is not installed.
+var ErrMissing = errors.New("there is no PostgreSQL here; `make tools` installs it, or set GRIMA_TEST_POSTGRES=postgres://... to one")
 
 func unavailable(t testing.TB, err error) {
 	t.Helper()
-	if errors.Is(err, errMissing) && os.Getenv("CI") == "" {
+	if errors.Is(err, ErrMissing) && os.Getenv("CI") == "" {
 		t.Skip(err)
 	}
 	t.Fatal(err)
@@ -84,22 +84,12 @@ const role = "grima_test"
 
 func create(t testing.TB, server string, drop bool) string {
 	t.Helper()
-	ctx := context.Background()
-	c, err := pgx.Connect(ctx, server)
+	made, name, err := database(server)
 	if err != nil {
-		t.Fatalf("connect to PostgreSQL: %v", err)
+		t.Fatal(err)
 	}
-	defer c.Close(ctx)
-	name := fmt.Sprintf("grima_test_%d_%d", os.Getpid(), databases.Add(1))
-	exec := func(sql string) {
-		t.Helper()
-		if _, err := c.Exec(ctx, sql); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
-	}
-	exec(`DO $$ BEGIN CREATE ROLE ` + role + ` LOGIN PASSWORD 'grima'; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$`)
-	exec(`CREATE DATABASE ` + name + ` OWNER ` + role + ` TEMPLATE template0 ENCODING 'UTF8'`)
 	if drop {
+		ctx := context.Background()
 		t.Cleanup(func() {
 			c, err := pgx.Connect(ctx, server)
 			if err != nil {
@@ -112,12 +102,32 @@ func create(t testing.TB, server string, drop bool) string {
 			}
 		})
 	}
+	return made
+}
+
+// database makes an empty one at a server, and gives its URL and its name.
+func database(server string) (made, name string, err error) {
 	u, err := url.Parse(server)
 	if err != nil {
-		t.Fatal(err)
+		return "", "", err
+	}
+	ctx := context.Background()
+	c, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return "", "", fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer c.Close(ctx)
+	name = fmt.Sprintf("grima_test_%d_%d", os.Getpid(), databases.Add(1))
+	for _, sql := range []string{
+		`DO $$ BEGIN CREATE ROLE ` + role + ` LOGIN PASSWORD 'grima'; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$`,
+		`CREATE DATABASE ` + name + ` OWNER ` + role + ` TEMPLATE template0 ENCODING 'UTF8'`,
+	} {
+		if _, err := c.Exec(ctx, sql); err != nil {
+			return "", "", fmt.Errorf("%s: %w", sql, err)
+		}
 	}
 	u.User, u.Path = url.UserPassword(role, "grima"), "/"+name
-	return u.String()
+	return u.String(), name, nil
 }
 
 // Cluster is a PostgreSQL that a test may stop and start.
@@ -141,13 +151,27 @@ func Start(t testing.TB, settings ...string) *Cluster {
 	return c
 }
 
+// Open starts a cluster for a program that is no test, which has to Close it.
+func Open(settings ...string) (*Cluster, error) { return start(settings...) }
+
+// Close ends the cluster, and nothing of it is left.
+func (c *Cluster) Close() { c.stop() }
+
+// Database makes an empty database in the cluster, and gives its URL.
+func (c *Cluster) Database() (string, error) {
+	made, _, err := database(c.admin())
+	return made, err
+}
+
 // New makes an empty database in the cluster, and gives its URL.
 func (c *Cluster) New(t testing.TB) string { return create(t, c.admin(), false) }
 
 // Socket is where the server listens.
 func (c *Cluster) Socket() string { return filepath.Join(c.dir, ".s.PGSQL.5432") }
 
-// Admin is the URL of a superuser.
+// Superuser is the URL of one, who may do anything to the cluster.
+func (c *Cluster) Superuser() string { return c.admin() }
+
 func (c *Cluster) admin() string {
 	return (&url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/postgres", RawQuery: url.Values{"host": {c.dir}}.Encode()}).String()
 }
@@ -181,7 +205,7 @@ func bins() (string, error) {
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // Debian's
 	if err != nil || len(found) == 0 {
-		return "", errMissing
+		return "", ErrMissing
 	}
 	version := func(path string) int {
 		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path)))) // 0: not one of theirs
@@ -285,6 +309,11 @@ func (c *Cluster) run() error {
 	if err := <-started; err != nil {
 		return err
 	}
+	return c.Ready()
+}
+
+// Ready waits until the server takes connections.
+func (c *Cluster) Ready() error {
 	late := time.Now().Add(time.Minute)
 	for {
 		conn, err := pgx.Connect(context.Background(), c.admin())
@@ -324,10 +353,13 @@ func (c *Cluster) Crash() { c.end(syscall.SIGQUIT) }
 // Restart starts the server again after Stop or Crash.
 func (c *Cluster) Restart(t testing.TB) {
 	t.Helper()
-	if err := c.run(); err != nil {
+	if err := c.Resume(); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// Resume is Restart outside of tests.
+func (c *Cluster) Resume() error { return c.run() }
 
 func (c *Cluster) stop() {
 	c.end(syscall.SIGINT)
