@@ -62,6 +62,11 @@ func Start(bin, dir string, people int, roles ...string) (c *Cluster, err error)
 			c.Close()
 		}
 	}()
+	if Inside() {
+		if err := settle(); err != nil {
+			return c, err
+		}
+	}
 	if c.postgres, err = pgtest.Open(); err != nil {
 		return c, err
 	}
@@ -84,10 +89,14 @@ func Start(bin, dir string, people int, roles ...string) (c *Cluster, err error)
 
 // join makes the ways of a server to the others, and starts it.
 func (c *Cluster) join(n *node) (err error) {
-	if n.toPostgres, err = newProxy("unix", c.postgres.Socket()); err != nil {
+	one, other := "127.0.0.1", "127.0.0.1"
+	if Inside() { // ways that can be told apart
+		one, other = fmt.Sprintf("127.0.5.%d", len(c.nodes)), fmt.Sprintf("127.0.6.%d", len(c.nodes))
+	}
+	if n.toPostgres, err = newProxy(one, "unix", c.postgres.Socket()); err != nil {
 		return err
 	}
-	if n.toNATS, err = newProxy("tcp", c.nats.addr()); err != nil {
+	if n.toNATS, err = newProxy(other, "tcp", c.nats.addr()); err != nil {
 		return err
 	}
 	_, rest, _ := strings.Cut(c.database, "@")

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"syscall"
@@ -91,15 +92,21 @@ func killBackend(ctx context.Context, c *Cluster) (heal func() error, err error)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close(ctx)
 	var pid int
-	if err := conn.QueryRow(ctx, `SELECT pid FROM pg_stat_activity WHERE application_name = 'grima' LIMIT 1`).Scan(&pid); err != nil {
-		return nil, fmt.Errorf("looking for a backend: %w", err)
+	err = conn.QueryRow(ctx, `SELECT pid FROM pg_stat_activity WHERE application_name = 'grima' LIMIT 1`).Scan(&pid)
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("killing a backend: %w", err), conn.Close(ctx))
 	}
-	return c.postgres.Ready, nil
+	return func() error {
+		for conn.Ping(ctx) == nil { // until the others are ended, too
+			pause(ctx, 5*time.Millisecond)
+		}
+		_ = conn.Close(ctx) // which has ended
+		return c.postgres.Ready()
+	}, ctx.Err()
 }
 
 // endBackends ends one of our connections after the other, whatever it does.

@@ -49,9 +49,32 @@ func start(t *testing.T, roles ...string) *faults.Cluster {
 // nothing is there twice, everything is in order, and soon after all is well
 // everybody has everything (docs/protocol.md#invariants). go run
 // ./internal/cmd/faults does the same for longer, with figures.
-func TestFaults(t *testing.T) {
+func TestFaults(t *testing.T) { play(t, faults.List()) }
+
+// The same when packets are lost, which the kernel does in a network namespace.
+func TestPacketsLost(t *testing.T) {
+	if faults.Inside() {
+		play(t, faults.Losses())
+		return
+	}
+	cmd, err := faults.Namespace(t.Context(), "-test.run=^TestPacketsLost$", "-test.v")
+	if err != nil {
+		if os.Geteuid() == 0 && os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func play(t *testing.T, list []faults.Fault) {
+	t.Helper()
 	c := start(t, "all", "all", "all")
-	for _, f := range faults.List() {
+	for _, f := range list {
 		t.Run(f.Name, func(t *testing.T) {
 			r, err := c.Run(t.Context(), f, f.Short, faults.Talk{Chats: 3, Rate: 10, Lead: 500 * time.Millisecond, Late: time.Minute})
 			if err != nil {

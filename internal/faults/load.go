@@ -21,7 +21,7 @@ type load struct {
 	rate  int // messages per second and person
 	ctx   context.Context
 	end   context.CancelFunc // of everything
-	quiet context.CancelFunc // nobody says anything new
+	still context.CancelFunc // of the talking
 	chats []string
 
 	clients []*talker
@@ -36,6 +36,7 @@ type load struct {
 	due    int           // of what was meant before the healing, so much is not complete
 	whole  chan struct{} // closed when due is 0; nil: nobody waits
 	wrong  []string
+	over   bool      // nobody says anything new
 	watch  time.Time // silences count from here on; zero: they do not
 }
 
@@ -111,8 +112,8 @@ func (c *Cluster) talk(ctx context.Context, chats, rate int) (l *load, err error
 			return l, fmt.Errorf("%s does not come online: %w", c.people[t.who].name, err)
 		}
 	}
-	saying, quiet := context.WithCancel(l.ctx)
-	l.quiet = quiet
+	saying, still := context.WithCancel(l.ctx)
+	l.still = still
 	l.order = make([][][]*meant, len(l.clients))
 	for i, t := range l.clients {
 		l.order[i] = make([][]*meant, chats)
@@ -122,6 +123,14 @@ func (c *Cluster) talk(ctx context.Context, chats, rate int) (l *load, err error
 		l.threads.Go(func() { t.hop(saying) })
 	}
 	return l, nil
+}
+
+// quiet lets nobody say anything new.
+func (l *load) quiet() {
+	l.mu.Lock()
+	l.over = true
+	l.mu.Unlock()
+	l.still()
 }
 
 // stop ends it.
@@ -189,6 +198,10 @@ func (t *talker) say(ctx context.Context, in int) {
 		}
 		m := &meant{by: t.who, in: in, key: fmt.Sprintf("%s-%d-%d", l.chats[in], t.who, n)}
 		l.mu.Lock()
+		if l.over {
+			l.mu.Unlock()
+			return
+		}
 		l.meant[m.key] = m
 		l.order[t.who][in] = append(l.order[t.who][in], m)
 		l.mu.Unlock()

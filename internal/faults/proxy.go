@@ -21,8 +21,9 @@ type proxy struct {
 	over  bool
 }
 
-func newProxy(network, address string) (*proxy, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// newProxy makes a proxy at an address of this machine.
+func newProxy(host, network, address string) (*proxy, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return nil, fmt.Errorf("a proxy to %s: %w", address, err)
 	}
@@ -40,6 +41,8 @@ func newProxy(network, address string) (*proxy, error) {
 }
 
 func (p *proxy) addr() string { return p.listener.Addr().String() }
+
+func (p *proxy) host() string { return p.listener.Addr().(*net.TCPAddr).IP.String() }
 
 func (p *proxy) close() {
 	_ = p.listener.Close() // which ends its goroutine

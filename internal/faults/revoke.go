@@ -15,6 +15,7 @@ type victim struct {
 	node    *node
 	session string
 	conn    *harness.Conn
+	ended   chan time.Time // when the connection ended
 }
 
 // victims logs the sessions in.
@@ -36,7 +37,12 @@ func (c *Cluster) victims() (list []*victim, err error) {
 		if err != nil {
 			return list, err
 		}
-		list = append(list, &victim{n, made.Session.SessionID, conn})
+		v := &victim{n, made.Session.SessionID, conn, make(chan time.Time, 1)}
+		go func() {
+			<-conn.Gone() // at the latest when it is closed
+			v.ended <- time.Now()
+		}()
+		list = append(list, v)
 	}
 	return list, nil
 }
@@ -76,8 +82,8 @@ func gone(list []*victim, since time.Time, late time.Duration) (took time.Durati
 	defer timer.Stop()
 	for _, v := range list {
 		select {
-		case <-v.conn.Gone():
-			took = max(took, time.Since(since))
+		case at := <-v.ended:
+			took = max(took, at.Sub(since))
 		case <-timer.C:
 			return time.Since(since), fmt.Errorf("the session at %s was ended, and goes on", v.node.name)
 		}

@@ -36,7 +36,19 @@ func run(ctx context.Context) error {
 	rate := flag.Int("rate", 20, "messages per second and person")
 	only := flag.String("only", "", "the faults whose names have this in them")
 	short := flag.Bool("short", false, "as long as in the tests")
+	packets := flag.Bool("packets", true, "let packets get lost as well, in a network namespace, where there may be one")
 	flag.Parse()
+	list := faults.List()
+	if faults.Inside() {
+		list = append(list, faults.Losses()...)
+	} else if *packets {
+		cmd, err := faults.Namespace(ctx, os.Args[1:]...)
+		if err == nil {
+			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+			return cmd.Run()
+		}
+		fmt.Fprintln(os.Stderr, err)
+	}
 	dir, err := os.MkdirTemp("", "grima-faults")
 	if err != nil {
 		return err
@@ -54,7 +66,7 @@ func run(ctx context.Context) error {
 	fmt.Printf("%d people in %d groups, %d messages per second and person, three servers\n\n", *people, *chats, *rate)
 	fmt.Print(faults.Header)
 	var wrong []error
-	for _, f := range faults.List() {
+	for _, f := range list {
 		if !strings.Contains(f.Name, *only) {
 			continue
 		}

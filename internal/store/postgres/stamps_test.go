@@ -258,7 +258,10 @@ func TestCommitsBehindAForeignTransaction(t *testing.T) {
 	if _, err := foreign.Exec(ctx, `BEGIN; SELECT pg_current_xact_id()`); err != nil {
 		t.Fatal(err)
 	}
-	before, stamp := numbers(old)
+	if err := do(old, sendOp(id, 1, "", "x", nil)); err != nil {
+		t.Fatal(err)
+	}
+	before, stamp := numbers(old) // as far as it gets
 	for i := range 3 {
 		if err := do(old, sendOp(id, 1, "", "x", nil)); err != nil {
 			t.Fatal(err)
