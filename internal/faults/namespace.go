@@ -60,7 +60,7 @@ func lose(host string) (heal func() error, err error) {
 
 // Losses are the faults that take a namespace.
 func Losses() []Fault {
-	const short, long = 6 * time.Second, 20 * time.Second
+	const short, long = 3 * time.Second, 20 * time.Second
 	return []Fault{
 		{Name: "packets between a server and PostgreSQL are lost", Short: short, Long: long, cut: first, do: func(_ context.Context, c *Cluster) (func() error, error) {
 			return lose(c.n1().toPostgres.host())
