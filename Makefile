@@ -107,6 +107,10 @@ night: go ## what is rare: 1,000 scenarios of delivery, 300 on PostgreSQL, 300 w
 	@$(GO) test ./internal/modeltest -run TestSDK -model.seeds=300 -timeout 0 -v
 	@$(GO) test ./internal/hostile -hostile.frames=1000000 -timeout 0 -v
 
+.PHONY: faults
+faults: go ## what fails around three servers with PostgreSQL and NATS, under load, with figures; some minutes
+	@$(GO) run ./internal/cmd/faults $(ARGS)
+
 .PHONY: clean
 clean: ## remove what was built
 	@rm -rf bin web/node_modules

@@ -50,11 +50,12 @@ type Ended struct {
 }
 
 // Ended lists those of user's memberships that ended after a change stamp, and
-// gives the stamp of its snapshot.
+// gives the stamp of its snapshot. What a store shows above that stamp is among
+// them each time.
 func (l *Log) Ended(ctx context.Context, user UserID, after int64) (list []Ended, stamp int64, err error) {
 	err = l.view(ctx, "listing memberships that ended", func(r Reader) error {
 		list = nil
-		if stamp, err = r.LastStamp(); err != nil || stamp <= after {
+		if stamp, err = r.LastStamp(); err != nil {
 			return err
 		}
 		for pos := (SyncPos{After: after}); ; {
@@ -81,14 +82,13 @@ func (l *Log) Ended(ctx context.Context, user UserID, after int64) (list []Ended
 	return list, stamp, err
 }
 
-// LastStamp is the store's newest change stamp. While it stays the same nothing
-// has changed anywhere.
-func (l *Log) LastStamp(ctx context.Context) (stamp int64, err error) {
-	err = l.view(ctx, "reading the change stamp", func(r Reader) error {
-		stamp, err = r.LastStamp()
+// Commits is a number that stays the same while nothing changes anywhere.
+func (l *Log) Commits(ctx context.Context) (n int64, err error) {
+	err = l.view(ctx, "asking whether something has changed", func(r Reader) error {
+		n, err = r.Commits()
 		return err
 	})
-	return stamp, err
+	return n, err
 }
 
 // LastSeqs gives the positions of chats, 0 for one that is not there.

@@ -133,6 +133,11 @@ type Reader interface {
 	// LastStamp is the newest change stamp below which nothing can appear any
 	// more: the position a sync that reads this snapshot ends at.
 	LastStamp() (int64, error)
+	// Commits is another number in each snapshot that shows something else of
+	// chats and their participants: while it stays the same, nothing has changed.
+	// Other than LastStamp it waits for nobody who is under way. In a Tx as a
+	// list does.
+	Commits() (int64, error)
 
 	// CountUnread counts, up to most, the chat's living messages after seq by
 	// others than user; CountMentions those that mention user.

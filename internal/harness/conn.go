@@ -60,6 +60,9 @@ func (c *Conn) Close() {
 	<-c.done
 }
 
+// Gone is closed when the connection has ended.
+func (c *Conn) Gone() <-chan struct{} { return c.done }
+
 // Start queues a request without waiting for anything; Flush sends what was
 // queued. done is called from the reader's goroutine (or at once when the
 // connection is gone already).

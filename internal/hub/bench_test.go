@@ -16,7 +16,7 @@ type oneChat struct{}
 func (oneChat) Memberships(context.Context, chat.UserID) ([]chat.Membership, int64, error) {
 	return []chat.Membership{{Chat: 1, JoinedSeq: 1}}, 0, nil
 }
-func (oneChat) LastStamp(context.Context) (int64, error) { return 0, nil }
+func (oneChat) Commits(context.Context) (int64, error) { return 0, nil }
 func (oneChat) Ended(context.Context, chat.UserID, int64) ([]chat.Ended, int64, error) {
 	return nil, 0, nil
 }

@@ -82,7 +82,7 @@ type Ablate struct {
 type Source interface {
 	Memberships(ctx context.Context, user chat.UserID) ([]chat.Membership, int64, error)
 	Ended(ctx context.Context, user chat.UserID, after int64) ([]chat.Ended, int64, error)
-	LastStamp(ctx context.Context) (int64, error)
+	Commits(ctx context.Context) (int64, error)
 	LastSeqs(ctx context.Context, ids []chat.ChatID) ([]int64, error)
 	Settled(ctx context.Context) error
 	SettledIn(ctx context.Context, id chat.ChatID) error

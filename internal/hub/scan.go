@@ -36,10 +36,10 @@ type scans struct {
 	stalled []*Conn // whose reads failed
 
 	// A scan's own, while it runs.
-	stamp int64       // of the last look at the rooms
-	after chat.UserID // whose memberships were read last
-	began int64       // the stamp when the present round of memberships began
-	done  int64       // and when the last complete one did
+	commits int64       // in the store, at the last look at the rooms
+	after   chat.UserID // whose memberships were read last
+	began   int64       // the commits when the present round of memberships began
+	done    int64       // and when the last complete one did
 }
 
 // start makes scans come, from one connection on.
@@ -105,14 +105,14 @@ func (h *Hub) scan() {
 	}
 	h.stats.scans.Add(1)
 	ctx, cancel := h.reading()
-	stamp, err := h.cfg.Source.LastStamp(ctx)
+	commits, err := h.cfg.Source.Commits(ctx)
 	cancel()
-	if err == nil && (stamp != s.stamp || again) {
+	if err == nil && (commits != s.commits || again) {
 		err = h.scanRooms(ids)
 	}
 	if err == nil {
-		s.stamp = stamp
-		err = h.scanMembers(stamp, all)
+		s.commits = commits
+		err = h.scanMembers(commits, all)
 	}
 	if err != nil {
 		h.failed("looking for what no hint told of", err)
@@ -169,9 +169,9 @@ func (h *Hub) scanRooms(ids []chat.ChatID) error {
 
 // scanMembers looks for memberships that are not routed: of some of those who
 // are connected, until all were looked at since the store last changed.
-func (h *Hub) scanMembers(stamp int64, all bool) error {
+func (h *Hub) scanMembers(commits int64, all bool) error {
 	s := &h.scans
-	if s.done >= stamp && !all {
+	if s.done == commits && !all {
 		return nil
 	}
 	h.mu.Lock()
@@ -182,7 +182,7 @@ func (h *Hub) scanMembers(stamp int64, all bool) error {
 		s.after, n = 0, len(users)
 	}
 	if s.after == 0 {
-		s.began = stamp
+		s.began = commits
 	}
 	first, _ := slices.BinarySearch(users, s.after+1)
 	users = users[first:]

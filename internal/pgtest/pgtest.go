@@ -68,12 +68,12 @@ func New(t testing.TB) string {
 	return create(t, shared.c.admin(), false)
 }
 
-// errMissing says that PostgreSQL is not installed.
-var errMissing = errors.New("there is no PostgreSQL here; `make tools` installs it, or set GRIMA_TEST_POSTGRES=postgres://... to one")
+// ErrMissing says that PostgreSQL is not installed.
+var ErrMissing = errors.New("there is no PostgreSQL here; `make tools` installs it, or set GRIMA_TEST_POSTGRES=postgres://... to one")
 
 func unavailable(t testing.TB, err error) {
 	t.Helper()
-	if errors.Is(err, errMissing) && os.Getenv("CI") == "" {
+	if errors.Is(err, ErrMissing) && os.Getenv("CI") == "" {
 		t.Skip(err)
 	}
 	t.Fatal(err)
@@ -177,7 +177,9 @@ func (c *Cluster) New(t testing.TB) string { return create(t, c.admin(), false) 
 // Socket is where the server listens.
 func (c *Cluster) Socket() string { return filepath.Join(c.dir, ".s.PGSQL.5432") }
 
-// Admin is the URL of a superuser.
+// Superuser is the URL of one, who may do anything to the cluster.
+func (c *Cluster) Superuser() string { return c.admin() }
+
 func (c *Cluster) admin() string {
 	return (&url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/postgres", RawQuery: url.Values{"host": {c.dir}}.Encode()}).String()
 }
@@ -211,7 +213,7 @@ func bins() (string, error) {
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // Debian's
 	if err != nil || len(found) == 0 {
-		return "", errMissing
+		return "", ErrMissing
 	}
 	version := func(path string) int {
 		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path)))) // 0: not one of theirs
@@ -315,6 +317,11 @@ func (c *Cluster) run() error {
 	if err := <-started; err != nil {
 		return err
 	}
+	return c.Ready()
+}
+
+// Ready waits until the server takes connections.
+func (c *Cluster) Ready() error {
 	late := time.Now().Add(time.Minute)
 	for {
 		conn, err := pgx.Connect(context.Background(), c.admin())
@@ -354,10 +361,13 @@ func (c *Cluster) Crash() { c.end(syscall.SIGQUIT) }
 // Restart starts the server again after Stop or Crash.
 func (c *Cluster) Restart(t testing.TB) {
 	t.Helper()
-	if err := c.run(); err != nil {
+	if err := c.Resume(); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// Resume is Restart outside of tests.
+func (c *Cluster) Resume() error { return c.run() }
 
 func (c *Cluster) stop() {
 	c.end(syscall.SIGINT)

@@ -15,12 +15,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	sdk "github.com/grima-chat/grima/client"
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/hub"
 	"github.com/grima-chat/grima/internal/hub/natsbus"
 	"github.com/grima-chat/grima/internal/hub/natsbus/natstest"
 	"github.com/grima-chat/grima/internal/limits"
+	"github.com/grima-chat/grima/internal/pgtest"
 	"github.com/grima-chat/grima/internal/server"
 	"github.com/grima-chat/grima/internal/testserver"
 	"github.com/grima-chat/grima/protocol"
@@ -201,6 +204,47 @@ func TestWithoutNATSForAWhile(t *testing.T) {
 	if st := c.servers[1].Hub.Stats(); st.Bus.Missed != 1 || st.FoundBehind == 0 || st.FoundEnded == 0 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// A transaction of somebody else's in the same cluster, in another database and
+// open for long, keeps change stamps from being final. This once hid everything
+// new from servers that heard of it from nobody, until that transaction ended.
+func TestWithoutNATSBehindAForeignTransaction(t *testing.T) {
+	o := onPostgres(t, testserver.Options{Hub: often})
+	c := startCluster(t, o, o)
+	if !c.nats.Own() {
+		t.Skip("another's NATS is not killed")
+	}
+	ana := c.servers[0].User("ana").Connect()
+	bob := c.servers[0].User("bob").At(c.servers[1]).Connect()
+	port := ana.Group("Port", bob)
+	bob.ExpectEvent(protocol.EventParticipantAdded)
+
+	foreign, err := pgx.Connect(t.Context(), pgtest.New(t))
+	must(t, err)
+	defer foreign.Close(context.Background())
+	_, err = foreign.Exec(t.Context(), `BEGIN; SELECT pg_current_xact_id()`)
+	must(t, err)
+	c.nats.Stop()
+	eventually(t, "they know", func() bool { return !c.buses[0].Connected() && !c.buses[1].Connected() })
+
+	for i := range 3 {
+		say := fmt.Sprint("behind it ", i)
+		ana.Send(port, say)
+		bob.Expect(say)
+	}
+	cem := c.servers[0].User("cem").At(c.servers[1]).Connect()
+	ana.Add(port, cem.User)
+	cem.ExpectEvent(protocol.EventParticipantAdded)
+	ana.Do(protocol.OpParticipantsRemove, protocol.ParticipantParams{ChatID: port, UserID: cem.ID}, nil)
+	cem.ExpectEvent(protocol.EventParticipantRemoved)
+	// In and out again, and nobody else there is in it.
+	alone := ana.Group("Alone")
+	ana.Add(alone, cem.User)
+	ana.Do(protocol.OpParticipantsRemove, protocol.ParticipantParams{ChatID: alone, UserID: cem.ID}, nil)
+	cem.ExpectEvent(protocol.EventParticipantRemoved)
+	_, err = foreign.Exec(t.Context(), `COMMIT`)
+	must(t, err)
 }
 
 // What was missed while cut off is looked for at once when the bus is back, and

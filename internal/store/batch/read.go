@@ -173,6 +173,13 @@ func (t *Tx) LastStamp() (int64, error) {
 	return stamp.Last, err
 }
 
+func (t *Tx) Commits() (int64, error) {
+	if err := t.list(); err != nil {
+		return 0, err
+	}
+	return t.src.Commits()
+}
+
 func (t *Tx) CountUnread(id chat.ChatID, user chat.UserID, seq int64, most int) (int64, error) {
 	if err := t.list(); err != nil {
 		return 0, err

@@ -57,6 +57,8 @@ JOIN chats c ON c.chat_id = t.chat JOIN participants p ON p.chat_id = t.chat AND
 
 	selStamp = `SELECT ` + lastStampSQL(1)
 
+	selCommits = `SELECT coalesce(sum(batch), 0)::bigint FROM writers`
+
 	countUnread = `SELECT count(*) FROM (SELECT 1 FROM messages
 WHERE chat_id = $1 AND seq > $2 AND sender_id <> $3 AND deleted_at IS NULL LIMIT $4) unread`
 	countMentions = `SELECT count(*) FROM (SELECT n.seq FROM
@@ -245,6 +247,13 @@ func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]
 
 func (r *reader) LastStamp() (int64, error) {
 	return r.count("read the change stamp", ask(selStamp, r.offset))
+}
+
+// Commits counts the transactions of all nodes, each of which moves its row in
+// the table writers on. LastStamp is no such number: it stands still while a
+// transaction of anybody's in the cluster is under way.
+func (r *reader) Commits() (int64, error) {
+	return r.count("count the transactions", ask(selCommits))
 }
 
 func (r *reader) CountUnread(id chat.ChatID, user chat.UserID, seq int64, most int) (int64, error) {

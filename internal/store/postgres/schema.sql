@@ -28,7 +28,8 @@ CREATE TABLE counters (
 -- One row per process that writes, which it updates in every transaction:
 -- 'batch' counts them, so that who lost the answer to a COMMIT can find out, and
 -- bar that transaction if it has not happened; 'stamp' is the newest one it gave
--- out. The row 0 is nobody's and keeps what a restored history had.
+-- out. The row 0 is nobody's and keeps what a restored history had, and the count
+-- of those that have long gone.
 CREATE TABLE writers (
   writer_id bigint PRIMARY KEY,
   batch     bigint NOT NULL,

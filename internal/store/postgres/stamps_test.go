@@ -1,10 +1,13 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"math"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/pgtest"
@@ -227,5 +230,70 @@ func TestARestoredHistoryBeginsAnew(t *testing.T) {
 	again := open(t, url)
 	if again.Epoch() != s.Epoch() {
 		t.Errorf("opened once more the epoch is %s, was %s", again.Epoch(), s.Epoch())
+	}
+}
+
+// Behind a transaction of somebody else's, in another database of the cluster,
+// LastStamp stands still; Commits tells all the same that something has changed,
+// and goes on when the rows of processes are dropped that have long gone.
+func TestCommitsBehindAForeignTransaction(t *testing.T) {
+	url := pgtest.New(t)
+	numbers := func(s *Store) (commits, last int64) {
+		t.Helper()
+		view(t, s, func(r chat.Reader) (err error) {
+			if commits, err = r.Commits(); err == nil {
+				last, err = r.LastStamp()
+			}
+			return err
+		})
+		return commits, last
+	}
+	old := open(t, url)
+	id := makeChat(t, old, 1)
+	ctx := t.Context()
+	foreign, err := pgx.Connect(ctx, pgtest.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer foreign.Close(context.Background())
+	if _, err := foreign.Exec(ctx, `BEGIN; SELECT pg_current_xact_id()`); err != nil {
+		t.Fatal(err)
+	}
+	if err := do(old, sendOp(id, 1, "", "x", nil)); err != nil {
+		t.Fatal(err)
+	}
+	before, stamp := numbers(old) // as far as it gets
+	for i := range 3 {
+		if err := do(old, sendOp(id, 1, "", "x", nil)); err != nil {
+			t.Fatal(err)
+		}
+		if n, last := numbers(old); n == before+int64(i) || last != stamp {
+			t.Errorf("after send %d: %d commits, was %d; the stamp is %d, was %d", i, n, before, last, stamp)
+		}
+	}
+	if _, err := foreign.Exec(ctx, `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	young := open(t, url)
+	if err := do(young, sendOp(id, 1, "", "y", nil)); err != nil {
+		t.Fatal(err)
+	}
+	before, stamp = numbers(young)
+	exec(t, url, `UPDATE writers SET used_at = 0 WHERE stamp < (SELECT max(stamp) FROM writers)`)
+	if n, last := numbers(open(t, url)); n != before || last != stamp {
+		t.Errorf("without the row of a process that has gone %d commits and stamp %d, want %d and %d", n, last, before, stamp)
+	}
+	var rows int
+	c, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	if err := c.QueryRow(ctx, `SELECT count(*) FROM writers`).Scan(&rows); err != nil || rows != 3 {
+		t.Errorf("%d rows of writers, %v; want nobody's and two", rows, err)
 	}
 }

@@ -242,6 +242,9 @@ func (r *reader) LastStamp() (int64, error) {
 	return stamp, err
 }
 
+// Commits is the stamp: each change has its own, and they come in order.
+func (r *reader) Commits() (int64, error) { return r.LastStamp() }
+
 func (r *reader) CountUnread(id chat.ChatID, user chat.UserID, seq int64, most int) (int64, error) {
 	return r.count("count unread messages",
 		r.c.prep(countUnread).int(int64(id)).int(seq).int(int64(user)).int(int64(most)))

@@ -308,6 +308,8 @@ func (r *reader) LastStamp() (int64, error) {
 	return r.listAt, nil
 }
 
+func (r *reader) Commits() (int64, error) { return r.LastStamp() }
+
 func (r *reader) CountUnread(id chat.ChatID, user chat.UserID, seq int64, most int) (int64, error) {
 	return r.countMessages(id, user, seq, most, func(chat.Message) bool { return true })
 }

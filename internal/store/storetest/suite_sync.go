@@ -127,6 +127,24 @@ var syncClauses = []clause{
 			})
 		}
 	}},
+	{"Commits moves with every change, and while nothing changes it stays", func(b *box) {
+		users := b.users(2)
+		id := b.group(users[0])
+		commits := func() int64 { return read(b, chat.Reader.Commits) }
+		before := commits()
+		for i, change := range []func(chat.Tx) error{text(id, users[0], "x"), text(id, users[0], "y"), mark(id, users[0], 2)} {
+			b.do(change)
+			after := commits()
+			if after == before {
+				b.Errorf("change %d: Commits stays at %d", i, after)
+			}
+			before = after
+		}
+		b.view(func(r chat.Reader) error { _, err := r.Chat(id); return err })
+		if after := commits(); after != before {
+			b.Errorf("Commits went from %d to %d, and nothing has changed", before, after)
+		}
+	}},
 	{"Changed chats page in both directions, with ties", func(b *box) {
 		users := b.users(2)
 		var ids []chat.ChatID
