@@ -485,7 +485,9 @@ func TestComingDuringShutdown(t *testing.T) {
 		near, far := net.Pipe()
 		go w.Serve(near, stream.Peer{})
 		late := testserver.NewConn(w.T, far)
-		late.Want(`{"type":"Goodbye","code":"shutdown","reconnect":true,"reconnect_after_ms":"*"}`)
+		if got := late.Next(); !strings.Contains(got, `"code":"shutdown"`) || !strings.Contains(got, `"reconnect_after_ms":`) {
+			t.Error(got)
+		}
 		late.WantEnd()
 	})
 }
