@@ -36,7 +36,7 @@ type outbox struct {
 	owed    need   // what the owner is woken for
 	holding bool   // events wait behind the answers outstanding
 	corked  bool
-	asked   bool // while it was corked somebody wanted it flushed
+	asked   bool // while it was corked somebody wanted it flushed, or left that to the turn
 	writing bool
 	later   bool // somebody was told to flush
 	armed   bool // the connection has a deadline for writing
