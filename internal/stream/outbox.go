@@ -378,14 +378,14 @@ func (o *outbox) loosen() {
 }
 
 // finish takes no more lines, save the last bytes, as they are (nil: none).
-// What is there has to be written within that time; zero: as long as there is
-// progress.
+// What is there has to be written within that time, whatever patience there was;
+// zero: as long as there is progress, or what part gave.
 func (o *outbox) finish(last []byte, within time.Duration) {
 	o.mu.Lock()
 	o.closed = true
-	if within > 0 && o.deadline.IsZero() {
+	if at := time.Now().Add(within); within > 0 && (o.deadline.IsZero() || at.Before(o.deadline)) {
 		o.ownLocked()
-		o.deadline = time.Now().Add(within)
+		o.deadline = at
 		if o.writing && o.armed && o.armLocked() != nil {
 			o.broken = true // the connection is closed already
 		}

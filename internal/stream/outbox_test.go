@@ -297,12 +297,27 @@ func TestStall(t *testing.T) {
 			if p.queued != [2]int{100_001, 0} { // the one that is being written
 				t.Errorf("kept: %v", p.queued)
 			}
-			p.finish([]byte("goodbye\n"), goodbyeTimeout)
+			p.finish([]byte("goodbye\n"), 0)
 			time.Sleep(p.bounds.stall - time.Second)
 			p.reads(first[50_000:], "goodbye")
 			p.waitWritten()
 			if len(p.failed) != 0 || p.queued != [2]int{} {
 				t.Errorf("failed: %v, kept: %v", p.failed, p.queued)
+			}
+		})
+	})
+	// As of a session that is revoked just before its client has stalled.
+	t.Run("it ends for a reason that does not wait as long", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPost(t, 1<<20)
+			p.put([]byte("hello\n"))
+			time.Sleep(p.bounds.stall)
+			synctest.Wait()
+			began := time.Now()
+			p.finish([]byte("goodbye\n"), goodbyeTimeout)
+			p.waitWritten()
+			if waited := time.Since(began); p.stalls != 1 || waited != goodbyeTimeout {
+				t.Errorf("stalled: %d, gave up after %v", p.stalls, waited)
 			}
 		})
 	})
