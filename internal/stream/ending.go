@@ -73,8 +73,8 @@ func (c *conn) finish(err error) {
 	} else {
 		c.srv.said(bye.Code) // before the client knows
 		within := goodbyeTimeout
-		if bye.Code == protocol.GoodbyeShutdown {
-			within = 0 // Shutdown has a bound of its own
+		if bye.Code == protocol.GoodbyeShutdown || bye.Code == protocol.GoodbyeSlowConsumer {
+			within = 0 // Shutdown has a bound of its own, as has who stalled
 		}
 		c.out.finish(c.lastBytes(bye), within)
 	}

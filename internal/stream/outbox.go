@@ -36,7 +36,7 @@ type outbox struct {
 	owed    need   // what the owner is woken for
 	holding bool   // events wait behind the answers outstanding
 	corked  bool
-	asked   bool // while it was corked somebody wanted it flushed
+	asked   bool // while it was corked somebody wanted it flushed, or left that to the turn
 	writing bool
 	later   bool // somebody was told to flush
 	armed   bool // the connection has a deadline for writing
@@ -378,14 +378,14 @@ func (o *outbox) loosen() {
 }
 
 // finish takes no more lines, save the last bytes, as they are (nil: none).
-// What is there has to be written within that time; zero: as long as there is
-// progress.
+// What is there has to be written within that time, whatever patience there was;
+// zero: as long as there is progress, or what part gave.
 func (o *outbox) finish(last []byte, within time.Duration) {
 	o.mu.Lock()
 	o.closed = true
-	if within > 0 && o.deadline.IsZero() {
+	if at := time.Now().Add(within); within > 0 && (o.deadline.IsZero() || at.Before(o.deadline)) {
 		o.ownLocked()
-		o.deadline = time.Now().Add(within)
+		o.deadline = at
 		if o.writing && o.armed && o.armLocked() != nil {
 			o.broken = true // the connection is closed already
 		}

@@ -27,14 +27,21 @@ type post struct {
 	writes int // calls of Write
 	wakes  int
 	room   int // calls of roomAgain
+	onRoom func()
 	stalls int
 	failed []error
 }
 
 func (p *post) wake()                 { p.wakes++ }
-func (p *post) roomAgain()            { p.room++ }
 func (p *post) stalled()              { p.stalls++ }
 func (p *post) writeFailed(err error) { p.failed = append(p.failed, err) }
+
+func (p *post) roomAgain() {
+	p.room++
+	if p.onRoom != nil {
+		p.onRoom()
+	}
+}
 
 // raw is a run of events for tests.
 type raw []byte
@@ -137,6 +144,51 @@ func TestWhatGathersIsWrittenAtOnce(t *testing.T) {
 			t.Errorf("%d writes", p.writes)
 		}
 	})
+}
+
+// What a writer leaves to the turn that begins meanwhile is written at the end of
+// that, also if the turn leaves its own answers to a flush to come.
+func TestTurnWritesWhatWasLeftToIt(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _, _ = near.Close(), far.Close(), ln.Close() })
+	p := &post{T: t, far: far, lines: bufio.NewReader(far)}
+	p.outbox = outbox{
+		to: carrierOf(near, new(Room)), form: bareLines, owner: p, waiting: &nothingWaits,
+		bounds: &bounds{room: 10, inFlight: 4, stall: 15 * time.Second},
+	}
+	if p.to.sock == nil {
+		t.Skip("nothing is written by who brings it")
+	}
+	p.onRoom = func() { // called by who writes the first event
+		p.event(raw("second\n"))
+		p.cork()
+	}
+	p.cork()
+	p.event(raw("first\n"))
+	if p.event(raw("refused\n")) {
+		t.Fatal("there was room")
+	}
+	p.uncork()
+	if p.room != 1 || len(p.queue) != 1 {
+		t.Fatalf("heard of room %d times, %d wait", p.room, len(p.queue))
+	}
+	p.loosen()
+	if n := p.backlog(); n != 0 {
+		t.Errorf("%d bytes wait after the turn", n)
+	}
+	p.flush()
+	p.reads("first", "second")
 }
 
 func TestNoRoomForEvents(t *testing.T) {
@@ -245,12 +297,27 @@ func TestStall(t *testing.T) {
 			if p.queued != [2]int{100_001, 0} { // the one that is being written
 				t.Errorf("kept: %v", p.queued)
 			}
-			p.finish([]byte("goodbye\n"), goodbyeTimeout)
+			p.finish([]byte("goodbye\n"), 0)
 			time.Sleep(p.bounds.stall - time.Second)
 			p.reads(first[50_000:], "goodbye")
 			p.waitWritten()
 			if len(p.failed) != 0 || p.queued != [2]int{} {
 				t.Errorf("failed: %v, kept: %v", p.failed, p.queued)
+			}
+		})
+	})
+	// As of a session that is revoked just before its client has stalled.
+	t.Run("it ends for a reason that does not wait as long", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPost(t, 1<<20)
+			p.put([]byte("hello\n"))
+			time.Sleep(p.bounds.stall)
+			synctest.Wait()
+			began := time.Now()
+			p.finish([]byte("goodbye\n"), goodbyeTimeout)
+			p.waitWritten()
+			if waited := time.Since(began); p.stalls != 1 || waited != goodbyeTimeout {
+				t.Errorf("stalled: %d, gave up after %v", p.stalls, waited)
 			}
 		})
 	})

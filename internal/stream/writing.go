@@ -113,7 +113,7 @@ func (o *outbox) part() bool {
 
 // wrote accounts for what was written and gives what is to be written next. If
 // that is nothing the writing is over: so it is, if leave is set, when a turn is
-// under way, which will end with a flush.
+// under way, which is asked to end with a flush.
 func (o *outbox) wrote(of batch, err error, leave bool) (b []byte, next batch) {
 	if of.buf != nil {
 		joinBuffers.Put(of.buf)
@@ -145,7 +145,9 @@ func (o *outbox) wrote(of batch, err error, leave bool) (b []byte, next batch) {
 		}
 		o.mu.Lock()
 	}
-	if !leave || !o.corked || o.broken {
+	if leave && o.corked && !o.broken {
+		o.asked = true
+	} else {
 		b, next = o.takeLocked()
 	}
 	if len(b) == 0 {
