@@ -306,8 +306,8 @@ func earlier(a, b time.Time) time.Time {
 
 // CheckSession reports whether the session is still good, and counts as a use
 // of it. A live connection asks right after it has registered for EndSessions,
-// so that a revocation in between is not missed, and from then on now and again,
-// because being connected is using a session.
+// unless it knows that none can have been missed, and from then on now and
+// again, because being connected is using a session.
 func (s *Service) CheckSession(ctx context.Context, a Actor) error {
 	if a.Operator {
 		return nil

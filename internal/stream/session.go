@@ -77,7 +77,7 @@ func (c *conn) capabilities() []string {
 }
 
 // login makes the connection its session's: the API calls it while it carries
-// out session.start, on the reading goroutine.
+// out session.start, apart from the turns.
 func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error) {
 	heartbeat, err := grantHeartbeat(p.HeartbeatMS)
 	if err != nil {

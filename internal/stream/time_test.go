@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -485,8 +486,10 @@ func TestComingDuringShutdown(t *testing.T) {
 		near, far := net.Pipe()
 		go w.Serve(near, stream.Peer{})
 		late := testserver.NewConn(w.T, far)
-		if got := late.Next(); !strings.Contains(got, `"code":"shutdown"`) || !strings.Contains(got, `"reconnect_after_ms":`) {
-			t.Error(got)
+		var bye protocol.Goodbye
+		line := late.Next()
+		if err := json.Unmarshal([]byte(line), &bye); err != nil || bye.Type != protocol.TypeGoodbye || bye.Code != protocol.GoodbyeShutdown || bye.ReconnectAfterMS < 500 {
+			w.Errorf("%s, %v", line, err)
 		}
 		late.WantEnd()
 	})

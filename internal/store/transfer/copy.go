@@ -267,6 +267,7 @@ func (m *merger) pass(ctx context.Context, t *Table, drops, puts bool) error {
 		}
 		if drops && order >= 0 {
 			m.drop = append(m.drop, b)
+			m.bytes += b.size()
 		}
 		if puts && order <= 0 {
 			m.put = append(m.put, a)

@@ -331,3 +331,36 @@ func TestCopyOfAServerThatRuns(t *testing.T) {
 		}
 	})
 }
+
+// watched is a Store that notes how much is dropped in one transaction.
+type watched struct {
+	*memory
+
+	most int // bytes
+}
+
+func (w *watched) Write(ctx context.Context, t *Table, drop, put []Row) error {
+	n := 0
+	for _, row := range drop {
+		n += row.size()
+	}
+	w.most = max(w.most, n)
+	return w.memory.Write(ctx, t, drop, put)
+}
+
+// What goes is in memory until it is gone, as is what comes.
+func TestWhatIsDroppedIsBoundedInBytes(t *testing.T) {
+	from, to := newMemory(), &watched{memory: newMemory()}
+	from.facts.Epoch, from.facts.Alone = "7f3a", true
+	to.facts.Incoming = Incoming{Copy: "c", Epoch: "7f3a"}
+	for i := range 200 {
+		row := Row{{Int: int64(i + 1)}, {Bytes: []byte("hash")}, {Bytes: []byte("image/png")}, {Bytes: make([]byte, 64<<10)}}
+		to.rows["avatars"] = append(to.rows["avatars"], row)
+	}
+	if _, err := Copy(t.Context(), Config{From: from, To: to}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(to.rows["avatars"]); n != 0 || to.most > mostBytes+128<<10 {
+		t.Errorf("%d rows are left; %d bytes at once", n, to.most)
+	}
+}
