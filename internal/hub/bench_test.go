@@ -25,8 +25,12 @@ func (oneChat) LastSeqs(_ context.Context, ids []chat.ChatID) ([]int64, error) {
 	return make([]int64, len(ids)), nil
 }
 
-func (oneChat) Changed(_ context.Context, _ chat.ChatID, after, _ int64) (chat.Changed, error) {
-	return chat.Changed{Next: after}, nil
+func (oneChat) Changed(_ context.Context, spans []chat.Span) ([]chat.Changed, error) {
+	list := make([]chat.Changed, len(spans))
+	for i, s := range spans {
+		list[i].Next = s.After
+	}
+	return list, nil
 }
 
 func (oneChat) Missed(_ context.Context, _ chat.ChatID, _ chat.UserID, after, _ int64) (chat.Missed, error) {
@@ -43,7 +47,7 @@ func (oneChat) LiveSessions(_ context.Context, ids []chat.SessionID) ([]chat.Ses
 	return ids, nil
 }
 func (oneChat) Profiles(context.Context, []chat.UserID) ([]chat.Profile, error) { return nil, nil }
-func (oneChat) Few(context.Context, chat.ChatID, int) (bool, error) { return false, nil }
+func (oneChat) Few(context.Context, chat.ChatID, int) (bool, error)             { return false, nil }
 
 func (oneChat) Hidden(context.Context, []chat.UserID) (map[chat.UserID]bool, error) {
 	return nil, nil
