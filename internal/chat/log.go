@@ -118,48 +118,95 @@ type Changed struct {
 	Joined []Participant
 }
 
-// Changed reads a page of a chat's events after a position and up to another. A
-// chat that is not there has none.
-func (l *Log) Changed(ctx context.Context, id ChatID, after, upto int64) (Changed, error) {
-	var ch Changed
-	err := l.view(ctx, "reading a chat's changes", func(r Reader) error {
-		ch = Changed{Next: after}
-		c, err := r.Chat(id)
+// Span is what a chat's log has after a position and up to another.
+type Span struct {
+	Chat        ChatID
+	After, Upto int64
+}
+
+// tailRows is how many rows of a span are read together with other spans. One
+// that has more is read alone.
+const tailRows = 50
+
+// Changed reads a page of the events of each of these spans, in their order, each
+// on a snapshot of its own, perhaps. A chat that is not there has none.
+func (l *Log) Changed(ctx context.Context, spans []Span) ([]Changed, error) {
+	after := make([]Position, len(spans))
+	for i, s := range spans {
+		after[i] = Position{s.Chat, s.After}
+	}
+	var tails []Tail
+	err := l.view(ctx, "reading what changed in chats", func(r Reader) (err error) {
+		tails, err = r.Tails(after, tailRows+1)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Changed, len(spans))
+	for i, s := range spans {
+		t := &tails[i]
+		end := min(s.Upto, t.Chat.LastSeq)
+		if end <= s.After {
+			list[i].Next = s.After
+			continue
+		}
+		page := pageOf(&t.Chat, t.Messages, t.Participants, s.After, tailRows)
+		if page.More || end-s.After > MaxBacklog {
+			if list[i], err = l.changed(ctx, s); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		list[i] = changedOf(&t.Chat, &page, s.After, end, joined(t.Participants, s.After))
+	}
+	return list, nil
+}
+
+// changed reads a page of a long span.
+func (l *Log) changed(ctx context.Context, s Span) (ch Changed, err error) {
+	err = l.view(ctx, "reading a chat's changes", func(r Reader) error {
+		ch = Changed{Next: s.After}
+		c, err := r.Chat(s.Chat)
 		if err != nil {
 			return missing(err, nil)
 		}
-		end := min(upto, c.LastSeq)
-		if end <= after {
+		end := min(s.Upto, c.LastSeq)
+		if end <= s.After {
 			return nil
 		}
-		if end-after > MaxBacklog {
+		if end-s.After > MaxBacklog {
 			ch.TooMany, ch.Next = true, end
-			ch.Joined, err = joinedAfter(r, id, after)
+			ch.Joined, err = joinedAfter(r, s.Chat, s.After)
 			return err
 		}
 		p := place{chat: c}
-		page, err := p.changes(r, after, missedRows)
+		page, err := p.changes(r, s.After, missedRows)
 		if err != nil {
 			return err
 		}
+		who := joined(page.Participants, s.After)
 		if page.More {
-			ch.Joined, err = joinedAfter(r, id, after)
-		} else {
-			ch.Joined = joined(page.Participants, after)
-		}
-		if err != nil {
-			return err
-		}
-		page.cut(end)
-		ch.Events, ch.Next, ch.More = page.events(after), page.Next, page.More
-		for i := range ch.Events {
-			if ch.Events[i].Message != nil {
-				ch.Events[i].History = c.History
+			if who, err = joinedAfter(r, s.Chat, s.After); err != nil {
+				return err
 			}
 		}
+		ch = changedOf(&c, &page, s.After, end, who)
 		return nil
 	})
 	return ch, err
+}
+
+// changedOf makes events of a page that follows a position, up to another.
+func changedOf(c *Chat, page *ChangePage, after, end int64, who []Participant) Changed {
+	page.cut(end)
+	ch := Changed{Events: page.events(after), Next: page.Next, More: page.More, Joined: who}
+	for i := range ch.Events {
+		if ch.Events[i].Message != nil {
+			ch.Events[i].History = c.History
+		}
+	}
+	return ch
 }
 
 // joinedAfter lists whose latest membership began after a position.

@@ -72,7 +72,7 @@ func TestLogMakesEventsOfRows(t *testing.T) {
 	ana.adds(id, bob)  // 10
 	ana.say(id, "end") // 11
 
-	ch, err := l.Changed(ctx, id, 0, 100)
+	ch, err := changed(l, chat.Span{Chat: id, After: 0, Upto: 100})
 	ok(t, err)
 	same(t, covers(ch.Events), []string{
 		fmt.Sprintf("participant.added 0-1 of %d", ana.User), "message.updated 1-6", "message.deleted 6-7", "chat.updated 7-9",
@@ -83,7 +83,7 @@ func TestLogMakesEventsOfRows(t *testing.T) {
 	same(t, []chat.UserID{ch.Events[1].Actor, ch.Events[2].Actor}, []chat.UserID{ana.User, 0})
 
 	// Up to a position, of which the row has changed since.
-	ch, err = l.Changed(ctx, id, 1, 8)
+	ch, err = changed(l, chat.Span{Chat: id, After: 1, Upto: 8})
 	ok(t, err)
 	same(t, covers(ch.Events), []string{"message.updated 1-6", "message.deleted 6-7"})
 	same(t, ch.Next, int64(8))
@@ -91,17 +91,17 @@ func TestLogMakesEventsOfRows(t *testing.T) {
 	same(t, ch.Joined[0].JoinedSeq, int64(10))
 
 	for _, nothing := range [][2]int64{{11, 100}, {5, 5}, {500, 600}} {
-		ch, err = l.Changed(ctx, id, nothing[0], nothing[1])
+		ch, err = changed(l, chat.Span{Chat: id, After: nothing[0], Upto: nothing[1]})
 		ok(t, err)
 		same(t, len(ch.Events), 0)
 		same(t, ch.Next, nothing[0])
 	}
-	ch, err = l.Changed(ctx, 999, 0, 100)
+	ch, err = changed(l, chat.Span{Chat: 999, After: 0, Upto: 100})
 	ok(t, err)
 	same(t, ch.Next, int64(0))
 
 	ok(t, ana.w.DeleteChat(ctx, ana.Actor, id))
-	ch, err = l.Changed(ctx, id, 10, 100)
+	ch, err = changed(l, chat.Span{Chat: id, After: 10, Upto: 100})
 	ok(t, err)
 	same(t, covers(ch.Events), []string{"message.created 10-11", "chat.deleted 11-12"})
 	seqs, err := l.LastSeqs(ctx, []chat.ChatID{999, id})
@@ -112,7 +112,7 @@ func TestLogMakesEventsOfRows(t *testing.T) {
 func TestNewChatIsOneEvent(t *testing.T) {
 	l, ana, bob, id := logged(t, chat.HistoryAll)
 	ana.adds(id, bob)
-	ch, err := l.Changed(ctx, id, 0, 100)
+	ch, err := changed(l, chat.Span{Chat: id, After: 0, Upto: 100})
 	ok(t, err)
 	same(t, covers(ch.Events), []string{fmt.Sprintf("chat.created 0-1 of %d", ana.User), fmt.Sprintf("participant.added 1-2 of %d", bob.User)})
 	same(t, ch.Events[0].Actor, ana.User)
@@ -153,7 +153,7 @@ func TestMissed(t *testing.T) {
 			fmt.Sprintf("participant.removed %d-%d of %d", chat.MaxBacklog+3, chat.MaxBacklog+4, bob.User),
 		})
 		same(t, m.Over, true)
-		ch, err := l.Changed(ctx, id, 2, 1<<40)
+		ch, err := changed(l, chat.Span{Chat: id, After: 2, Upto: 1 << 40})
 		ok(t, err)
 		same(t, []any{ch.TooMany, ch.Next, len(ch.Events), len(ch.Joined)}, []any{true, int64(chat.MaxBacklog + 4), 0, 0})
 	})
@@ -218,4 +218,42 @@ func TestSettled(t *testing.T) {
 	if err := l.Settled(over); err != nil { // it may have been quicker
 		refused(t, err, chat.CodeTimeout)
 	}
+}
+
+// changed reads one span.
+func changed(l *chat.Log, s chat.Span) (chat.Changed, error) {
+	list, err := l.Changed(ctx, []chat.Span{s})
+	if err != nil {
+		return chat.Changed{}, err
+	}
+	return list[0], nil
+}
+
+func TestSpansAreReadTogether(t *testing.T) {
+	l, ana, bob, id := logged(t, chat.HistoryAll)
+	ana.adds(id, bob)         // 2
+	ana.say(id, "one")        // 3
+	long := ana.group("Long") // 1
+	for i := range 120 {
+		ana.say(long, fmt.Sprint(i))
+	}
+	ana.adds(long, bob) // 122
+	spans := []chat.Span{
+		{Chat: long, Upto: 130}, {Chat: id, After: 1, Upto: 2}, {Chat: 999, After: 7, Upto: 8},
+		{Chat: id, After: 2, Upto: 100}, {Chat: long, After: 70, Upto: 121}, {Chat: id, After: 3, Upto: 100},
+	}
+	together, err := l.Changed(ctx, spans)
+	ok(t, err)
+	same(t, len(together), len(spans))
+	for i, s := range spans {
+		alone, err := changed(l, s)
+		ok(t, err)
+		same(t, together[i], alone)
+	}
+	same(t, []int{len(together[0].Events), len(together[1].Events), len(together[3].Events), len(together[4].Events)}, []int{122, 1, 1, 51})
+	same(t, []int{len(together[0].Joined), len(together[4].Joined)}, []int{2, 1}) // also beyond what is told
+	same(t, []int64{together[2].Next, together[4].Next, together[5].Next}, []int64{7, 121, 3})
+	none, err := l.Changed(ctx, nil)
+	ok(t, err)
+	same(t, len(none), 0)
 }

@@ -117,6 +117,11 @@ type Reader interface {
 	// row is not among them.
 	Changes(chat ChatID, after, floor int64, limit int) ([]Message, []Participant, error)
 
+	// Tails gives, for each of these positions and in their order, the chat's row
+	// and what Changes(chat, seq, 0, limit) lists. It is the last thing that a View
+	// reads: if it is the first as well, a store need keep no snapshot for more.
+	Tails(after []Position, limit int) ([]Tail, error)
+
 	// ChangedChats lists the chats that changed for user, for sync: those with
 	// max(chat.Stamp, participant.Stamp) > pos.After (and, newest first, below
 	// pos.Below). Ascending by (stamp, chat) when pos.Below is zero, else
@@ -150,6 +155,20 @@ type Membership struct {
 	Chat                        ChatID
 	Kind                        Kind
 	LastSeq, JoinedSeq, ReadSeq int64
+}
+
+// Position is one in a chat's log.
+type Position struct {
+	Chat ChatID
+	Seq  int64
+}
+
+// Tail is a chat with its changes after a position. Without an ID there is no
+// such chat.
+type Tail struct {
+	Chat         Chat
+	Messages     []Message
+	Participants []Participant
 }
 
 // SyncPos is where a sync stands. Ascending: changes after (After, AfterChat).

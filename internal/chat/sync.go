@@ -259,7 +259,13 @@ func (p *place) changes(r Reader, after int64, limit int) (ChangePage, error) {
 	if err != nil {
 		return ChangePage{}, err
 	}
-	page := ChangePage{Messages: messages, Participants: people, Next: p.chat.LastSeq}
+	return pageOf(&p.chat, messages, people, after, limit), nil
+}
+
+// pageOf makes a page of at most limit rows of a chat and of its changes after a
+// position, which are more if there are more.
+func pageOf(c *Chat, messages []Message, people []Participant, after int64, limit int) ChangePage {
+	page := ChangePage{Messages: messages, Participants: people, Next: c.LastSeq}
 	// The page ends before the row at position end, if there is one too many: by
 	// their number the last one, by their bytes an earlier one.
 	end := int64(0)
@@ -290,11 +296,11 @@ func (p *place) changes(r Reader, after int64, limit int) (ChangePage, error) {
 			page.Next = max(page.Next, people[n-1].UpdatedSeq)
 		}
 	}
-	if after < p.chat.UpdatedSeq && p.chat.UpdatedSeq <= page.Next {
-		row := p.chat
+	if after < c.UpdatedSeq && c.UpdatedSeq <= page.Next {
+		row := *c
 		page.Chat = &row
 	}
-	return page, nil
+	return page
 }
 
 // SetRead moves the actor's read mark up, never down, and answers where it is.

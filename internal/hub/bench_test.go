@@ -25,8 +25,12 @@ func (oneChat) LastSeqs(_ context.Context, ids []chat.ChatID) ([]int64, error) {
 	return make([]int64, len(ids)), nil
 }
 
-func (oneChat) Changed(_ context.Context, _ chat.ChatID, after, _ int64) (chat.Changed, error) {
-	return chat.Changed{Next: after}, nil
+func (oneChat) Changed(_ context.Context, spans []chat.Span) ([]chat.Changed, error) {
+	list := make([]chat.Changed, len(spans))
+	for i, s := range spans {
+		list[i].Next = s.After
+	}
+	return list, nil
 }
 
 func (oneChat) Missed(_ context.Context, _ chat.ChatID, _ chat.UserID, after, _ int64) (chat.Missed, error) {

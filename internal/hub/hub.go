@@ -88,7 +88,7 @@ type Source interface {
 	SettledIn(ctx context.Context, id chat.ChatID) error
 	Places(ctx context.Context, asked []chat.Place) ([]chat.Participant, []int64, error)
 	LiveSessions(ctx context.Context, ids []chat.SessionID) ([]chat.SessionID, error)
-	Changed(ctx context.Context, id chat.ChatID, after, upto int64) (chat.Changed, error)
+	Changed(ctx context.Context, spans []chat.Span) ([]chat.Changed, error)
 	Missed(ctx context.Context, id chat.ChatID, user chat.UserID, after, upto int64) (chat.Missed, error)
 	Few(ctx context.Context, id chat.ChatID, most int) (bool, error)
 	Hidden(ctx context.Context, users []chat.UserID) (map[chat.UserID]bool, error)
@@ -141,6 +141,7 @@ type Hub struct {
 
 	telling      telling
 	looks        looks
+	fills        fills
 	nodes        nodes
 	nodesNow     atomic.Int64          // other ones
 	before       map[chat.ChatID]int64 // while somebody is loading: hints of chats without a room

@@ -239,9 +239,7 @@ func inOrder(hints []chat.Event, at int64) (next, later []chat.Event) {
 // hints that came with that.
 func (h *Hub) fill(r *room, upto int64, hints []chat.Event, settle bool) (told int) {
 	for more := true; more && r.emitted < upto; {
-		ctx, cancel := h.reading()
-		ch, err := h.cfg.Source.Changed(ctx, r.id, r.emitted, upto)
-		cancel()
+		ch, err := h.changed(chat.Span{Chat: r.id, After: r.emitted, Upto: upto})
 		if err != nil {
 			h.failed("reading what a room missed", err)
 			return told

@@ -68,9 +68,9 @@ func (s *source) Missed(ctx context.Context, id chat.ChatID, user chat.UserID, a
 	return m, errors.Join(err, s.read("missed"))
 }
 
-func (s *source) Changed(ctx context.Context, id chat.ChatID, after, upto int64) (chat.Changed, error) {
-	ch, err := s.Log.Changed(ctx, id, after, upto)
-	return ch, errors.Join(err, s.read("changed"))
+func (s *source) Changed(ctx context.Context, spans []chat.Span) ([]chat.Changed, error) {
+	list, err := s.Log.Changed(ctx, spans)
+	return list, errors.Join(err, s.read("changed"))
 }
 
 // newWorld has four people, and a chat of Ana's alone, at 1.

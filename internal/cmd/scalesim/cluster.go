@@ -331,12 +331,12 @@ func (c *cluster) readRoom(key [2]int, r *room) {
 	c.read(all[0], place, all, func() { c.readRoom(key, r) })
 }
 
-// read is one reading of one chat, three times there and back, for all that
-// gathered.
+// read is one reading of one chat, once there and back, for all that gathered.
+// That those of several chats share one is in what it costs.
 func (c *cluster) read(m *message, i int, all []*message, then func()) {
 	node := c.nodes[m.at[i]]
 	c.work(node, c.design.read, func() {
-		c.at(c.now+3*c.trip, func() {
+		c.at(c.now+c.trip, func() {
 			c.work(c.databases[m.database], c.readDB, func() {
 				for _, one := range all {
 					c.tell(one, slices.Index(one.at, m.at[i]))

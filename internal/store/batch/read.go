@@ -158,6 +158,13 @@ func (t *Tx) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Mess
 	return t.src.Changes(id, after, floor, limit)
 }
 
+func (t *Tx) Tails(after []chat.Position, limit int) ([]chat.Tail, error) {
+	if err := t.list(); err != nil {
+		return nil, err
+	}
+	return t.src.Tails(after, limit)
+}
+
 func (t *Tx) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]chat.ChangedChat, error) {
 	if err := t.list(); err != nil {
 		return nil, err

@@ -62,6 +62,15 @@ func settings(statement, idle time.Duration) map[string]string {
 	}
 }
 
+// viewSettings are for a connection that views read with. A plan is made once:
+// for a statement that takes lists, the planner would take a new one for each
+// length to be worth its while, which costs more than the reading.
+func viewSettings() map[string]string {
+	set := settings(viewTimeout, viewTimeout)
+	set["plan_cache_mode"] = "force_generic_plan"
+	return set
+}
+
 // server is what a connection finds at the other end.
 type server struct {
 	version, encoding, fsync, fullPageWrites, commits string

@@ -29,6 +29,8 @@ type reader struct {
 	offset  int64   // of stamps
 	pending []query // goes out with the next query, before it: BEGIN, and what the batch put
 	begun   bool    // something went out
+	view    bool    // it is a View's
+	alone   bool    // what goes out is the only thing, and needs no transaction
 	failed  error   // the first error that was not a missing row
 	// renew takes another connection, if the first query finds that the one there
 	// was lost meanwhile; nil: there is no other.
@@ -59,6 +61,9 @@ func (r *reader) run(doing string, queries ...query) error {
 }
 
 func (r *reader) send(queries ...query) error {
+	if r.alone && r.begun {
+		return errAlone
+	}
 	all, first := append(r.pending, queries...), !r.begun
 	r.pending = nil
 	r.begun = true
@@ -71,6 +76,9 @@ func (r *reader) send(queries ...query) error {
 	}
 	return err
 }
+
+// errAlone is a bug of the caller's.
+var errAlone = errors.New("there is no snapshot to read more of, after Tails")
 
 // pipeline sends queries and reads their answers; read says that there were some.
 func (r *reader) pipeline(all []query) (read bool, err error) {

@@ -1,8 +1,12 @@
 package postgres
 
 import (
+	"cmp"
+	"errors"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/store/batch"
@@ -44,6 +48,16 @@ WHERE chat_id = $1 AND seq >= $2 AND updated_seq = seq ORDER BY seq LIMIT $3`
 	selChangedParticipants = `SELECT ` + batch.ParticipantColumns + ` FROM participants
 WHERE chat_id = $1 AND updated_seq > $2 ORDER BY updated_seq, user_id LIMIT $3`
 
+	// LIMIT keeps the planner from going through all chats, when there are few.
+	selTails = `SELECT ` + tailPart(tailChat, "c", batch.ChatColumns) + `, LATERAL (SELECT * FROM chats c
+WHERE c.chat_id = k.chat_id LIMIT 1) c
+UNION ALL SELECT ` + tailPart(tailUnchanged, "m", batch.MessageColumns) + `, LATERAL (SELECT * FROM messages m
+WHERE m.chat_id = k.chat_id AND m.seq >= k.after + 1 AND m.updated_seq = m.seq ORDER BY m.seq LIMIT $3) m
+UNION ALL SELECT ` + tailPart(tailChanged, "m", batch.MessageColumns) + `, LATERAL (SELECT * FROM messages m
+WHERE m.chat_id = k.chat_id AND m.updated_seq > k.after AND m.updated_seq > m.seq ORDER BY m.updated_seq LIMIT $3) m
+UNION ALL SELECT ` + tailPart(tailPeople, "p", batch.ParticipantColumns) + `, LATERAL (SELECT * FROM participants p
+WHERE p.chat_id = k.chat_id AND p.updated_seq > k.after ORDER BY p.updated_seq, p.user_id LIMIT $3) p`
+
 	// The positions are sorted first and only the rows of the page are read.
 	changedFrom = `WITH last AS MATERIALIZED (SELECT ` + lastStampSQL(5) + ` AS stamp),
 t AS MATERIALIZED (SELECT chat, stamp FROM (SELECT p.chat_id AS chat,
@@ -67,6 +81,38 @@ UNION SELECT seq FROM mentions WHERE user_id = 0 AND chat_id = $2 AND seq > $3) 
 JOIN messages m ON m.chat_id = $2 AND m.seq = n.seq
 WHERE m.sender_id <> $1 AND m.deleted_at IS NULL LIMIT $4) mentioned`
 )
+
+// The rows of selTails are of several tables side by side, behind the part and
+// the place of their position; what is of another table is NULL.
+const (
+	tailChat = iota
+	tailUnchanged
+	tailChanged
+	tailPeople
+)
+
+var (
+	chatColumns    = len(strings.Fields(chatTypes))
+	messageColumns = len(strings.Fields(messageTypes))
+)
+
+// tailPart is a part's list of columns, and FROM with the positions.
+func tailPart(part int, alias, columns string) string {
+	list := []string{strconv.Itoa(part) + "::bigint", "k.n"}
+	for _, t := range []struct{ columns, types string }{
+		{batch.ChatColumns, chatTypes}, {batch.MessageColumns, messageTypes}, {batch.ParticipantColumns, participantTypes},
+	} {
+		if t.columns == columns {
+			list = append(list, batch.Of(alias, columns))
+			continue
+		}
+		for typ := range strings.FieldsSeq(t.types) {
+			list = append(list, "NULL::"+typ)
+		}
+	}
+	return strings.Join(list, ", ") + `
+FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY k (chat_id, after, n)`
+}
 
 // of locks a chat, where that is due, before something of it is read.
 func (r *reader) of(id chat.ChatID) error {
@@ -193,15 +239,17 @@ type messages struct {
 }
 
 func (l *messages) from(q query) query {
-	q.row = func(c *columns) error {
-		m, err := batch.ScanMessage(c)
-		if err != nil && l.damaged == nil {
-			l.damaged = err
-		}
-		l.rows = append(l.rows, m)
-		return nil
-	}
+	q.row = l.scan
 	return q
+}
+
+func (l *messages) scan(c *columns) error {
+	m, err := batch.ScanMessage(c)
+	if err != nil && l.damaged == nil {
+		l.damaged = err
+	}
+	l.rows = append(l.rows, m)
+	return nil
 }
 
 func (r *reader) Sent(sender chat.UserID, id string) (chat.Sent, error) {
@@ -233,6 +281,71 @@ func (r *reader) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.
 	list, people := batch.Merge(unchanged.rows, changed.rows, people, limit)
 	return list, people, nil
 }
+
+// Tails is one statement, which is a snapshot without a transaction around it.
+func (r *reader) Tails(after []chat.Position, limit int) ([]chat.Tail, error) {
+	const doing = "read the tails of chats"
+	ids, seqs := make([]int64, len(after)), make([]int64, len(after))
+	for i, at := range after {
+		if err := r.of(at.Chat); err != nil {
+			return nil, err
+		}
+		ids[i], seqs[i] = int64(at.Chat), at.Seq
+	}
+	if r.view && !r.begun {
+		r.alone, r.pending = true, nil
+	}
+	type parts struct {
+		unchanged, changed messages
+		people             []chat.Participant
+	}
+	tails, found := make([]chat.Tail, len(after)), make([]parts, len(after))
+	q := ask(selTails, ids, seqs, int64(limit))
+	q.row = func(c *columns) error {
+		part, n := c.Int(), c.Int()-1
+		if n < 0 || n >= int64(len(after)) {
+			return errors.Join(c.err, errFormat)
+		}
+		f := &found[n]
+		switch part {
+		case tailChat:
+			tails[n].Chat = batch.ScanChat(c)
+		case tailUnchanged, tailChanged:
+			c.at += chatColumns
+			if part == tailChanged {
+				return f.changed.scan(c)
+			}
+			return f.unchanged.scan(c)
+		case tailPeople:
+			c.at += chatColumns + messageColumns
+			f.people = append(f.people, batch.ScanParticipant(c))
+		default:
+			return errors.Join(c.err, errFormat)
+		}
+		return nil
+	}
+	if err := r.run(doing, q); err != nil {
+		return nil, err
+	}
+	for i := range found {
+		f := &found[i]
+		for _, l := range []messages{f.unchanged, f.changed} {
+			if l.damaged != nil {
+				return nil, batch.Broken(doing, l.damaged)
+			}
+		}
+		// Their order is the plan's, which is no promise.
+		slices.SortFunc(f.unchanged.rows, byChange)
+		slices.SortFunc(f.changed.rows, byChange)
+		slices.SortFunc(f.people, func(a, b chat.Participant) int {
+			return cmp.Or(cmp.Compare(a.UpdatedSeq, b.UpdatedSeq), cmp.Compare(a.User, b.User))
+		})
+		tails[i].Messages, tails[i].Participants = batch.Merge(f.unchanged.rows, f.changed.rows, f.people, limit)
+	}
+	return tails, nil
+}
+
+func byChange(a, b chat.Message) int { return cmp.Compare(a.UpdatedSeq, b.UpdatedSeq) }
 
 func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]chat.ChangedChat, error) {
 	if pos.AfterChat == 0 {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -43,4 +44,56 @@ SELECT i, 'group', 'a group of some people', '', 'all', '\x00112233445566778899a
 		})
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/500, "ns/position")
+}
+
+// BenchmarkTails is what a hub's rooms ask after hints: the newest message of so
+// many chats, in one read; and the same of one chat in a snapshot of two.
+func BenchmarkTails(b *testing.B) {
+	s := open(b, pgtest.New(b))
+	ids := make([]chat.ChatID, 128)
+	for i := range ids {
+		ids[i] = makeChat(b, s, 1, 2, 3)
+		mustUpdate(b, s, func(tx chat.Tx) (err error) {
+			for range 100 {
+				if _, err = send(tx, ids[i], 1, "", body); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	const last = 103
+	b.Run("snapshot", func(b *testing.B) {
+		for b.Loop() {
+			id := ids[rand.IntN(len(ids))]
+			view(b, s, func(r chat.Reader) error {
+				if _, err := r.Chat(id); err != nil {
+					return err
+				}
+				m, _, err := r.Changes(id, last-1, 0, 51)
+				if len(m) != 1 {
+					b.Fatalf("read %d messages", len(m))
+				}
+				return err
+			})
+		}
+	})
+	for _, n := range []int{1, 4, 16, 64} {
+		b.Run(fmt.Sprint("rooms=", n), func(b *testing.B) {
+			after := make([]chat.Position, n)
+			for b.Loop() {
+				for i, k := range rand.Perm(len(ids))[:n] {
+					after[i] = chat.Position{Chat: ids[k], Seq: last - 1}
+				}
+				view(b, s, func(r chat.Reader) error {
+					tails, err := r.Tails(after, 51)
+					if err == nil && (len(tails) != n || len(tails[n-1].Messages) != 1) {
+						b.Fatalf("read %+v", tails)
+					}
+					return err
+				})
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/room")
+		})
+	}
 }

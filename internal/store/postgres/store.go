@@ -124,7 +124,7 @@ func (s *Store) open(ctx context.Context, conf *pgx.ConnConfig, cfg Config) erro
 	}
 	pool.ConnConfig, pool.MaxConns = conf.Copy(), int32(cfg.Readers)
 	pool.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
-		found, err := look(ctx, c, settings(viewTimeout, viewTimeout))
+		found, err := look(ctx, c, viewSettings())
 		if err == nil {
 			err = s.sameHome(found)
 		}
@@ -202,7 +202,7 @@ func (s *Store) View(ctx context.Context, fn func(chat.Reader) error) error {
 		return readError(ctx, "connect for a view", err)
 	}
 	defer func() { c.Release() }() // no harm if it was, and closes it if it is in a transaction still, as after a panic
-	r := &reader{ctx: ctx, conn: c.Conn(), offset: s.history.offset}
+	r := &reader{ctx: ctx, conn: c.Conn(), offset: s.history.offset, view: true}
 	r.renew = func() error {
 		s.pool.Reset() // the others were most likely lost with it
 		c.Release()    // first: there may be room for one
@@ -212,9 +212,9 @@ func (s *Store) View(ctx context.Context, fn func(chat.Reader) error) error {
 		}
 		return err
 	}
-	r.pending = []query{ask(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`)}
+	r.pending = []query{ask(beginView)}
 	err = fn(r)
-	if r.begun && r.failed == nil {
+	if r.begun && r.failed == nil && !r.alone {
 		// Without this the connection could not be used again; what was read is
 		// read, whether it works or not.
 		_, end := c.Exec(ctx, "COMMIT")
@@ -222,6 +222,8 @@ func (s *Store) View(ctx context.Context, fn func(chat.Reader) error) error {
 	}
 	return err
 }
+
+const beginView = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`
 
 // Close implements chat.Store. It also waits for views that are under way.
 func (s *Store) Close() error {

@@ -201,6 +201,20 @@ func (r *reader) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.
 	return messages, people, nil
 }
 
+func (r *reader) Tails(after []chat.Position, limit int) ([]chat.Tail, error) {
+	tails := make([]chat.Tail, len(after))
+	for i, at := range after {
+		t, err := &tails[i], error(nil)
+		if t.Chat, err = r.Chat(at.Chat); err != nil && !errors.Is(err, chat.ErrNotFound) {
+			return nil, err
+		}
+		if t.Messages, t.Participants, err = r.Changes(at.Chat, at.Seq, 0, limit); err != nil {
+			return nil, err
+		}
+	}
+	return tails, nil
+}
+
 func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]chat.ChangedChat, error) {
 	if pos.AfterChat == 0 {
 		pos.AfterChat = math.MaxInt64 // the end of the stamp

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -257,6 +258,10 @@ var mutants = map[string]struct {
 	"changes miss those who left":            {"A chat's changes", reads(func(r *reader) leaversMissing { return leaversMissing{r} })},
 	"changes miss edits":                     {"A chat's changes", reads(func(r *reader) editsMissing { return editsMissing{r} })},
 	"the floor hides changes, not births":    {"A chat's changes", reads(func(r *reader) floorChanges { return floorChanges{r} })},
+	"tails are sorted":                       {"Tails are chats", reads(func(r *reader) tailsSorted { return tailsSorted{r} })},
+	"tails miss those who left":              {"Tails are chats", reads(func(r *reader) tailsOfLiving { return tailsOfLiving{r} })},
+	"tails are not cut":                      {"Tails are chats", reads(func(r *reader) tailsUncut { return tailsUncut{r} })},
+	"tails outside the snapshot":             {"Tails are of one snapshot", reads(func(r *reader) tailsLoose { return tailsLoose{r} })},
 	"ties are lost in pages":                 {"Changed chats page", reads(func(r *reader) tiesLost { return tiesLost{r} })},
 	"descending pages ignore After":          {"Changed chats page", reads(func(r *reader) afterIgnored { return afterIgnored{r} })},
 	"descending pages ascend":                {"Changed chats page", reads(func(r *reader) ascends { return ascends{r} })},
@@ -531,6 +536,45 @@ type editsMissing struct{ *reader }
 func (r editsMissing) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
 	m, p, err := r.reader.Changes(id, after, floor, limit)
 	return slices.DeleteFunc(m, func(m chat.Message) bool { return m.Seq <= after }), p, err
+}
+
+type tailsSorted struct{ *reader }
+
+func (r tailsSorted) Tails(after []chat.Position, limit int) ([]chat.Tail, error) {
+	after = slices.Clone(after)
+	slices.SortFunc(after, func(a, b chat.Position) int { return cmp.Compare(a.Chat, b.Chat) })
+	return r.reader.Tails(after, limit)
+}
+
+type tailsOfLiving struct{ *reader }
+
+func (r tailsOfLiving) Tails(after []chat.Position, limit int) ([]chat.Tail, error) {
+	tails, err := r.reader.Tails(after, limit)
+	for i := range tails {
+		tails[i].Participants = slices.DeleteFunc(tails[i].Participants, func(p chat.Participant) bool { return !p.In() })
+	}
+	return tails, err
+}
+
+type tailsUncut struct{ *reader }
+
+func (r tailsUncut) Tails(after []chat.Position, _ int) ([]chat.Tail, error) {
+	return r.reader.Tails(after, 1<<20)
+}
+
+// tailsLoose reads each chat where it stands by then.
+type tailsLoose struct{ *reader }
+
+func (r tailsLoose) Tails(after []chat.Position, limit int) (tails []chat.Tail, err error) {
+	for _, at := range after {
+		t, err := r.latest().Tails([]chat.Position{at}, limit)
+		if err != nil {
+			return nil, err
+		}
+		tails = append(tails, t...)
+		runtime.Gosched()
+	}
+	return tails, nil
 }
 
 type floorChanges struct{ *reader }

@@ -266,6 +266,23 @@ func (r *reader) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.
 	return messages, participants, nil
 }
 
+func (r *reader) Tails(after []chat.Position, limit int) ([]chat.Tail, error) {
+	tails := make([]chat.Tail, len(after))
+	for i, at := range after {
+		t, err := &tails[i], error(nil)
+		if t.Messages, t.Participants, err = r.Changes(at.Chat, at.Seq, 0, limit); err != nil {
+			return nil, err
+		}
+		unlock := r.lock()
+		t.Chat, _ = r.m.chats.get(at.Chat, r.listAt)
+		unlock()
+	}
+	if r.at == r.listAt { // a View's
+		r.over.Store(true)
+	}
+	return tails, nil
+}
+
 func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]chat.ChangedChat, error) {
 	defer r.lock()()
 	var list []chat.ChangedChat

@@ -72,6 +72,91 @@ var changeClauses = []clause{
 			return nil
 		})
 	}},
+	{"Tails are chats with their changes, in the order of the question", func(b *box) {
+		id, users, rng := b.randomLog(150)
+		two := b.group(users[1], users[2])                                                         // 1, 2
+		b.do(text(two, users[1], "3"), text(two, users[2], "4"))                                   // 3, 4
+		b.do(edit(two, 3, "3!", someTime(3), false), leave(two, users[2]))                         // 5, 6
+		b.do(rename(two, "Harbour"), text(two, users[1], "8 \x00\x01"))                            // 7, 8
+		gone := b.group(users[0])                                                                  // 1
+		b.do(text(gone, users[0], "2"), text(gone, users[0], "last"), erase(gone, 2, someTime(4))) // 2, 3, 4
+		none := gone + 1000
+		tails := func(asked []chat.Position, limit int) []chat.Tail {
+			return read(b, func(r chat.Reader) ([]chat.Tail, error) { return r.Tails(asked, limit) })
+		}
+		for range 60 {
+			limit := 1 + rng.IntN(12)
+			if rng.IntN(4) == 0 {
+				limit = 1000
+			}
+			asked := make([]chat.Position, rng.IntN(7))
+			for i := range asked {
+				asked[i] = chat.Position{Chat: []chat.ChatID{id, two, gone, none}[rng.IntN(4)]}
+				asked[i].Seq = rng.Int64N(b.last(asked[i].Chat) + 2)
+			}
+			got := tails(asked, limit)
+			want := make([]chat.Tail, len(asked))
+			b.view(func(r chat.Reader) (err error) {
+				for i, at := range asked {
+					if want[i].Chat, err = r.Chat(at.Chat); err != nil && !errors.Is(err, chat.ErrNotFound) {
+						return err
+					}
+					if want[i].Messages, want[i].Participants, err = r.Changes(at.Chat, at.Seq, 0, limit); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			b.same(fmt.Sprintf("Tails(%v, %d)", asked, limit), want, got)
+		}
+		last := tails([]chat.Position{{Chat: two, Seq: 2}, {Chat: none}, {Chat: gone, Seq: 3}}, 10)
+		b.same("messages", []int{3, 0, 1}, []int{len(last[0].Messages), len(last[1].Messages), len(last[2].Messages)})
+		b.same("participants", []int{1, 0, 0}, []int{len(last[0].Participants), len(last[1].Participants), len(last[2].Participants)})
+		b.same("positions", []int64{8, 0, 4}, []int64{last[0].Chat.LastSeq, last[1].Chat.LastSeq, last[2].Chat.LastSeq})
+	}},
+	{"Tails are of one snapshot", func(b *box) {
+		users := b.users(2)
+		one, two := b.group(users[0]), b.group(users[0])
+		const rounds = 150
+		outcome := make(chan error, 1)
+		go func() {
+			for range rounds { // both in one update, so never one without the other
+				done := make(chan error, 1)
+				b.store.Update(chat.Op{Run: func(tx chat.Tx) error {
+					return errors.Join(text(one, users[0], "hi")(tx), text(two, users[0], "hi")(tx))
+				}}, func(err error) { done <- err })
+				if err := <-done; err != nil {
+					outcome <- err
+					return
+				}
+			}
+			outcome <- nil
+		}()
+		look := func() int64 {
+			t := read(b, func(r chat.Reader) ([]chat.Tail, error) {
+				return r.Tails([]chat.Position{{Chat: one}, {Chat: two}, {Chat: one}}, 1000)
+			})
+			for i := range t {
+				b.same("position", t[0].Chat.LastSeq, t[i].Chat.LastSeq)
+				b.same("messages", t[0].Chat.LastSeq-1, int64(len(t[i].Messages)))
+			}
+			return t[0].Chat.LastSeq
+		}
+		for look() < 1+rounds {
+			select {
+			case err := <-outcome:
+				if err != nil {
+					b.Fatalf("update: %v", err)
+				}
+				b.same("position in the end", int64(1+rounds), look())
+				return
+			default:
+			}
+		}
+		if err := wait(b, "the writer", outcome); err != nil {
+			b.Fatalf("update: %v", err)
+		}
+	}},
 	{"Unread are the living messages of others after a position, up to a cap", func(b *box) {
 		users := b.users(3)
 		id := b.group(users[0], users[1], users[2])                                                                        // 1, 2, 3
@@ -152,6 +237,12 @@ var changeClauses = []clause{
 			return nil
 		})
 	}},
+}
+
+// last is a chat's position, 0 if there is none.
+func (b *box) last(id chat.ChatID) int64 {
+	b.Helper()
+	return read(b, func(r chat.Reader) ([]int64, error) { return r.LastSeqs([]chat.ChatID{id}) })[0]
 }
 
 // merged names changes in the order of their updated_seq.

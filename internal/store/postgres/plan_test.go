@@ -1,0 +1,56 @@
+package postgres
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/grima-chat/grima/internal/pgtest"
+)
+
+// What a hint costs must not grow with the chat, nor with the store.
+func TestTailsGoByIndexes(t *testing.T) {
+	url := pgtest.New(t)
+	open(t, url)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reader{ctx: t.Context(), conn: conn}
+	for name, value := range viewSettings() {
+		if err := r.send(ask(`SELECT set_config($1, $2, false)`, name, value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var plan strings.Builder
+	explain := ask(`EXPLAIN EXECUTE tails (ARRAY[1, 2]::bigint[], ARRAY[3, 4]::bigint[], 51)`)
+	explain.row = func(c *columns) error {
+		plan.WriteString(c.Text() + "\n")
+		return nil
+	}
+	for _, q := range []query{
+		ask(`INSERT INTO messages (chat_id, seq, updated_seq, sender_id, content, mention_all, created_at)
+SELECT c, s, CASE WHEN s % 20 = 0 THEN s + 1000 ELSE s END, 1, 'hi', false, 0 FROM generate_series(1, 10) c, generate_series(1, 3000) s`),
+		ask(`ANALYZE`),
+		ask(`PREPARE tails (bigint[], bigint[], bigint) AS ` + selTails),
+		explain,
+	} {
+		if err := r.send(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"chats_pkey", "messages_pkey", "messages_by_change", "participants_by_change"} {
+		if !strings.Contains(plan.String(), want) {
+			t.Errorf("%s is not used:\n%s", want, &plan)
+		}
+	}
+	for _, no := range []string{"Seq Scan", "Join Filter"} {
+		if strings.Contains(plan.String(), no) {
+			t.Errorf("there is a %s:\n%s", no, &plan)
+		}
+	}
+	if err := conn.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
