@@ -111,3 +111,19 @@ void test("a store that fails stops the client, which says why", async () => {
   await c.close();
   assert.equal(w.batches.length, n, "nothing is kept behind a hole");
 });
+
+void test("what a listener causes is told and kept behind what it was told", async () => {
+  const w = watched();
+  const c = await start(w.store);
+  const told: string[] = [];
+  c.on("message.created", (ev) => c.markRead(ev.chatId, ev.seq));
+  c.on("*", (ev) => void told.push(ev.kind));
+  w.batches.length = 0;
+  Line.last.says(created(6));
+  while (told.length < 2) await new Promise((done) => setImmediate(done));
+  assert.deepEqual(told, ["message.created", "chat.state"]);
+  await c.close();
+  assert.deepEqual(w.batches.flat().slice(0, 2), ["message.created", "chat.state"]);
+  const chat = (await w.store.load()).chats[0];
+  assert.deepEqual([chat?.pos, chat?.read_seq, chat?.mark], [6, 6, 6], "the mark is kept, and told with the next connection");
+});
