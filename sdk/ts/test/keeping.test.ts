@@ -127,3 +127,19 @@ void test("what a listener causes is told and kept behind what it was told", asy
   const chat = (await w.store.load()).chats[0];
   assert.deepEqual([chat?.pos, chat?.read_seq, chat?.mark], [6, 6, 6], "the mark is kept, and told with the next connection");
 });
+
+void test("a client that is closed to be forgotten leaves nothing, whatever came last", async () => {
+  for (const forget of [false, true]) {
+    const w = watched();
+    const c = await start(w.store);
+    const told = new Promise<void>((done) => c.on("message.created", (ev) => void (ev.seq === 7 && done())));
+    Line.last.says(created(6));
+    Line.last.says(created(7));
+    await told;
+    const n = w.batches.length;
+    await c.close({ forget });
+    assert(w.batches.length > n, "closing keeps what was told last");
+    const state = await w.store.load();
+    assert.deepEqual([state.userId, state.cursor, state.chats.length], forget ? ["", "", 0] : ["u_1", "k1", 1]);
+  }
+});
