@@ -282,7 +282,8 @@ export class GrimaClient implements Client {
     });
     try {
       options.signal?.throwIfAborted();
-      await this.queue({ ...draft, id });
+      const it = await this.queue({ ...draft, id });
+      last ??= it; // of one that had failed before nothing is told
       await this.#until(() => {
         if (last && last.progress !== "pending") return true;
         this.#check();

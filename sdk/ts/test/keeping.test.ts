@@ -143,3 +143,11 @@ void test("a client that is closed to be forgotten leaves nothing, whatever came
     assert.deepEqual([state.userId, state.cursor, state.chats.length], forget ? ["", "", 0] : ["u_1", "k1", 1]);
   }
 });
+
+void test("sending what was refused before says so again, and waits for nothing", async () => {
+  const w = watched();
+  await w.store.put({ id: "m_1", chatId: "c_1", content: "x", progress: "failed", queuedAt: 1, tries: 1, error: { code: "not_found", message: "no such chat", retryable: false } });
+  const c = await start(w.store);
+  await assert.rejects(c.send({ id: "m_1", chatId: "c_1", content: "x" }, { signal: AbortSignal.timeout(5000) }), { reason: "refused", code: "not_found" });
+  await c.close();
+});
