@@ -23,6 +23,11 @@ func (m *Model) arrived(c *chat, msg *protocol.Message) tea.Cmd {
 		return nil
 	}
 	mentioned := msg.MentionAll || slices.Contains(msg.Mentions, m.self.UserID)
+	// What was chosen for the chat, perhaps elsewhere, holds here too
+	// (docs/protocol.md#sync).
+	if c.Notify == "none" || c.Notify == "mentions" && !mentioned {
+		return nil
+	}
 	switch m.opts.Notify {
 	case "none":
 		return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +213,23 @@ func TestNotifications(t *testing.T) {
 	d.events(f.say("c_2", "u_2", "a flood", func(m *protocol.Message) { m.CreatedAt = noon.Format(time.RFC3339) }))
 	if len(d.raw) != n+1 {
 		t.Fatalf("told %q", d.raw[n:])
+	}
+	// Of one chat less may be wanted.
+	private := &f.chats[slices.IndexFunc(f.chats, func(c client.Chat) bool { return c.ChatID == "c_2" })]
+	mention := func(m *protocol.Message) { m.Mentions = []string{"u_1"} }
+	private.Notify = "mentions"
+	news("c_2", "no mention")
+	if len(d.raw) != n+1 {
+		t.Fatalf("told %q of a chat of which mentions are wanted", d.raw[n+1:])
+	}
+	news("c_2", "@ana", mention)
+	if len(d.raw) != n+2 {
+		t.Fatal("not told of a mention")
+	}
+	private.Notify = "none"
+	news("c_2", "@ana", mention)
+	if len(d.raw) != n+2 {
+		t.Fatalf("told %q of a muted chat", d.raw[n+2:])
 	}
 }
 

@@ -160,8 +160,11 @@ export interface Client {
 
   /** Tries at once instead of at connection.retryAt. */
   reconnect(): void;
-  /** Ends the client. What is in the outbox stays in the store. */
-  close(): Promise<void>;
+  /**
+   * Ends the client. What is in the outbox stays in the store; with forget, as when
+   * somebody signs out, nothing does.
+   */
+  close(options?: { forget?: boolean }): Promise<void>;
 }
 
 /** Params may be left out where none are needed. */

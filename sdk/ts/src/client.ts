@@ -282,7 +282,8 @@ export class GrimaClient implements Client {
     });
     try {
       options.signal?.throwIfAborted();
-      await this.queue({ ...draft, id });
+      const it = await this.queue({ ...draft, id });
+      last ??= it; // of one that had failed before nothing is told
       await this.#until(() => {
         if (last && last.progress !== "pending") return true;
         this.#check();
@@ -422,7 +423,7 @@ export class GrimaClient implements Client {
     this.#store?.putUsers(users).catch((err: unknown) => console.warn("grima: people's names are not kept:", asGrimaError(err, "store", "").message));
   }
 
-  async close(): Promise<void> {
+  async close(options: { forget?: boolean } = {}): Promise<void> {
     if (this.#closed) return;
     this.#leaveWorld?.();
     await this.#backend?.close();
@@ -430,7 +431,11 @@ export class GrimaClient implements Client {
     for (const look of [...this.#ending]) look();
     for (const r of [...this.#readers]) void r.return();
     this.#listeners.clear();
-    this.#store?.close();
+    try {
+      if (options.forget) await this.#store?.clear();
+    } finally {
+      this.#store?.close();
+    }
   }
 }
 

@@ -266,10 +266,15 @@ export class Engine {
         if (!this.#closed) this.#tick(); // there is room
       }
     };
-    this.#draining = work()
+    // Before work begins: what listeners ask for while they are told comes here
+    // again, and is told, and kept, behind what they are being told.
+    let over = (): void => undefined;
+    this.#draining = new Promise((done) => (over = done));
+    void work()
       .catch((err: unknown) => this.#storeFailed(err))
       .finally(() => {
         this.#draining = undefined;
+        over();
         this.#after();
       });
   }

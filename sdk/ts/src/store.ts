@@ -82,7 +82,8 @@ class RowStore implements Store {
       }
       const r = at.range;
       const limit = p.limit || limits.defaultPage;
-      page.last_seq = Math.min(last, r.to);
+      // What was told is kept, also of rows that are far from the chat's end.
+      page.last_seq = Math.min(last, Math.max(r.to, rec.state.pos));
       let below = p.after !== undefined ? 0 : limit;
       let above = p.after !== undefined || p.around !== undefined ? limit : 0;
       let before = await messages(tx, p.chat_id, r.from, at.seq - 1, below + 1, true);

@@ -98,6 +98,7 @@ export class Tabs implements Backend {
   readonly #closing = new AbortController();
   #release: (() => void) | undefined; // gives the lock back
   #locked: Promise<unknown> = Promise.resolve();
+  #lock: object | undefined; // the lock that is held, as the request that got it
 
   // As a follower.
   #gen = 0; // the leader that is followed; 0: none yet
@@ -147,10 +148,12 @@ export class Tabs implements Backend {
     this.#locked = this.#platform.locks
       .request(this.#name, options, async () => {
         const released = new Promise<void>((done) => (this.#release = done));
+        this.#lock = mine;
         if (!this.#closing.signal.aborted) await this.#lead(mine);
         if (!this.#closing.signal.aborted) await released;
       })
       .catch((err: unknown) => {
+        if (this.#lock === mine) this.#lock = undefined;
         if (this.#closing.signal.aborted) return;
         if ((err as { name?: string }).name !== "AbortError") this.#audience.tell([stopped(err)]);
         else this.#candidate(false); // it was taken from here
@@ -159,9 +162,10 @@ export class Tabs implements Backend {
   }
 
   /** Takes the connection and the store. */
-  async #lead(_: object): Promise<void> {
+  async #lead(mine: object): Promise<void> {
     const state = await this.#cfg.store?.load();
-    if (this.#closing.signal.aborted) return;
+    // A store may be slow, and the lock taken from who waits for it.
+    if (this.#closing.signal.aborted || this.#lock !== mine) return;
     this.#settleDoubt();
     if (state) this.#audience.jump(snapshotOf(state));
     const gen = (this.#gen = Math.max(Date.now(), this.#gen + 1));
@@ -286,11 +290,15 @@ export class Tabs implements Backend {
       const id = ++this.#lastAsk;
       const p: Pending = { command, signal, posted: false, resolve, reject };
       this.#pending.set(id, p);
-      signal?.addEventListener("abort", () => {
+      const abort = (): void => {
         if (!this.#pending.delete(id)) return;
         this.#post({ t: "abort", from: this.#id, id });
-        reject(signal.reason as Error);
-      });
+        reject(signal!.reason as Error);
+      };
+      const end = (): void => signal?.removeEventListener("abort", abort); // it may be that of many
+      p.resolve = (r) => (end(), resolve(r));
+      p.reject = (err) => (end(), reject(err));
+      signal?.addEventListener("abort", abort, { once: true });
       if (this.#attached) this.#askAgain(id, p);
       this.#suspect();
     });

@@ -111,3 +111,43 @@ void test("a store that fails stops the client, which says why", async () => {
   await c.close();
   assert.equal(w.batches.length, n, "nothing is kept behind a hole");
 });
+
+void test("what a listener causes is told and kept behind what it was told", async () => {
+  const w = watched();
+  const c = await start(w.store);
+  const told: string[] = [];
+  c.on("message.created", (ev) => c.markRead(ev.chatId, ev.seq));
+  c.on("*", (ev) => void told.push(ev.kind));
+  w.batches.length = 0;
+  Line.last.says(created(6));
+  while (told.length < 2) await new Promise((done) => setImmediate(done));
+  assert.deepEqual(told, ["message.created", "chat.state"]);
+  await c.close();
+  assert.deepEqual(w.batches.flat().slice(0, 2), ["message.created", "chat.state"]);
+  const chat = (await w.store.load()).chats[0];
+  assert.deepEqual([chat?.pos, chat?.read_seq, chat?.mark], [6, 6, 6], "the mark is kept, and told with the next connection");
+});
+
+void test("a client that is closed to be forgotten leaves nothing, whatever came last", async () => {
+  for (const forget of [false, true]) {
+    const w = watched();
+    const c = await start(w.store);
+    const told = new Promise<void>((done) => c.on("message.created", (ev) => void (ev.seq === 7 && done())));
+    Line.last.says(created(6));
+    Line.last.says(created(7));
+    await told;
+    const n = w.batches.length;
+    await c.close({ forget });
+    assert(w.batches.length > n, "closing keeps what was told last");
+    const state = await w.store.load();
+    assert.deepEqual([state.userId, state.cursor, state.chats.length], forget ? ["", "", 0] : ["u_1", "k1", 1]);
+  }
+});
+
+void test("sending what was refused before says so again, and waits for nothing", async () => {
+  const w = watched();
+  await w.store.put({ id: "m_1", chatId: "c_1", content: "x", progress: "failed", queuedAt: 1, tries: 1, error: { code: "not_found", message: "no such chat", retryable: false } });
+  const c = await start(w.store);
+  await assert.rejects(c.send({ id: "m_1", chatId: "c_1", content: "x" }, { signal: AbortSignal.timeout(5000) }), { reason: "refused", code: "not_found" });
+  await c.close();
+});

@@ -30,6 +30,15 @@ for (const [name, make] of [
     assert.deepEqual([(await s.load()).chats, (await s.load()).cursor], [[], ""]);
   });
 
+  void test(`a store in ${name}: a page from far back is as new as what was told`, async () => {
+    const s = await make();
+    await s.apply([{ kind: "chat.added", chatId: "c_1", state: chat(99) }, told(100)]);
+    await s.putPage({ chat_id: "c_1", around: 15, limit: 2 }, { messages: [message(14), message(15)], has_more_before: true, has_more_after: true, last_seq: 100 }, 1);
+    const { page } = await s.page({ chat_id: "c_1", around: 15, limit: 2 });
+    assert.deepEqual(page.messages.map((m) => m.seq), [14, 15]);
+    assert.equal(page.last_seq, 100);
+  });
+
   void test(`a store in ${name}: pages, and what is too old for them`, async () => {
     const s = await make();
     await s.apply([{ kind: "chat.added", chatId: "c_1", state: chat(9) }, told(10)]);

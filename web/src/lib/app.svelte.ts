@@ -56,7 +56,6 @@ class App {
   readonly touch = matchMedia("(hover: none) and (pointer: coarse)").matches;
 
   client: Client | null = null;
-  #store: Store | null = null;
   #leaving = false;
   #lost = false; // chats have to be made anew
   #old = false; // chats are to be made anew when it is time
@@ -109,7 +108,6 @@ class App {
       otherUser: "forget",
       ...(store ? { store, tabs: "grima" } : {}),
     });
-    this.#store = store ?? null;
     this.client = client;
     write(knownKey, "1");
     client.onBatch((events) => this.#hear(events));
@@ -177,13 +175,10 @@ class App {
     remove(knownKey);
     forgetSettings();
     try {
-      await this.#store?.clear();
-      await client.close();
-      this.#store?.close();
+      await client.close({ forget: true });
     } catch {
       // What could not be emptied is another user's to be forgotten at the next login.
     }
-    this.#store = null;
   }
 
   // --- What is heard

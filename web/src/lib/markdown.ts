@@ -1,5 +1,5 @@
-// Markdown, the part of it that a chat needs, into a tree; ui/Blocks.svelte makes
-// elements of it. Text stays text: nothing here or there makes HTML of a string.
+// Markdown, the part of it that a chat needs, into a tree; draw.ts makes elements
+// of it. Text stays text: nothing here or there makes HTML of a string.
 //
 // Time is linear in the text's length, nesting is bounded: whoever wrote the
 // message may be no friend.

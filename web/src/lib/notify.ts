@@ -23,7 +23,12 @@ export function notifyOf(app: App, ev: MessageEvent): void {
   if (m.seq <= chat.read_seq) return;
   const who = app.name(m.sender_id);
   const title = chat.kind === "private" ? who : mentioned ? t.notify.mention(who, app.chatName(chat)) : t.notify.message(who, app.chatName(chat));
-  const note = new Notification(title, { body: plain(m.content ?? "", 200), tag: ev.chatId, icon: "/icon-192.png" });
+  let note: Notification;
+  try {
+    note = new Notification(title, { body: plain(m.content ?? "", 200), tag: ev.chatId, icon: "/icon-192.png" });
+  } catch {
+    return; // Chrome on Android has notifications for service workers only
+  }
   note.onclick = () => {
     window.focus();
     app.open(ev.chatId);
