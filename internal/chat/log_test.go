@@ -239,8 +239,12 @@ func TestSpansAreReadTogether(t *testing.T) {
 	}
 	ana.adds(long, bob) // 122
 	spans := []chat.Span{
-		{Chat: long, Upto: 130}, {Chat: id, After: 1, Upto: 2}, {Chat: 999, After: 7, Upto: 8},
-		{Chat: id, After: 2, Upto: 100}, {Chat: long, After: 70, Upto: 121}, {Chat: id, After: 3, Upto: 100},
+		{Chat: long, Upto: 130},
+		{Chat: id, After: 1, Upto: 2},
+		{Chat: 999, After: 7, Upto: 8},
+		{Chat: id, After: 2, Upto: 100},
+		{Chat: long, After: 70, Upto: 121},
+		{Chat: id, After: 3, Upto: 100},
 	}
 	together, err := l.Changed(ctx, spans)
 	ok(t, err)
