@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/pgtest"
 )
 
@@ -52,5 +54,29 @@ SELECT c, s, CASE WHEN s % 20 = 0 THEN s + 1000 ELSE s END, 1, 'hi', false, 0 FR
 	}
 	if err := conn.Close(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A View that begins with Tails has no transaction, and so nothing more to read;
+// its connection is good for the next one.
+func TestNothingIsReadBehindTails(t *testing.T) {
+	s := open(t, pgtest.New(t))
+	id := makeChat(t, s, 1, 2)
+	for range 20 { // more often than there are connections
+		err := s.View(t.Context(), func(r chat.Reader) error {
+			tails, err := r.Tails([]chat.Position{{Chat: id}}, 10)
+			if err != nil || len(tails) != 1 || len(tails[0].Participants) != 2 {
+				t.Errorf("%+v, %v", tails, err)
+			}
+			_, err = r.Chat(id)
+			return err
+		})
+		if !errors.Is(err, errAlone) {
+			t.Fatalf("reading on: %v", err)
+		}
+		view(t, s, func(r chat.Reader) error {
+			_, err := r.Chat(id)
+			return err
+		})
 	}
 }

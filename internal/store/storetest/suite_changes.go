@@ -117,6 +117,19 @@ var changeClauses = []clause{
 	{"Tails are of one snapshot", func(b *box) {
 		users := b.users(2)
 		one, two := b.group(users[0]), b.group(users[0])
+		before := []int64{b.last(one), b.last(two)}
+		b.view(func(r chat.Reader) error {
+			seqs, err := r.LastSeqs([]chat.ChatID{one, two})
+			b.do(text(one, users[0], "later"))
+			t, err2 := r.Tails([]chat.Position{{Chat: one}, {Chat: two}}, 10)
+			if err := errors.Join(err, err2); err != nil {
+				return err
+			}
+			b.same("positions, and those of Tails behind them", [][]int64{before, before}, [][]int64{seqs, {t[0].Chat.LastSeq, t[1].Chat.LastSeq}})
+			b.same("messages of later", 0, len(t[0].Messages))
+			return nil
+		})
+		b.do(text(two, users[0], "later"))
 		const rounds = 150
 		outcome := make(chan error, 1)
 		go func() {
@@ -142,13 +155,13 @@ var changeClauses = []clause{
 			}
 			return t[0].Chat.LastSeq
 		}
-		for look() < 1+rounds {
+		for look() < 2+rounds {
 			select {
 			case err := <-outcome:
 				if err != nil {
 					b.Fatalf("update: %v", err)
 				}
-				b.same("position in the end", int64(1+rounds), look())
+				b.same("position in the end", int64(2+rounds), look())
 				return
 			default:
 			}
