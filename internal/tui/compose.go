@@ -105,6 +105,7 @@ func (m *Model) saveEdit(c *chat, text string) tea.Cmd {
 	if was.Content == text {
 		return nil
 	}
+	m.hist.add(text) // what is refused, or cannot be sent now, comes back with ^P
 	p := protocol.MessageEditParams{ChatID: c.ChatID, Seq: seq, Content: text}
 	ids, all := m.mentioned(c, text)
 	p.Mentions, p.MentionAll = &ids, &all

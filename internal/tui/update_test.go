@@ -63,6 +63,8 @@ func TestUpEditsTheLastMessage(t *testing.T) {
 	if len(f.queued) != 0 {
 		t.Errorf("an edit was sent as a message: %+v", f.queued)
 	}
+	d.keys("ctrl+p") // an edit that comes to nothing is not lost
+	d.want("› and another one!")
 }
 
 func TestDeletingAsks(t *testing.T) {

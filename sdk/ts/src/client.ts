@@ -426,6 +426,8 @@ export class GrimaClient implements Client {
   async close(options: { forget?: boolean } = {}): Promise<void> {
     if (this.#closed) return;
     this.#leaveWorld?.();
+    // Who closes from within its own reader does not read on meanwhile.
+    for (const r of this.#readers) r.hurry();
     await this.#backend?.close();
     this.#closed = true;
     for (const look of [...this.#ending]) look();
@@ -445,6 +447,7 @@ class Reader implements AsyncIterableIterator<Event> {
   #waiting: ((r: IteratorResult<Event, undefined>) => void)[] = [];
   #roomy: (() => void)[] = [];
   #done = false;
+  #patient = true;
   readonly #leave: () => void;
 
   constructor(leave: () => void, signal?: AbortSignal) {
@@ -461,7 +464,13 @@ class Reader implements AsyncIterableIterator<Event> {
       if (w) w({ value, done: false });
       else this.#events.push(value);
     }
-    return this.#events.length < maxBehind ? undefined : new Promise((go) => this.#roomy.push(go));
+    return this.#events.length < maxBehind || !this.#patient ? undefined : new Promise((go) => this.#roomy.push(go));
+  }
+
+  /** Waits for this reader no longer: it takes whatever is still told. */
+  hurry(): void {
+    this.#patient = false;
+    this.#free();
   }
 
   next(): Promise<IteratorResult<Event, undefined>> {

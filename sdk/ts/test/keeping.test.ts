@@ -151,3 +151,21 @@ void test("sending what was refused before says so again, and waits for nothing"
   await assert.rejects(c.send({ id: "m_1", chatId: "c_1", content: "x" }, { signal: AbortSignal.timeout(5000) }), { reason: "refused", code: "not_found" });
   await c.close();
 });
+
+void test("a client is closed from within a reader that is far behind", async () => {
+  const c = await start(memoryStore());
+  const events = c.events();
+  for (let seq = 6; seq < 1300; seq++) {
+    Line.last.says(created(seq));
+    if (seq % 50 === 0) await new Promise((done) => setImmediate(done));
+  }
+  const late = AbortSignal.timeout(10_000);
+  let told = 0;
+  for await (const ev of events) {
+    told++;
+    if (ev.kind !== "message.created") continue;
+    await Promise.race([c.close(), new Promise((_, fail) => late.addEventListener("abort", () => fail(new Error("it waits for its own reader"))))]);
+    break;
+  }
+  assert(told > 0);
+});

@@ -102,11 +102,11 @@ class App {
     } catch {
       this.storageFailed = true;
     }
-    const client = await open({
-      auth: "cookie",
-      agent: "web/1",
-      otherUser: "forget",
-      ...(store ? { store, tabs: "grima" } : {}),
+    const config = { auth: "cookie", agent: "web/1", otherUser: "forget" } as const;
+    const client = await (store ? open({ ...config, store, tabs: "grima" }) : open(config)).catch((err: unknown) => {
+      if (!store) throw err;
+      this.storageFailed = true; // what is kept cannot be read
+      return open(config);
     });
     this.client = client;
     write(knownKey, "1");
