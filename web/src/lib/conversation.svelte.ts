@@ -84,7 +84,7 @@ export class Conversation {
     this.#stopTyping();
     this.#end();
     this.#window.close();
-    clearTimeout(this.#marking);
+    if (this.#marking) this.#mark(); // what was seen was seen
   }
 
   /** The chat as it is now, or as it was last. */
@@ -308,10 +308,13 @@ export class Conversation {
     if (seq > this.#newAfter) this.firstUnread = false;
     if (seq <= chat.read_seq || seq <= this.#marked || (chat.unread === 0 && !chat.uncertain)) return;
     this.#marked = seq;
-    this.#marking ??= setTimeout(() => {
-      this.#marking = undefined;
-      if (!this.#closed && app.client) app.client.markRead(this.chatId, this.#marked);
-    }, 150);
+    this.#marking ??= setTimeout(() => this.#mark(), 150);
+  }
+
+  #mark(): void {
+    clearTimeout(this.#marking);
+    this.#marking = undefined;
+    app.client?.markRead(this.chatId, this.#marked);
   }
 
   readBy(chatId: string, userId: string, seq: number): void {

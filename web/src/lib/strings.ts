@@ -38,7 +38,6 @@ const en = {
   join: {
     title: "Join",
     lead: "You are invited. Choose a name and a password.",
-    leadOwner: "Choose a name and a password. With the first link of a new server you become its owner.",
     name: "Your name",
     nameHint: "What others see. You can change it later.",
     username: "Username",
@@ -87,7 +86,6 @@ const en = {
     back: "Back to chats",
     members: (n: number) => (n === 1 ? "1 member" : `${n} members`),
     details: "Details",
-    menu: "More",
     jumpDate: "Jump to date",
     toStart: "Jump to the beginning",
     toUnread: "Jump to unread",
@@ -96,7 +94,6 @@ const en = {
     newLine: "New",
     start: "This is the beginning of the chat.",
     startPrivate: (name: string) => `This is the beginning of your chat with ${name}.`,
-    noMessages: "Nothing has been said here yet.",
     loading: "Loading messages…",
     loadFailed: "These messages could not be loaded.",
     needConnection: "Older messages need a connection.",
@@ -110,7 +107,6 @@ const en = {
           : "Several people are typing…",
     today: "Today",
     yesterday: "Yesterday",
-    joined: (who: string) => `${who} joined`,
     left: (who: string) => `${who} left`,
     readBy: (who: string) => `Read by ${who}`,
     seen: "Read",
@@ -148,7 +144,6 @@ const en = {
     delTitle: "Delete this message?",
     delBody: "It goes away for everybody.",
     at: "at",
-    markUnread: "Mark unread from here",
   },
 
   compose: {
@@ -164,14 +159,12 @@ const en = {
     hint: "Enter sends, Shift+Enter begins a new line",
     mentions: "People to mention",
     everybody: "Everybody here",
-    noSuch: "Nobody by that name here",
   },
 
   emoji: {
     label: "Pick an emoji",
     search: "Search emoji",
     none: "No such emoji",
-    recent: "Lately used",
   },
 
   switcher: {
@@ -302,7 +295,7 @@ const en = {
     ["Ctrl K", "find a chat or a person"],
     ["Alt ↑ ↓", "the chat above or below"],
     ["Alt Shift ↑ ↓", "the next unread chat"],
-    ["Esc", "close, cancel; mark the chat read"],
+    ["Esc", "close, cancel; to the newest message"],
     ["↑", "in an empty message: edit your last one"],
     ["Shift Tab", "from the message box to the messages; ↑ ↓ move, R replies, E edits, C copies, Del deletes"],
     ["Home End", "among messages: beginning and end of the chat"],
