@@ -24,6 +24,7 @@ export class Window implements ChatWindow {
   #partial = false; // what was loaded could be had better with a connection
   #gen = 0; // counts jumps: what was asked before one is of no use
   #closed = false;
+  #again: ReturnType<typeof setTimeout> | undefined;
 
   constructor(client: GrimaClient, chatId: string) {
     this.#client = client;
@@ -39,6 +40,7 @@ export class Window implements ChatWindow {
 
   close(): void {
     this.#closed = true;
+    clearTimeout(this.#again);
     this.#gen++;
     this.#off();
     this.#listeners.clear();
@@ -48,6 +50,7 @@ export class Window implements ChatWindow {
     let changed = false;
     let moved = false;
     let anew = false;
+    const looked = this.#shown || this.#partial;
     for (const ev of events) {
       if (ev.kind === "synced") {
         anew ||= this.#partial;
@@ -55,7 +58,9 @@ export class Window implements ChatWindow {
       }
       if (ev.kind !== "reset" && !("chatId" in ev && ev.chatId === this.chatId)) continue;
       changed = this.timeline.apply(ev) || changed;
-      if (ev.kind === "reset" || ev.kind === "chat.added" || ev.kind === "skipped") anew = this.#shown || this.#partial;
+      // Also what is out and in again at once, as a new leader tells it.
+      if (ev.kind === "chat.added") anew = looked;
+      if (ev.kind === "reset" || ev.kind === "skipped") anew = this.#shown || this.#partial;
       if (ev.kind === "chat.removed") {
         this.#shown = this.#partial = false;
         this.#at = 0;
@@ -69,10 +74,21 @@ export class Window implements ChatWindow {
     else if (changed || moved) this.#show(changed);
   }
 
-  /** What could not be loaded again is loaded with the next connection. */
+  /** What could not be loaded again is loaded later. */
   #gone(err: unknown): void {
     this.#partial = true;
+    this.#later();
     if (!(err instanceof GrimaError)) throw err;
+  }
+
+  /** Tries again, if nothing else does: the next connection may be far. */
+  #later(): void {
+    if (this.#closed || this.#again !== undefined) return;
+    this.#again = setTimeout(() => {
+      this.#again = undefined;
+      if (this.#closed || !this.#partial || !this.#client.online) return;
+      this.jump(this.#at).catch((err: unknown) => this.#gone(err));
+    }, 1000);
   }
 
   /** The run that is shown. */
@@ -111,10 +127,15 @@ export class Window implements ChatWindow {
     if (gen !== this.#gen) return false;
     const some = held !== undefined && (held.whole || held.page.messages.length > 0) && this.#apply(p, held.page);
     if (some) this.#look(seq);
-    this.#partial = !(some && held.whole);
+    // That nothing was said is asked, and not believed of a store.
+    this.#partial = !(some && held.whole && held.page.messages.length > 0);
     if (!this.#partial) return true;
     if (!this.#client.online) return some;
-    if (!(await this.#fetch(p, gen))) return some && gen === this.#gen;
+    if (!(await this.#fetch(p, gen))) {
+      if (gen !== this.#gen) return false;
+      this.#later();
+      return some;
+    }
     this.#partial = false;
     this.#look(seq);
     return true;
