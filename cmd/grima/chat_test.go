@@ -132,7 +132,7 @@ func (x *tmux) shows(session string, parts ...string) {
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	var text string
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); <-look.C {
+	for end := time.Now().Add(patience); time.Now().Before(end); <-look.C {
 		text, _ = x.try("capture-pane", "-p", "-t", session)
 		missing := false
 		for _, p := range parts {

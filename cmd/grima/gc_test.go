@@ -26,7 +26,7 @@ func TestPaceGC(t *testing.T) {
 	goal := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	for _, more := range []int{0, 8 << 20, 0} {
 		block := make([]byte, more)
-		room, limit := uint64(0), time.Now().Add(10*time.Second)
+		room, limit := uint64(0), time.Now().Add(patience)
 		for room < headroom*8/10 && time.Now().Before(limit) {
 			runtime.GC()
 			metrics.Read(goal)

@@ -69,7 +69,7 @@ func TestDegraded(t *testing.T) {
 	srv.Stop()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	late := time.After(20 * time.Second)
+	late := time.After(patience)
 	for !strings.Contains(why(), "bus is not connected") {
 		select {
 		case <-tick.C:

@@ -23,6 +23,7 @@ import (
 	nats "github.com/nats-io/nats-server/v2/server"
 
 	"github.com/grima-chat/grima/internal/harness"
+	"github.com/grima-chat/grima/internal/hub/natsbus/natstest"
 	"github.com/grima-chat/grima/internal/pgtest"
 )
 
@@ -202,19 +203,22 @@ type bus struct {
 func (b *bus) addr() string { return net.JoinHostPort("127.0.0.1", fmt.Sprint(b.port)) }
 
 func (b *bus) start() error {
-	port := b.port
-	if port == 0 {
-		port = nats.RANDOM_PORT
+	if b.port == 0 {
+		port, err := natstest.Port()
+		if err != nil {
+			return fmt.Errorf("finding a port for NATS: %w", err)
+		}
+		b.port = port
 	}
-	srv, err := nats.NewServer(&nats.Options{Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true})
+	srv, err := nats.NewServer(&nats.Options{Host: "127.0.0.1", Port: b.port, NoLog: true, NoSigs: true})
 	if err != nil {
 		return fmt.Errorf("starting NATS: %w", err)
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(20 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		return errors.New("NATS does not start")
 	}
-	b.srv, b.port = srv, srv.Addr().(*net.TCPAddr).Port
+	b.srv = srv
 	return nil
 }
 

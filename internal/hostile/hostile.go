@@ -71,7 +71,7 @@ func (r *run) count(kind string, frames int64) {
 }
 
 // patience is how long a server may take to end a conversation that is over.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // client is one connection from its beginning to its end.
 func (r *run) client(m *maker) {

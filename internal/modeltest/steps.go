@@ -200,7 +200,7 @@ func (d *device) erase() {
 }
 
 func (d *device) mark() {
-	id := d.someChat()
+	id, era := d.someChat(), d.w.now()
 	seq := d.State().Chats[id].LastSeq
 	var res protocol.ReadSetResult
 	if seq == 0 || d.call(protocol.OpReadSet, protocol.ReadSetParams{ChatID: id, Seq: 1 + d.rng.Int64N(seq)}, &res) != nil {
@@ -208,6 +208,9 @@ func (d *device) mark() {
 	}
 	d.w.said.mu.Lock()
 	defer d.w.said.mu.Unlock()
+	if d.w.now() != era {
+		return // history may have gone back meanwhile, and the mark with it
+	}
 	at := [2]string{d.person.id, id}
 	d.w.said.marks[at] = max(d.w.said.marks[at], res.ReadSeq)
 }
@@ -320,9 +323,13 @@ func (d *device) leaf() {
 		}
 		p.Before = &seqs[0]
 	}
+	d.w.host.Settle() // what the pages show is written down
 	d.w.truth.read(id, func(l *chatLog) {
 		var want []int64
 		s, in := l.now(d.person.id)
+		if d.w.now() != era || s.from > first {
+			return // or they came in again meanwhile
+		}
 		for i, c := range l.changes {
 			switch {
 			case !in || c.row != nil && i > 0 && int64(i) >= s.from || c.person != nil && c.person.UserID == d.person.id && int64(i)+1 > s.from:

@@ -137,10 +137,14 @@ func (t *truth) whole(name string, l *chatLog) {
 	}
 }
 
-// wrong gives what broke I2, if something did, when all commits are known.
-func (t *truth) wrong() string {
+// wrong gives what broke I2, if something did, unless there were other commits
+// than these: not all that came before them need be known.
+func (t *truth) wrong(commits int64) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.commits != commits {
+		return ""
+	}
 	for name, l := range t.chats {
 		t.whole(name, l)
 	}

@@ -30,7 +30,7 @@ func TestTruthOfCommitsInNoOrder(t *testing.T) {
 			truth.commit(commits[i])
 		}
 		v := truth.views("u_1")["c_1"]
-		if what := truth.wrong(); what != "" || v.LastSeq != 3 || v.Messages[2].Content != "two" || v.Messages[3].Content != "three" || len(v.People) != 1 {
+		if what := truth.wrong(truth.commits); what != "" || v.LastSeq != 3 || v.Messages[2].Content != "two" || v.Messages[3].Content != "three" || len(v.People) != 1 {
 			t.Errorf("in order %v: %q, %+v", order, what, v)
 		}
 	}
@@ -48,7 +48,7 @@ func TestTruthOfCommitsInNoOrder(t *testing.T) {
 		for _, u := range c.commits {
 			truth.commit(u)
 		}
-		if got := truth.wrong(); !strings.Contains(got, strings.TrimSuffix(what, " once")) {
+		if got := truth.wrong(truth.commits); !strings.Contains(got, strings.TrimSuffix(what, " once")) {
 			t.Errorf("want %q, got %q", what, got)
 		}
 	}

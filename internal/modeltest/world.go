@@ -50,7 +50,8 @@ type Options struct {
 	Lines     []line        // what carries connections (all)
 	Outbox    int           // bytes of events that wait for a reader (24 KiB)
 	GapBeyond int64         // numbers that a gap may leave out although they could be told (1000)
-	Patience  time.Duration // for what must come (20 s)
+	Patience  time.Duration // for what must come (a minute)
+	Arrives   time.Duration // how long, at the end of a round, everything may take to be with everybody (Patience)
 	Without   Guard         // what is taken out
 
 	// Script is what happens in a round instead of chance.
@@ -203,7 +204,10 @@ func (o Options) withDefaults() Options {
 		o.GapBeyond = 1000
 	}
 	if o.Patience == 0 {
-		o.Patience = 20 * time.Second
+		o.Patience = time.Minute
+	}
+	if o.Arrives == 0 {
+		o.Arrives = o.Patience
 	}
 	if o.Host == nil {
 		o.Host = newLocal
@@ -516,7 +520,7 @@ func (d *device) stall() {
 // settle is the end of a round: everybody comes back and reads, nobody speaks
 // any more; and when everything has arrived, everything is looked at.
 func (w *World) settle() {
-	deadline := time.NewTimer(w.opts.Patience)
+	deadline := time.NewTimer(w.opts.Arrives)
 	defer deadline.Stop()
 	for live := true; !w.broken(); {
 		wrong := w.settled(live, deadline.C)
@@ -530,7 +534,9 @@ func (w *World) settle() {
 			live = false
 			continue
 		}
-		// A request whose connection was lost may be carried out late.
+		// A request whose connection was lost may be carried out late, and be read
+		// before it is written down.
+		w.host.Settle()
 		if !wrong.late() {
 			w.fail(wrong.promise, wrong.what, wrong.transcript)
 		}

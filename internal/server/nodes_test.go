@@ -69,10 +69,13 @@ func (c *cluster) meet() {
 	}
 }
 
+// patience is how long a test waits for what must come.
+const patience = time.Minute
+
 // eventually waits for what nobody tells of.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !is() {
@@ -473,7 +476,7 @@ func TestClientGoesWhereItIsSent(t *testing.T) {
 	for _, server := range []string{"grima://" + c.servers[1].Addr, "ws://" + c.servers[1].Addr} {
 		ana, err := sdk.Open(sdk.Config{Server: server, Token: token, MinBackoff: time.Millisecond})
 		must(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		must(t, ana.Ready(ctx))
 		made, err := ana.ChatsCreate(ctx, protocol.ChatsCreateParams{Kind: "group", Title: "Port"})
 		must(t, err)

@@ -403,7 +403,7 @@ func TestWebSocketHandshake(t *testing.T) {
 			string(testserver.Frame(0x81, `{"type":"Ping","id":"early"}`)))
 		got := ""
 		for buf := make([]byte, 4096); !strings.HasSuffix(got, `{"type":"Pong","id":"early"}`); {
-			if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 				t.Fatal(err)
 			}
 			n, err := c.Read(buf)

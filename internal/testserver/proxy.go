@@ -124,7 +124,7 @@ func (p *Proxy) carry(down net.Conn) {
 	defer up.Close()
 	p.mu.Lock()
 	p.conns[down], p.conns[up] = true, true
-	closed := p.closed
+	closed := p.closed || p.target != target // and nobody has killed it
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()

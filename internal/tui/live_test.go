@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for what must come at once.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // person is a whole grima chat without a terminal: a Model over a real client.
 // Commands run beside it, as Bubble Tea runs them.

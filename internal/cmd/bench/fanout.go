@@ -210,9 +210,9 @@ func (f *fan) drain() error {
 	f.stopping = true
 	defer func() { f.stopping = false }()
 	busy := func(s slot) bool { return s.left > 0 }
-	for limit := time.Now().Add(30 * time.Second); slices.ContainsFunc(f.slots, busy); {
+	for limit := time.Now().Add(patience); slices.ContainsFunc(f.slots, busy); {
 		if time.Now().After(limit) {
-			return errors.New("what was under way did not arrive within 30 s")
+			return errors.New("what was under way did not arrive within " + patience.String())
 		}
 		if err := f.l.poll(100); err != nil {
 			return err

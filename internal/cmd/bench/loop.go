@@ -235,7 +235,7 @@ func (l *loop) count(long time.Duration, any func() bool) error {
 }
 
 // patience is how long a server may take for anything before it has failed.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func (l *loop) write() {
 	dirty := l.dirty

@@ -115,9 +115,9 @@ func (b *bench) requests(round int, t *target, n int) error {
 			add("lock", (metricsOf(t.addr)[lockWaitMetric]-lock)/got)
 		}
 		asking = false
-		for limit := time.Now().Add(10 * time.Second); under > 0; {
+		for limit := time.Now().Add(patience); under > 0; {
 			if time.Now().After(limit) {
-				return fmt.Errorf("%d requests were not answered within 10 s", under)
+				return fmt.Errorf("%d requests were not answered within %s", under, patience)
 			}
 			if err := l.poll(100); err != nil {
 				return err

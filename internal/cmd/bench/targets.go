@@ -79,7 +79,7 @@ func startChild(ctx context.Context, addr string, argv ...string) (*child, strin
 		c.follow(r, ready)
 		_ = cmd.Wait() // how it ended is in its output
 	}()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
@@ -103,7 +103,7 @@ func startChild(ctx context.Context, addr string, argv ...string) (*child, strin
 			return nil, "", fmt.Errorf("%s ended before it was ready: %s", filepath.Base(argv[0]), c.out.String())
 		case <-deadline.C:
 			c.kill()
-			return nil, "", fmt.Errorf("%s was not ready within 20 s: %s", filepath.Base(argv[0]), c.out.String())
+			return nil, "", fmt.Errorf("%s was not ready within %s: %s", filepath.Base(argv[0]), patience, c.out.String())
 		}
 	}
 }

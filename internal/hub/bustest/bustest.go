@@ -11,7 +11,7 @@ import (
 	"github.com/grima-chat/grima/internal/hub"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Run runs the suite. open joins one more node to a bus of the test's own; the
 // bus may lose payloads, as long as it does not lose all.

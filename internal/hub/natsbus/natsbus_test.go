@@ -21,7 +21,7 @@ import (
 	"github.com/grima-chat/grima/internal/testserver"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func open(t *testing.T, cfg natsbus.Config) *natsbus.Bus {
 	t.Helper()

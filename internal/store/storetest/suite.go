@@ -58,7 +58,7 @@ func (b *box) close() {
 }
 
 // patience is for what never comes; nothing that works waits for it.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // wait receives from c.
 func wait[T any](b *box, what string, c <-chan T) T {

@@ -32,7 +32,11 @@ func Start(t testing.TB, set func(*server.Options)) *Server {
 		s.URL = url
 		return s
 	}
-	s.options = server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true}
+	port, err := Port()
+	if err != nil {
+		t.Fatalf("finding a port for NATS: %v", err)
+	}
+	s.options = server.Options{Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true}
 	if set != nil {
 		set(&s.options)
 	}
@@ -63,17 +67,31 @@ func (s *Server) Restart() {
 		s.t.Fatalf("starting NATS: %v", err)
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(20 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		s.t.Fatal("NATS does not start")
 	}
 	s.srv = srv
-	addr := srv.Addr().(*net.TCPAddr)
-	s.options.Port = addr.Port
 	scheme := "nats"
 	if s.options.TLSConfig != nil {
 		scheme = "tls"
 	}
-	s.URL = fmt.Sprintf("%s://%s", scheme, addr)
+	s.URL = fmt.Sprintf("%s://%s", scheme, srv.Addr())
+}
+
+// Port finds a free port that stays free while a server that is to come back to
+// it is stopped: none of those that systems hand out by themselves, which all
+// others' connections and listeners get, on Linux from 32768 on.
+func Port() (int, error) {
+	var failed error
+	for range 100 {
+		port := 20_000 + rand.IntN(12_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
+		failed = err
+	}
+	return 0, failed
 }
 
 // URLFor is the server's URL with a user's name and password.
