@@ -124,14 +124,14 @@ func TestThreeServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	if err := nc.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
 	fmt.Fprintf(nc, `{"type":"SessionRequest","op":"session.start","params":{"mechanism":"TOKEN","token":"%s"}}`+"\n", bob)
 	lines := bufio.NewScanner(nc)
 	lines.Buffer(nil, 1<<20)
 	await := func(want string) {
 		t.Helper()
+		if err := nc.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
 		for lines.Scan() {
 			if strings.Contains(lines.Text(), want) {
 				return

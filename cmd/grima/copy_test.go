@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/grima-chat/grima/client"
@@ -354,17 +355,19 @@ func TestCopyProgress(t *testing.T) {
 		true:  "\rcopying messages: 12,345 rows, 6,789 written so far, 0s\x1b[K\r\x1b[K",
 		false: "copying messages: 12,345 rows, 6,789 written so far, 0s\n",
 	} {
-		var out strings.Builder
-		p := newCopyProgress(&out)
-		p.progress(at)
-		if out.Len() > 0 {
-			t.Errorf("it says at once: %q", out.String())
-		}
-		p.terminal, p.every = terminal, 0
-		p.progress(at)
-		p.end()
-		if out.String() != want {
-			t.Errorf("terminal %v: %q", terminal, out.String())
-		}
+		synctest.Test(t, func(t *testing.T) { // it says how long it took
+			var out strings.Builder
+			p := newCopyProgress(&out)
+			p.progress(at)
+			if out.Len() > 0 {
+				t.Errorf("it says at once: %q", out.String())
+			}
+			p.terminal, p.every = terminal, 0
+			p.progress(at)
+			p.end()
+			if out.String() != want {
+				t.Errorf("terminal %v: %q", terminal, out.String())
+			}
+		})
 	}
 }

@@ -76,27 +76,51 @@ func play(t *testing.T, list []faults.Fault) {
 	c := start(t, "all", "all", "all")
 	for _, f := range list {
 		t.Run(f.Name, func(t *testing.T) {
-			r, err := c.Run(t.Context(), f, f.Short, faults.Talk{Chats: 3, Rate: 10, Lead: 500 * time.Millisecond, Late: time.Minute})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Log(r.Row())
-			for _, w := range append(r.Wrong, r.Missed()...) {
-				t.Error(w)
-			}
+			inTime(t, func() []string {
+				r, err := c.Run(t.Context(), f, f.Short, faults.Talk{Chats: 3, Rate: 10, Lead: 500 * time.Millisecond, Late: time.Minute})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Log(r.Row())
+				for _, w := range r.Wrong {
+					t.Error(w)
+				}
+				return r.Missed()
+			})
 		})
+	}
+}
+
+// inTime has it done again if a bound was missed, since the machine may have been
+// busy with something else for seconds: three times are no chance. What is wrong
+// at any speed is for do to tell.
+func inTime(t *testing.T, do func() (missed []string)) {
+	t.Helper()
+	for range 2 {
+		missed := do()
+		if missed == nil || t.Failed() {
+			return
+		}
+		t.Logf("and again: %q", missed)
+	}
+	for _, m := range do() {
+		t.Error(m)
 	}
 }
 
 // Of servers that share the work, one kind dies, and the other goes on with its
 // own; when it is back, so is everything.
 func TestSplitRoles(t *testing.T) {
-	r, err := start(t, "data", "stream", "stream").Roles(t.Context(), faults.Talk{Chats: 2, Rate: 10, Lead: time.Second, Late: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log(r)
-	for _, w := range r.Wrong {
-		t.Error(w)
-	}
+	c := start(t, "data", "stream", "stream")
+	inTime(t, func() []string {
+		r, err := c.Roles(t.Context(), faults.Talk{Chats: 2, Rate: 10, Lead: time.Second, Late: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(r)
+		for _, w := range r.Wrong {
+			t.Error(w)
+		}
+		return r.Missed()
+	})
 }

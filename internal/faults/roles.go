@@ -23,6 +23,14 @@ func (r RolesResult) String() string {
 	return fmt.Sprintf("%d sends without data servers, %d rows read without stream servers, complete %v after those were back", r.WithoutData, r.WithoutStream, r.Complete)
 }
 
+// Missed says which bounds a result is beyond.
+func (r RolesResult) Missed() []string {
+	if r.Complete > CompleteWithin {
+		return []string{fmt.Sprintf("complete %v after stream servers were back, not %v", r.Complete, CompleteWithin)}
+	}
+	return nil
+}
+
 // Roles kills the data servers of a cluster with split roles while people talk,
 // starts them again, and does the same with the stream servers.
 func (c *Cluster) Roles(ctx context.Context, talk Talk) (r RolesResult, err error) {
@@ -80,16 +88,19 @@ func (c *Cluster) Roles(ctx context.Context, talk Talk) (r RolesResult, err erro
 	if r.Complete, err = l.complete(talk.Late); err != nil {
 		return r, fmt.Errorf("with all servers back: %w", err)
 	}
-	if r.Complete > CompleteWithin {
-		l.fault("complete %v after stream servers were back, not %v", r.Complete, CompleteWithin)
-	}
 	// And what was made meanwhile is live.
 	seen, err := l.clients[0].ChatsGet(ctx, protocol.ChatParams{ChatID: made.Chat.ChatID})
 	if refused, is := errors.AsType[*protocol.Error](err); !is || refused.Code != protocol.CodeMisdirected {
 		l.fault("a stream server answers what is data with %+v, %v", seen, err)
 	}
-	if _, there := l.clients[0].Chat(made.Chat.ChatID); !there {
-		l.fault("a chat that was made without stream servers is not there")
+	err = c.retry(ctx, talk.Late, func() error {
+		if _, there := l.clients[0].Chat(made.Chat.ChatID); !there {
+			return errors.New("a chat that was made without stream servers is not there")
+		}
+		return nil
+	})
+	if err != nil {
+		l.fault("%v", err)
 	}
 	l.quiet()
 	if _, err := l.complete(talk.Late); err != nil {

@@ -72,7 +72,7 @@ func TestGuards(t *testing.T) {
 	}
 	for _, a := range ablations {
 		t.Run(a.String(), func(t *testing.T) {
-			const most = 20
+			const most = 40
 			for seed := range uint64(most) {
 				var v *Violation
 				t.Run(fmt.Sprint(seed), func(t *testing.T) { v, _ = Run(t, a.scenario(seed)) })

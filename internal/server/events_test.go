@@ -158,8 +158,8 @@ func TestEventsFromNowOn(t *testing.T) {
 	bob.Group("Bob's")
 	l.want(`{"event":"chat.created"}`)
 
-	began := time.Now()
 	bob.Do(protocol.OpSessionEnd, protocol.Empty{}, nil)
+	began := time.Now()
 	l.want(`{"type":"Goodbye","code":"session_revoked","reconnect":false}`)
 	l.wantEnd()
 	if took := time.Since(began); took > time.Second {

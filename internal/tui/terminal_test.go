@@ -212,6 +212,10 @@ func (k *keyboard) drawn() []time.Duration {
 	return took
 }
 
+// manyMessages is how long a test waits for thousands of them, which a slow
+// machine with the race detector may take a minute for.
+const manyMessages = 5 * time.Minute
+
 // flood sends n messages to each of these chats as fast as the server takes
 // them, each chat by a connection of its own.
 func flood(t testing.TB, s *testserver.Server, u *testserver.User, chats []string, n int) {
@@ -219,7 +223,7 @@ func flood(t testing.TB, s *testserver.Server, u *testserver.User, chats []strin
 	var wg sync.WaitGroup
 	for i, id := range chats {
 		c := u.Connect()
-		c.Patience(time.Minute)
+		c.Patience(manyMessages)
 		wg.Go(func() {
 			var lines strings.Builder
 			for j := range n {
@@ -306,7 +310,7 @@ func TestTypingWhileTenThousandMessagesCome(t *testing.T) {
 	every := time.NewTicker(10 * time.Millisecond)
 	defer every.Stop()
 	var end time.Time
-	late := time.NewTimer(time.Minute)
+	late := time.NewTimer(manyMessages)
 	defer late.Stop()
 	during := 0 // keys that were pressed before the last message came
 	for n := 0; n < keys || end.IsZero(); {
@@ -325,7 +329,7 @@ func TestTypingWhileTenThousandMessagesCome(t *testing.T) {
 	sends.Wait()
 	for len(k.drawn()) < keys {
 		<-every.C
-		if time.Since(start) > time.Minute {
+		if time.Since(start) > manyMessages {
 			t.Fatalf("%d of %d keys were drawn", len(k.drawn()), keys)
 		}
 	}
@@ -385,7 +389,7 @@ func TestATerminalThatHangs(t *testing.T) {
 	flood(t, s, bob, []string{room}, messages)
 	select {
 	case <-done:
-	case <-time.After(time.Minute):
+	case <-time.After(manyMessages):
 		t.Fatal("keys and messages wait for the terminal")
 	}
 	var reads sync.WaitGroup
