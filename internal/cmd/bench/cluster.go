@@ -368,14 +368,15 @@ func (u spent) allNodes() (sum float64) {
 	return sum
 }
 
-// during polls for the time of a measurement and says what was spent in it.
-func (s *standing) during(l *loop, long time.Duration) (u spent, elapsed time.Duration, err error) {
+// during polls for the time of a measurement, and on until there is any figure, and
+// says what was spent in it.
+func (s *standing) during(l *loop, long time.Duration, any func() bool) (u spent, elapsed time.Duration, err error) {
 	before, err := s.used()
 	if err != nil {
 		return u, 0, err
 	}
 	began := time.Now()
-	if err := l.pollUntil(began.Add(long)); err != nil {
+	if err := l.count(long, any); err != nil {
 		return u, 0, err
 	}
 	elapsed = time.Since(began)

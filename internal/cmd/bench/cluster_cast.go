@@ -123,13 +123,10 @@ func (c *cast) measure(what string) error {
 		return err
 	}
 	c.deliveries, c.messages, c.measuring = 0, 0, true
-	u, elapsed, err := c.during(c.l, c.measured())
+	u, elapsed, err := c.during(c.l, c.measured(), func() bool { return c.messages > 1 }) // of the first, some was not counted
 	c.measuring = false
 	if err != nil {
 		return err
-	}
-	if c.messages == 0 {
-		return fmt.Errorf("no message arrived everywhere in %s", elapsed)
 	}
 	got := float64(c.deliveries)
 	c.add(what, "rate", got/elapsed.Seconds())
@@ -207,7 +204,7 @@ func (s *standing) castTo(what string, first, rooms, people int) error {
 		if err := c.l.pollUntil(time.Now().Add(s.size.idle / 2)); err != nil {
 			return err
 		}
-		u, elapsed, err := s.during(c.l, s.size.idle)
+		u, elapsed, err := s.during(c.l, s.size.idle, func() bool { return true })
 		if err != nil {
 			return err
 		}
