@@ -3,7 +3,7 @@
 GO      ?= go
 ARGS    ?=
 FUZZTIME ?= 30s
-TIMEOUT ?= 20m
+TIMEOUT ?= 40m
 
 # What `grima version` says. A tree without git (a source archive) is "dev".
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)

@@ -171,7 +171,7 @@ func TestSDK(t *testing.T) {
 	}()
 
 	stream, data := roles(t)
-	cmd := command(t, "node", "--test", "--test-timeout=120000", "build/test/")
+	cmd := command(t, "node", "--test", "--test-timeout=300000", "build/test/")
 	cmd.Env = append(os.Environ(), "GRIMA_URL=http://"+c.way.Addr(), "GRIMA_CONTROL=http://"+l.Addr().String(), "GRIMA_STREAM_URL="+stream, "GRIMA_DATA_URL="+data)
 	var out []byte
 	ended := make(chan error, 1)

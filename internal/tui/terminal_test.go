@@ -220,10 +220,15 @@ const manyMessages = 5 * time.Minute
 // them, each chat by a connection of its own.
 func flood(t testing.TB, s *testserver.Server, u *testserver.User, chats []string, n int) {
 	t.Helper()
-	var wg sync.WaitGroup
-	for i, id := range chats {
+	var all []*testserver.Client
+	for range chats { // all of them before there is anything to wait behind
 		c := u.Connect()
 		c.Patience(manyMessages)
+		all = append(all, c)
+	}
+	var wg sync.WaitGroup
+	for i, id := range chats {
+		c := all[i]
 		wg.Go(func() {
 			var lines strings.Builder
 			for j := range n {
