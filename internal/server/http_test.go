@@ -80,7 +80,7 @@ func TestHeadersThatCouldBeReadInTwoWays(t *testing.T) {
 			d.take(near)
 			over.Go(func() {
 				// It may be refused in the middle.
-				_, _ = io.WriteString(far, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+c.head+"\r\n"+c.body)
+				_, _ = io.WriteString(far, "POST / HTTP/1.1\r\n"+c.head+"Host: x\r\nConnection: close\r\n\r\n"+c.body)
 			})
 			answer, err := http.ReadResponse(bufio.NewReader(far), nil)
 			if err != nil {
