@@ -45,6 +45,9 @@ type Caller struct {
 	OnUpdate func(protocol.SessionUpdateParams) (protocol.SessionUpdateResult, error)
 	// OnWait is told before a request waits for its turn or hashes a password.
 	OnWait func()
+	// Aside takes the wait for room in the store away from Do, of what Do answers
+	// later. Nil: Do waits.
+	Aside chat.Aside
 	// OnWatch has a live connection hear when the presence of these users
 	// changes, for as long as it says. Nil over HTTP.
 	OnWatch func([]chat.UserID) time.Duration
@@ -89,7 +92,8 @@ func New(svc *chat.Service) *API {
 
 // Do answers req: it calls done exactly once, with the complete answer.
 //
-// Sends, edits and deletes of messages return at once and call done later, from
+// Sends, edits and deletes of messages return at once (see Caller.Aside) and call
+// done later, from
 // the store's goroutine, after their commit and before their event is
 // published; then done must not block. Everything else blocks and has called
 // done when Do returns. ctx bounds the blocking ones.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"pgregory.net/rapid"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -12,6 +13,34 @@ import (
 )
 
 var at = time.Date(2026, 9, 20, 10, 0, 7, 1_000_000, time.UTC)
+
+// What an event says that it covers is never more than it does. Less it says only
+// if it covers all there was, to readers who have nothing of that: 0 is not
+// written, and the event seems to begin at its own number.
+func TestEventsClaimNoMoreThanTheyCover(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e := chat.Event{Chat: 1, Seq: rapid.Int64Range(1, 1<<53-1).Draw(t, "seq"), Kind: chat.Gap}
+		e.PrevSeq = rapid.OneOf(rapid.Int64Range(0, e.Seq-1), rapid.Just(e.Seq-1), rapid.Just(int64(0))).Draw(t, "prev")
+		if rapid.Bool().Draw(t, "message") {
+			e.Kind, e.Message = chat.MessageUpdated, &chat.Message{Chat: 1, Seq: e.Seq, UpdatedSeq: e.Seq, Sender: 2, CreatedAt: at}
+		}
+		var got protocol.Event
+		if err := json.Unmarshal(AppendEvent(nil, e), &got); err != nil {
+			t.Fatal(err)
+		}
+		claimed := got.PrevSeq // as clients read it
+		if claimed == 0 {
+			claimed = got.Seq - 1
+		}
+		want := e.PrevSeq
+		if want == 0 {
+			want = e.Seq - 1
+		}
+		if claimed != want || claimed < e.PrevSeq {
+			t.Errorf("(%d, %d] reads as (%d, %d]", e.PrevSeq, e.Seq, claimed, got.Seq)
+		}
+	})
+}
 
 func TestEventLines(t *testing.T) {
 	msg := chat.Message{Chat: 1, Seq: 43, UpdatedSeq: 43, Sender: 2, Content: "hello <b>&\u2028\"", ReplyTo: 42, Mentions: []chat.UserID{3, 4}, CreatedAt: at}

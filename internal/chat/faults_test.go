@@ -171,8 +171,8 @@ func TestPanicOfDoneLeavesNoHole(t *testing.T) {
 	ana := w.people("ana")[0]
 	id := ana.group("Port")
 	w.events()
-	w.Send(ana.Actor, chat.NewMessage{Chat: id, Content: "one"}, func(chat.SendResult, error) { panic("oh") })
-	w.Edit(ana.Actor, chat.MessageEdit{Chat: id, Seq: 2, Content: "one!"}, func(int64, error) { panic("oh") })
-	w.Delete(ana.Actor, id, 2, func(int64, error) { panic("oh") })
+	w.Send(ana.Actor, chat.NewMessage{Chat: id, Content: "one"}, nil, func(chat.SendResult, error) { panic("oh") })
+	w.Edit(ana.Actor, chat.MessageEdit{Chat: id, Seq: 2, Content: "one!"}, nil, func(int64, error) { panic("oh") })
+	w.Delete(ana.Actor, id, 2, nil, func(int64, error) { panic("oh") })
 	w.hears(told{chat.MessageCreated, 2, 0, 0}, told{chat.MessageUpdated, 3, 0, 0}, told{chat.MessageDeleted, 4, 0, 0})
 }

@@ -151,7 +151,7 @@ func (l *Log) Changed(ctx context.Context, spans []Span) ([]Changed, error) {
 			list[i].Next = s.After
 			continue
 		}
-		page := pageOf(&t.Chat, t.Messages, t.Participants, s.After, tailRows)
+		page := pageOf(&t.Chat, t.Messages, t.Participants, s.After, t.Chat.LastSeq, tailRows)
 		if page.More || end-s.After > MaxBacklog {
 			if list[i], err = l.changed(ctx, s); err != nil {
 				return nil, err
@@ -213,7 +213,7 @@ func changedOf(c *Chat, page *ChangePage, after, end int64, who []Participant) C
 func joinedAfter(r Reader, id ChatID, after int64) (list []Participant, err error) {
 	const page = 500
 	for since := after; ; {
-		_, people, err := r.Changes(id, after, math.MaxInt64, page) // no message is that young
+		_, people, err := r.Changes(id, after, math.MaxInt64, math.MaxInt64, page) // no message is that young
 		if err != nil {
 			return nil, err
 		}

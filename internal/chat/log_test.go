@@ -45,14 +45,14 @@ func (p *person) removes(id chat.ChatID, who *person) {
 func (p *person) edits(id chat.ChatID, seq int64, content string) {
 	p.w.t.Helper()
 	done := make(chan error, 1)
-	p.w.Edit(p.Actor, chat.MessageEdit{Chat: id, Seq: seq, Content: content}, func(_ int64, err error) { done <- err })
+	p.w.Edit(p.Actor, chat.MessageEdit{Chat: id, Seq: seq, Content: content}, nil, func(_ int64, err error) { done <- err })
 	ok(p.w.t, <-done)
 }
 
 func (p *person) deletes(id chat.ChatID, seq int64) {
 	p.w.t.Helper()
 	done := make(chan error, 1)
-	p.w.Delete(p.Actor, id, seq, func(_ int64, err error) { done <- err })
+	p.w.Delete(p.Actor, id, seq, nil, func(_ int64, err error) { done <- err })
 	ok(p.w.t, <-done)
 }
 

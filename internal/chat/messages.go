@@ -188,8 +188,10 @@ type SendResult struct {
 	Duplicate bool
 }
 
-// Send stores a message (docs/protocol.md#message.send).
-func (s *Service) Send(a Actor, m NewMessage, done func(SendResult, error)) {
+// Send stores a message (docs/protocol.md#message.send). aside is for callers
+// who must not wait, as with Edit and Delete (nil: if the store has no room for
+// the update, Send waits until it has).
+func (s *Service) Send(a Actor, m NewMessage, aside Aside, done func(SendResult, error)) {
 	mentions, err := checkMessage(m.Content, m.Mentions)
 	if err != nil {
 		done(SendResult{}, err)
@@ -208,7 +210,7 @@ func (s *Service) Send(a Actor, m NewMessage, done func(SendResult, error)) {
 		}
 		hash = b.hash()
 	}
-	op := Op{Chat: m.Chat, User: a.User, ClientMsgID: m.ClientMsgID}
+	op := Op{Chat: m.Chat, User: a.User, ClientMsgID: m.ClientMsgID, Aside: aside}
 	enqueue(s, "sending a message", op, func(tx Tx, n *news) (SendResult, error) {
 		// The right to see the chat comes first: whoever has none learns
 		// nothing, not even about their own keys.
@@ -326,7 +328,7 @@ type MessageEdit struct {
 
 // Edit and Delete change a message; done hears its updated_seq. Doing again
 // what is done already takes no number.
-func (s *Service) Edit(a Actor, e MessageEdit, done func(updatedSeq int64, err error)) {
+func (s *Service) Edit(a Actor, e MessageEdit, aside Aside, done func(updatedSeq int64, err error)) {
 	var mentions []UserID
 	if e.Mentions != nil {
 		mentions = *e.Mentions
@@ -336,7 +338,7 @@ func (s *Service) Edit(a Actor, e MessageEdit, done func(updatedSeq int64, err e
 		done(0, err)
 		return
 	}
-	enqueue(s, "editing a message", Op{Chat: e.Chat, User: a.User}, func(tx Tx, n *news) (int64, error) {
+	enqueue(s, "editing a message", Op{Chat: e.Chat, User: a.User, Aside: aside}, func(tx Tx, n *news) (int64, error) {
 		p, err := placeOf(tx, a, e.Chat)
 		if err != nil {
 			return 0, err
@@ -373,8 +375,8 @@ func (s *Service) Edit(a Actor, e MessageEdit, done func(updatedSeq int64, err e
 
 // Delete takes a message's content away, for its sender and, in a group, its
 // admins and owners.
-func (s *Service) Delete(a Actor, id ChatID, seq int64, done func(updatedSeq int64, err error)) {
-	enqueue(s, "deleting a message", Op{Chat: id, User: a.User}, func(tx Tx, n *news) (int64, error) {
+func (s *Service) Delete(a Actor, id ChatID, seq int64, aside Aside, done func(updatedSeq int64, err error)) {
+	enqueue(s, "deleting a message", Op{Chat: id, User: a.User, Aside: aside}, func(tx Tx, n *news) (int64, error) {
 		p, err := placeOf(tx, a, id)
 		if err != nil {
 			return 0, err

@@ -78,9 +78,9 @@ func TestAnswerBeforeEvent(t *testing.T) {
 		defer w.news.mu.Unlock()
 		return len(w.news.events)
 	}
-	w.Send(ana.Actor, chat.NewMessage{Chat: id, Content: "one"}, func(chat.SendResult, error) { answered <- count() })
-	w.Edit(ana.Actor, chat.MessageEdit{Chat: id, Seq: 2, Content: "two"}, func(int64, error) { answered <- count() })
-	w.Delete(ana.Actor, id, 2, func(int64, error) { answered <- count() })
+	w.Send(ana.Actor, chat.NewMessage{Chat: id, Content: "one"}, nil, func(chat.SendResult, error) { answered <- count() })
+	w.Edit(ana.Actor, chat.MessageEdit{Chat: id, Seq: 2, Content: "two"}, nil, func(int64, error) { answered <- count() })
+	w.Delete(ana.Actor, id, 2, nil, func(int64, error) { answered <- count() })
 	w.settle()
 	same(t, []int{<-answered, <-answered, <-answered}, []int{1, 2, 3})
 	w.hears(told{chat.ChatCreated, 1, ana.User, ana.User}, told{chat.MessageCreated, 2, 0, 0}, told{chat.MessageUpdated, 3, 0, 0}, told{chat.MessageDeleted, 4, 0, 0})
@@ -460,7 +460,7 @@ func TestUnreadStopsCounting(t *testing.T) {
 	var last sync.WaitGroup
 	for i := range chat.UnreadCap + 5 {
 		last.Add(1)
-		w.Send(ana.Actor, chat.NewMessage{Chat: id, Content: fmt.Sprint(i), MentionAll: true}, func(_ chat.SendResult, err error) {
+		w.Send(ana.Actor, chat.NewMessage{Chat: id, Content: fmt.Sprint(i), MentionAll: true}, nil, func(_ chat.SendResult, err error) {
 			if err != nil {
 				t.Error(err)
 			}

@@ -100,6 +100,56 @@ func TestChangesOfLongMessages(t *testing.T) {
 	}
 }
 
+// A page of changes looks through a bounded part of the log, however many
+// messages of it have changed again since or are hidden from the reader: it may
+// be empty then, and is not the last.
+func TestChangesOfWhatChangedAgain(t *testing.T) {
+	const span, count = 4096, 4200
+	w := newWorld(t)
+	list := w.people("ana", "bob")
+	ana, bob := list[0], list[1]
+	st, _, err := w.CreateChat(ctx, ana.Actor, chat.NewChat{Kind: chat.KindGroup, Title: "Port", History: chat.HistoryJoined})
+	ok(t, err)
+	id := st.Chat.ID // 1
+	for i := range count {
+		same(t, ana.say(id, "hi"), int64(i+2))
+	}
+	ana.add(id, "", bob)
+	joined := ana.at(id)
+	for i := range count { // each again
+		_, err := ana.edit(chat.MessageEdit{Chat: id, Seq: int64(i + 2), Content: "hi!"})
+		ok(t, err)
+	}
+	last := ana.at(id)
+	read := func(p *person, floor int64, limit int) (rows, pages int) {
+		t.Helper()
+		for after, more := int64(0), true; more; pages++ {
+			page, err := w.Changes(ctx, p.Actor, id, after, limit)
+			ok(t, err)
+			if page.Next <= after || page.Next > max(after, floor)+span || page.More != (page.Next < last) {
+				t.Fatalf("a page after %d, of %d: next %d, more %v", after, last, page.Next, page.More)
+			}
+			for _, m := range page.Messages {
+				if m.UpdatedSeq <= after || m.UpdatedSeq > page.Next {
+					t.Fatalf("a message at %d on the page after %d up to %d", m.UpdatedSeq, after, page.Next)
+				}
+			}
+			rows += len(page.Messages) + len(page.Participants)
+			after, more = page.Next, page.More
+		}
+		return rows, pages
+	}
+	for _, limit := range []int{17, chat.MaxPage} {
+		rows, _ := read(ana, 0, limit)
+		same(t, rows, count+2)
+		rows, pages := read(bob, joined-1, limit)
+		same(t, []int{rows, pages}, []int{2, 2}) // he sees none of the messages
+	}
+	page, err := w.Changes(ctx, ana.Actor, id, 1, 1)
+	ok(t, err)
+	same(t, page, chat.ChangePage{Next: 1 + span, More: true})
+}
+
 // A page of sync ends before a chat whose messages would make it too long; no
 // chat's messages are cut.
 func TestSyncOfLongMessages(t *testing.T) {

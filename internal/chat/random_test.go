@@ -2,6 +2,7 @@ package chat_test
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"testing"
 
@@ -304,7 +305,7 @@ func checkEvents(rt *rapid.T, w *world, events []chat.Event) {
 			}
 			same(w.t, r.row, c, cmpopts.IgnoreFields(chat.Chat{}, "LastSeq", "Stamp"))
 			same(w.t, r.pos, c.LastSeq)
-			messages, people, err := rd.Changes(id, 0, 0, 1000)
+			messages, people, err := rd.Changes(id, 0, math.MaxInt64, 0, 1000)
 			if err != nil {
 				return err
 			}

@@ -103,7 +103,7 @@ func (s *Service) begin(ctx context.Context, u User, hash, device, client string
 			User: u.ID, TokenHash: tokenHash(token), Device: device, Client: client,
 			CreatedAt: tx.Now(), UsedAt: tx.Now(), ExpiresAt: tx.Now().Add(SessionIdle),
 		}
-		if err := beginSession(tx, n, &session); err != nil {
+		if err := beginSession(tx, n, &session, 0); err != nil {
 			return Login{}, err
 		}
 		if hash != now.PasswordHash {
@@ -170,8 +170,9 @@ func checkDevice(device, client string) (string, string, error) {
 }
 
 // beginSession gives session its id and stores it. It clears away the user's
-// expired ones and, when there are too many, those idle for longest.
-func beginSession(tx Tx, n *news, session *Session) error {
+// expired ones and, when there are too many, those idle for longest, but never
+// the one that asks (0: none does): its use is noted but once a day.
+func beginSession(tx Tx, n *news, session *Session, asks SessionID) error {
 	old, err := tx.Sessions(session.User)
 	if err != nil {
 		return err
@@ -185,7 +186,9 @@ func beginSession(tx Tx, n *news, session *Session) error {
 		}
 	}
 	slices.SortStableFunc(live, func(a, b Session) int { return a.UsedAt.Compare(b.UsedAt) })
-	for _, o := range live[:max(0, len(live)-MaxSessions+1)] {
+	over := max(0, len(live)-MaxSessions+1)
+	live = slices.DeleteFunc(live, func(o Session) bool { return o.ID == asks })
+	for _, o := range live[:over] {
 		if err := endSession(tx, n, o.ID); err != nil {
 			return err
 		}
@@ -416,7 +419,7 @@ func (s *Service) NewToken(ctx context.Context, a Actor, device string, ttl time
 			User: u.ID, TokenHash: tokenHash(token), Device: device, API: true,
 			CreatedAt: tx.Now(), UsedAt: tx.Now(), ExpiresAt: tx.Now().Add(ttl),
 		}
-		if err := beginSession(tx, n, &session); err != nil {
+		if err := beginSession(tx, n, &session, a.Session); err != nil {
 			return Login{}, err
 		}
 		return newLogin(u, session, token), nil

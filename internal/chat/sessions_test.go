@@ -257,6 +257,26 @@ func TestSessionCap(t *testing.T) {
 	same(t, len(list), chat.MaxSessions)
 }
 
+// Whoever makes a token does not lose the session that they make it with, be it
+// the one idle for longest.
+func TestSessionCapSparesWhoAsks(t *testing.T) {
+	w := newWorld(t)
+	first := w.people("ana")[0]
+	second := w.login("ana")
+	for range chat.MaxSessions - 2 {
+		w.clock.pass(time.Second)
+		w.login("ana")
+	}
+	_, err := w.NewToken(ctx, first.Actor, "script", 0)
+	ok(t, err)
+	same(t, w.endedSessions(), []chat.SessionID{second.Session})
+	_, err = w.Authenticate(ctx, first.token)
+	ok(t, err)
+	list, err := w.Sessions(ctx, first.Actor)
+	ok(t, err)
+	same(t, len(list), chat.MaxSessions)
+}
+
 // A revocation that comes between a token's check and the note of its use must
 // not bring the session back.
 func TestRevokedSessionStaysEnded(t *testing.T) {

@@ -26,7 +26,7 @@ type Store interface {
 	// done.
 	//
 	// Update itself returns at once, save that it may wait for room in a
-	// bounded queue.
+	// bounded queue, for 5 s; op.Aside spares the caller that.
 	Update(op Op, done func(error))
 
 	// Epoch names the store's history. It changes when history may have been
@@ -57,7 +57,17 @@ type Op struct {
 	Chat        ChatID
 	User        UserID
 	ClientMsgID string
+
+	// Aside is how the wait for room happens, if there is one to be. Nil: Update
+	// waits. Who updates both before and after that wait takes care of their
+	// order: until it is over, the update has no place in it.
+	Aside Aside
 }
+
+// Aside has wait called elsewhere, once, for a caller that must not wait. wait
+// takes as long as it takes, or until its ctx ends; whatever comes of it, done
+// hears.
+type Aside func(wait func(ctx context.Context))
 
 // Reader reads rows in one snapshot. Methods that name a single row return
 // ErrNotFound when it is not there. Lists are never nil-terminated by a short
@@ -112,13 +122,14 @@ type Reader interface {
 	Sent(sender UserID, clientMsgID string) (Sent, error)
 
 	// Changes lists the chat's messages and participants with
-	// updated_seq > after, merged by ascending updated_seq and cut at limit
-	// rows. floor hides messages born before it (0 hides none). The chat's own
-	// row is not among them.
-	Changes(chat ChatID, after, floor int64, limit int) ([]Message, []Participant, error)
+	// after < updated_seq <= upto, merged by ascending updated_seq and cut at
+	// limit rows. floor hides messages born before it (0 hides none). The chat's
+	// own row is not among them. What it costs grows with the numbers between
+	// after, or floor, and upto, and not with the chat.
+	Changes(chat ChatID, after, upto, floor int64, limit int) ([]Message, []Participant, error)
 
 	// Tails gives, for each of these positions and in their order, the chat's row
-	// and what Changes(chat, seq, 0, limit) lists. It is the last thing that a View
+	// and what Changes lists after it, of all there is, at most limit rows. It is the last thing that a View
 	// reads: if it is the first as well, a store need keep no snapshot for more.
 	Tails(after []Position, limit int) ([]Tail, error)
 

@@ -231,9 +231,14 @@ type ChangePage struct {
 	More         bool
 }
 
+// changeSpan is how many of a chat's numbers a page of its changes covers at
+// most. Without it a page of one row would look through all messages that were
+// edited since, or are hidden from the reader, to find it.
+const changeSpan = 4096
+
 // Changes lists what changed in a chat after a position, by ascending
-// position; with limit rows at most, besides the chat's own, and MaxPageBytes
-// of contents.
+// position; with limit rows at most, besides the chat's own, MaxPageBytes of
+// contents, and changeSpan numbers. A page may be empty and not the last.
 func (s *Service) Changes(ctx context.Context, a Actor, id ChatID, after int64, limit int) (ChangePage, error) {
 	limit, err := pageLimit(limit)
 	if err != nil {
@@ -255,17 +260,19 @@ func (s *Service) Changes(ctx context.Context, a Actor, id ChatID, after int64, 
 }
 
 func (p *place) changes(r Reader, after int64, limit int) (ChangePage, error) {
-	messages, people, err := r.Changes(p.chat.ID, after, p.floor(), limit+1)
+	// Of what is not hidden nothing has changed below floor.
+	upto := min(max(after, p.floor()-1)+changeSpan, p.chat.LastSeq)
+	messages, people, err := r.Changes(p.chat.ID, after, upto, p.floor(), limit+1)
 	if err != nil {
 		return ChangePage{}, err
 	}
-	return pageOf(&p.chat, messages, people, after, limit), nil
+	return pageOf(&p.chat, messages, people, after, upto, limit), nil
 }
 
 // pageOf makes a page of at most limit rows of a chat and of its changes after a
-// position, which are more if there are more.
-func pageOf(c *Chat, messages []Message, people []Participant, after int64, limit int) ChangePage {
-	page := ChangePage{Messages: messages, Participants: people, Next: c.LastSeq}
+// position and up to another, which are more if there are more.
+func pageOf(c *Chat, messages []Message, people []Participant, after, upto int64, limit int) ChangePage {
+	page := ChangePage{Messages: messages, Participants: people, Next: upto, More: upto < c.LastSeq}
 	// The page ends before the row at position end, if there is one too many: by
 	// their number the last one, by their bytes an earlier one.
 	end := int64(0)

@@ -33,7 +33,7 @@ func TestUnderway(t *testing.T) {
 			Store: store, Publisher: &news{}, Passwords: password.New(password.Params{Memory: 64, Time: 1}), NoLimits: true, Underway: underway,
 		})
 		send := func(id chat.ChatID) (answer func()) {
-			svc.Send(chat.Actor{User: 1}, chat.NewMessage{Chat: id, Content: "hi"}, func(chat.SendResult, error) {})
+			svc.Send(chat.Actor{User: 1}, chat.NewMessage{Chat: id, Content: "hi"}, nil, func(chat.SendResult, error) {})
 			return <-store.dones
 		}
 		waiting := func(id chat.ChatID) (settled chan error) {

@@ -292,7 +292,7 @@ func (p *person) trySend(m chat.NewMessage) (chat.SendResult, error) {
 		error
 	}
 	done := make(chan answer, 1)
-	p.w.Send(p.Actor, m, func(r chat.SendResult, err error) { done <- answer{r, err} })
+	p.w.Send(p.Actor, m, nil, func(r chat.SendResult, err error) { done <- answer{r, err} })
 	a := <-done
 	return a.SendResult, a.error
 }
@@ -305,11 +305,11 @@ func (p *person) say(id chat.ChatID, content string) int64 {
 }
 
 func (p *person) edit(e chat.MessageEdit) (int64, error) {
-	return waitChange(func(done func(int64, error)) { p.w.Edit(p.Actor, e, done) })
+	return waitChange(func(done func(int64, error)) { p.w.Edit(p.Actor, e, nil, done) })
 }
 
 func (p *person) erase(id chat.ChatID, seq int64) (int64, error) {
-	return waitChange(func(done func(int64, error)) { p.w.Delete(p.Actor, id, seq, done) })
+	return waitChange(func(done func(int64, error)) { p.w.Delete(p.Actor, id, seq, nil, done) })
 }
 
 func waitChange(start func(done func(int64, error))) (int64, error) {

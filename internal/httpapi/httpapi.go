@@ -274,8 +274,8 @@ func (h *handler) peer(r *http.Request) netip.Addr {
 		if hops := r.Header.Values(h.ClientHeader); len(hops) > 0 {
 			all := hops[len(hops)-1]
 			last := strings.TrimSpace(all[strings.LastIndexByte(all, ',')+1:])
-			if addr, err := netip.ParseAddr(last); err == nil {
-				return addr.Unmap()
+			if addr, ok := parseHop(last); ok {
+				return addr
 			}
 		}
 	}
@@ -284,6 +284,21 @@ func (h *handler) peer(r *http.Request) netip.Addr {
 		return netip.Addr{} // not known, as of a socket without addresses
 	}
 	return addr.Addr().Unmap()
+}
+
+// parseHop reads a client's address as proxies write it: an IPv6 one may be in
+// brackets, and either may have a port.
+func parseHop(s string) (netip.Addr, bool) {
+	if at, err := netip.ParseAddrPort(s); err == nil {
+		return at.Addr().Unmap(), true
+	}
+	if inner, ok := strings.CutPrefix(s, "["); ok {
+		if s, ok = strings.CutSuffix(inner, "]"); !ok {
+			return netip.Addr{}, false
+		}
+	}
+	addr, err := netip.ParseAddr(s)
+	return addr.Unmap(), err == nil
 }
 
 // do carries out req and waits for its answer, or for the end of the request.

@@ -120,6 +120,53 @@ func TestScanFindsMembershipsThatNoHintToldOf(t *testing.T) {
 	})
 }
 
+// How many people's memberships a scan reads is a matter of time: all, as long as
+// that is quick, and in turns where it is not. It was 64, and the last of some
+// hundreds heard a minute late of a chat that they had been added to.
+func TestScanLooksAtAsManyPeopleAsItHasTimeFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const people, slow = 400, 5 * time.Millisecond
+		w := newWorld(t)
+		stranger := w.person()
+		devices := make([]*device, people)
+		for i := range devices {
+			devices[i] = w.connect(w.person())
+		}
+		last := devices[people-1]
+		w.group(stranger, chat.HistoryAll, last.user) // 1, 2
+		w.forget()
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		last.hears("participant.added 2")
+
+		reads := 0
+		w.reading = func(what string) {
+			if what == "memberships" {
+				reads++
+				time.Sleep(slow)
+			}
+		}
+		w.group(stranger, chat.HistoryAll, last.user)
+		w.forget()
+		scans := 0
+		for heard := false; !heard && scans < 20; scans++ {
+			reads = 0
+			time.Sleep(6 * time.Second)
+			synctest.Wait()
+			if share := int(5 * time.Second / scanShare / slow); reads != share {
+				t.Errorf("%d people were looked at, not %d", reads, share)
+			}
+			last.mu.Lock()
+			heard = len(last.heard) > 0
+			last.mu.Unlock()
+		}
+		if scans != 4 {
+			t.Errorf("found with scan %d", scans)
+		}
+		last.hears("participant.added 2")
+	})
+}
+
 func TestCatchingUp(t *testing.T) {
 	t.Run("as the rows are now", func(t *testing.T) {
 		w := newWorld(t)

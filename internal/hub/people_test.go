@@ -89,6 +89,37 @@ func TestPeopleAmongNobody(t *testing.T) {
 	})
 }
 
+// More changes than are kept in one go are not told, and hold up neither those
+// that are nor those that come later.
+func TestMorePeopleThanAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.adds(w.bob)
+		w.forget()
+		b := w.connect(w.bob)
+		made := make([]chat.UserID, maxTold-1)
+		for i := range made {
+			made[i] = chat.UserID(1<<40 + i)
+		}
+		w.calls(w.bob, "B")
+		w.hub.heardOfPeople(made)
+		w.calls(w.ana, "A") // one too many
+		w.calls(w.bob, "C") // is among them
+		w.hub.heardOfPeople(made)
+		w.hub.mu.Lock()
+		kept := len(w.hub.people.changed)
+		w.hub.mu.Unlock()
+		if kept != maxTold {
+			t.Errorf("%d are kept", kept)
+		}
+		w.people()
+		b.hears(fmt.Sprintf("%d is C now", w.bob))
+		w.calls(w.ana, "D")
+		w.people()
+		b.hears(fmt.Sprintf("%d is D now", w.ana))
+	})
+}
+
 func TestPeopleBetweenNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newTwoNodes(t)

@@ -268,15 +268,15 @@ func (s *stage) act() {
 		}
 	case do < 30:
 		done := make(chan struct{})
-		at.svc.Send(a, chat.NewMessage{Chat: id, Content: "hi"}, func(chat.SendResult, error) { close(done) })
+		at.svc.Send(a, chat.NewMessage{Chat: id, Content: "hi"}, nil, func(chat.SendResult, error) { close(done) })
 		<-done
 	case do < 40:
 		done := make(chan struct{})
-		at.svc.Edit(a, chat.MessageEdit{Chat: id, Seq: int64(s.n(20) + 1), Content: fmt.Sprint(s.n(1000))}, func(int64, error) { close(done) })
+		at.svc.Edit(a, chat.MessageEdit{Chat: id, Seq: int64(s.n(20) + 1), Content: fmt.Sprint(s.n(1000))}, nil, func(int64, error) { close(done) })
 		<-done
 	case do < 43:
 		done := make(chan struct{})
-		at.svc.Delete(a, id, int64(s.n(20)+1), func(int64, error) { close(done) })
+		at.svc.Delete(a, id, int64(s.n(20)+1), nil, func(int64, error) { close(done) })
 		<-done
 	case do < 53:
 		_, _ = at.svc.AddParticipants(ctx, a, id, []chat.UserID{other, s.someUser()}, "")

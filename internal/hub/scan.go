@@ -21,10 +21,12 @@ import (
 const (
 	// scanRooms is how many positions are read in one snapshot.
 	scanRooms = 500
-	// Memberships are read for so many people per scan, in turn, and for all
-	// within so many scans.
+	// Memberships are read in turn: per scan for at least so many people, and for
+	// all within so many scans, but for as many as this part of the time between
+	// two scans allows.
 	scanUsers  = 64
 	scanRounds = 12
+	scanShare  = 10
 )
 
 // scans is guarded by hub.mu.
@@ -177,24 +179,25 @@ func (h *Hub) scanMembers(commits int64, all bool) error {
 	h.mu.Lock()
 	users := slices.Sorted(maps.Keys(h.users))
 	h.mu.Unlock()
-	n := max(scanUsers, len(users)/scanRounds)
+	least := max(scanUsers, len(users)/scanRounds)
 	if all {
-		s.after, n = 0, len(users)
+		s.after, least = 0, len(users)
 	}
 	if s.after == 0 {
 		s.began = commits
 	}
 	first, _ := slices.BinarySearch(users, s.after+1)
-	users = users[first:]
-	for _, user := range users[:min(n, len(users))] {
+	began := time.Now()
+	for i, user := range users[first:] {
+		if i >= least && time.Since(began) >= h.cfg.Scan/scanShare {
+			return nil
+		}
 		if err := h.recheck(user); err != nil {
 			return err
 		}
 		s.after = user
 	}
-	if len(users) <= n {
-		s.after, s.done = 0, s.began
-	}
+	s.after, s.done = 0, s.began
 	return nil
 }
 

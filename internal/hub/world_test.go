@@ -202,7 +202,7 @@ func (w *world) says(n int) (seq int64) {
 			err error
 		}
 		done := make(chan sent, 1)
-		w.svc.Send(chat.Actor{User: w.ana}, chat.NewMessage{Chat: w.port, Content: "hi"}, func(r chat.SendResult, err error) { done <- sent{r.Seq, err} })
+		w.svc.Send(chat.Actor{User: w.ana}, chat.NewMessage{Chat: w.port, Content: "hi"}, nil, func(r chat.SendResult, err error) { done <- sent{r.Seq, err} })
 		s := <-done
 		w.do(s.err)
 		seq = s.seq
@@ -216,7 +216,7 @@ func (w *world) edits(seq int64) {
 	w.Helper()
 	w.edited++
 	done := make(chan error, 1)
-	w.svc.Edit(chat.Actor{User: w.ana}, chat.MessageEdit{Chat: w.port, Seq: seq, Content: fmt.Sprint("edit ", w.edited)}, func(_ int64, err error) { done <- err })
+	w.svc.Edit(chat.Actor{User: w.ana}, chat.MessageEdit{Chat: w.port, Seq: seq, Content: fmt.Sprint("edit ", w.edited)}, nil, func(_ int64, err error) { done <- err })
 	w.do(<-done)
 	w.person()
 }

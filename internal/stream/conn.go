@@ -334,7 +334,7 @@ func (c *conn) attend(req protocol.Request, bad *protocol.Error, line []byte, no
 	case req.Type == protocol.TypeBroadcastRequest && api.Async(req.Op):
 		n := c.out.begin()
 		c.spoke = true
-		c.srv.cfg.API.Do(c.srv.ctx, c.caller(), req, func(r protocol.Response) { c.answer(n, &r) })
+		c.srv.cfg.API.Do(c.srv.ctx, c.speaker(), req, func(r protocol.Response) { c.answer(n, &r) })
 		if !c.loggedIn.Load() {
 			c.countError() // nobody may send before login
 		}
@@ -415,6 +415,23 @@ func (c *conn) apart(do func()) {
 	})
 }
 
+// aside has what was just read wait for room in the store. Nothing more is read
+// meanwhile, so that what comes after it stays behind it.
+func (c *conn) aside(wait func(context.Context)) {
+	patiently := func() {
+		ctx, done := c.patient()
+		defer done()
+		wait(ctx)
+	}
+	if c.busy.Load() { // it is apart from the turns already
+		c.out.flush()
+		patiently()
+		return
+	}
+	c.joined = false
+	c.apart(patiently)
+}
+
 // done answers a request that waited for its result. The end of the turn, or of
 // what is apart from it, flushes.
 func (c *conn) done(n uint64, r protocol.Response) {
@@ -471,6 +488,13 @@ func (c *conn) caller() api.Caller {
 		caller.Cookie = c.stranger.cookie
 	}
 	return caller
+}
+
+// speaker is who asks for what is answered later.
+func (c *conn) speaker() api.Caller {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return api.Caller{Actor: c.actor, Peer: c.asked.Peer(), Live: true, Aside: c.aside}
 }
 
 // httpRequest is the first line of an HTTP request.

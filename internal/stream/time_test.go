@@ -30,6 +30,7 @@ type clockwork struct {
 	*stream.Server
 
 	svc *chat.Service
+	hub *hub.Hub
 }
 
 func inBubble(t *testing.T, test func(clockwork), set ...func(*stream.Config)) {
@@ -62,7 +63,7 @@ func onStore(t *testing.T, wrap func(chat.Store) chat.Store, test func(clockwork
 				t.Error(err)
 			}
 		})
-		test(clockwork{t, s, svc})
+		test(clockwork{t, s, svc, h})
 	})
 }
 
@@ -277,7 +278,7 @@ func TestSlowReaderMissesNothing(t *testing.T) {
 		const messages = 50
 		for range messages {
 			sent := make(chan error)
-			w.svc.Send(me, chat.NewMessage{Chat: st.Chat.ID, Content: strings.Repeat("x", 100)}, func(_ chat.SendResult, err error) { sent <- err })
+			w.svc.Send(me, chat.NewMessage{Chat: st.Chat.ID, Content: strings.Repeat("x", 100)}, nil, func(_ chat.SendResult, err error) { sent <- err })
 			if err := <-sent; err != nil {
 				w.Fatal(err)
 			}
@@ -373,7 +374,7 @@ func TestEventsPassASlowRead(t *testing.T) {
 		store.slow.Store(true)
 		c.Line(testserver.Request("2", "messages.list", protocol.MessagesListParams{ChatID: api.FormatChat(st.Chat.ID)}))
 		for range 50 {
-			w.svc.Send(me, chat.NewMessage{Chat: st.Chat.ID, Content: strings.Repeat("x", 100)}, func(_ chat.SendResult, err error) {
+			w.svc.Send(me, chat.NewMessage{Chat: st.Chat.ID, Content: strings.Repeat("x", 100)}, nil, func(_ chat.SendResult, err error) {
 				if err != nil {
 					w.Error(err)
 				}

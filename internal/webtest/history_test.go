@@ -91,7 +91,7 @@ func filled(t *testing.T, many int) string {
 	for i := range many {
 		places <- struct{}{}
 		// Ana says everything she says last, so that nothing is unread to her.
-		svc.Send(chat.Actor{User: ids[i/7%2]}, chat.NewMessage{Chat: port.Chat.ID, Content: said(i + 1)}, func(_ chat.SendResult, err error) {
+		svc.Send(chat.Actor{User: ids[i/7%2]}, chat.NewMessage{Chat: port.Chat.ID, Content: said(i + 1)}, nil, func(_ chat.SendResult, err error) {
 			errs <- err
 			<-places
 		})

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,22 +16,69 @@ import (
 func TestAFullQueueRefusesInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1)
-		if err := q.put(&Item{}); err != nil {
-			t.Fatal(err)
+		put := func(wantIn bool) {
+			t.Helper()
+			if in, err := q.put(&Item{}); in != wantIn || err != nil {
+				t.Fatalf("it is in: %v, %v", in, err)
+			}
 		}
-		began := time.Now()
-		if err := q.put(&Item{}); chat.CodeOf(err) != chat.CodeUnavailable || time.Since(began) != putTimeout {
-			t.Errorf("after %v: %v", time.Since(began), err)
+		wait := func(ctx context.Context, want time.Duration) {
+			t.Helper()
+			began := time.Now()
+			if err := q.wait(ctx, &Item{}); chat.CodeOf(err) != chat.CodeUnavailable || time.Since(began) != want {
+				t.Errorf("after %v: %v", time.Since(began), err)
+			}
 		}
+		put(true)
+		put(false)
+		wait(t.Context(), putTimeout)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wait(ctx, time.Second)
 		if got := q.take(nil); len(got) != 1 {
 			t.Errorf("took %d", len(got))
 		}
-		if err := q.put(&Item{}); err != nil {
-			t.Errorf("with room again: %v", err)
+		put(true)
+		time.AfterFunc(time.Second, q.close)
+		wait(t.Context(), time.Second)
+		q.take(nil)
+		if in, err := q.put(&Item{}); !in || chat.CodeOf(err) != chat.CodeUnavailable {
+			t.Errorf("when closed: %v, %v", in, err)
 		}
-		q.close()
-		if err := q.put(&Item{}); chat.CodeOf(err) != chat.CodeUnavailable {
-			t.Errorf("when closed: %v", err)
+	})
+}
+
+// Who waits for room is let in by the order of coming, and nobody passes them.
+func TestNobodyPassesWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(1)
+		items := make([]*Item, 4)
+		for i := range items {
+			items[i] = new(Item)
+			if i == 0 {
+				if in, err := q.put(items[0]); !in || err != nil {
+					t.Fatal(in, err)
+				}
+				continue
+			}
+			go func() {
+				if err := q.wait(t.Context(), items[i]); err != nil {
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+		}
+		for i := range items {
+			got := q.take(nil)
+			if len(got) != 1 || got[0] != items[i] {
+				t.Errorf("%d: another one, of %d", i, len(got))
+			}
+			if i < len(items)-1 {
+				if in, _ := q.put(&Item{}); in {
+					t.Errorf("%d: somebody passed", i)
+				}
+			}
+			synctest.Wait()
 		}
 	})
 }

@@ -7,6 +7,7 @@
 package batch
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -51,13 +52,32 @@ func NewLoop(most int, log *slog.Logger, commit func([]*Item) int, after func())
 	return l
 }
 
-// Update queues an update, or refuses it.
+// Update queues an update, or refuses it. See chat.Store for who waits for room.
 func (l *Loop) Update(op chat.Op, done func(error)) {
 	l.queued.Add(1)
-	if err := l.queue.put(&Item{Op: op, done: done}); err != nil {
-		l.queued.Add(-1)
-		done(err)
+	i := &Item{Op: op, done: done}
+	in, err := l.queue.put(i)
+	switch {
+	case err != nil:
+		l.refuse(i, err)
+	case in:
+	case op.Aside != nil:
+		op.Aside(func(ctx context.Context) { l.wait(ctx, i) })
+	default:
+		l.wait(context.Background(), i)
 	}
+}
+
+// wait queues i when there is room, or refuses it.
+func (l *Loop) wait(ctx context.Context, i *Item) {
+	if err := l.queue.wait(ctx, i); err != nil {
+		l.refuse(i, err)
+	}
+}
+
+func (l *Loop) refuse(i *Item, err error) {
+	l.queued.Add(-1)
+	i.done(err)
 }
 
 // Queued is how many updates are not committed or refused yet.

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -15,7 +16,8 @@ type Item struct {
 }
 
 // queue holds updates in the order of the calls to Update. It is bounded: who
-// finds it full waits for a while, and is then refused.
+// finds it full waits for a while, is let in by the order of coming, and is
+// refused in the end. Nobody passes who waits.
 type queue struct {
 	room    chan struct{} // holds as much as items, and what is about to be put
 	closing chan struct{} // closed with the queue
@@ -41,21 +43,35 @@ func newQueue(most int) *queue {
 	return q
 }
 
-// put queues i, or says why not.
-func (q *queue) put(i *Item) error {
+// put queues i, or says why not. If there is no room it is not done, and nothing
+// has happened.
+func (q *queue) put(i *Item) (done bool, err error) {
+	select {
+	case q.room <- struct{}{}: // never while others wait to send
+		return true, q.push(i)
+	default:
+		return false, nil
+	}
+}
+
+// wait queues i when there is room, or says why not: the queue was closed, it
+// took too long, or ctx ended.
+func (q *queue) wait(ctx context.Context, i *Item) error {
+	late := time.NewTimer(putTimeout)
+	defer late.Stop()
 	select {
 	case q.room <- struct{}{}:
-	default:
-		late := time.NewTimer(putTimeout)
-		defer late.Stop()
-		select {
-		case q.room <- struct{}{}:
-		case <-q.closing:
-			return errClosed
-		case <-late.C:
-			return errQueue
-		}
+		return q.push(i)
+	case <-q.closing:
+		return errClosed
+	case <-late.C:
+	case <-ctx.Done():
 	}
+	return errQueue
+}
+
+// push queues i, for which there is room.
+func (q *queue) push(i *Item) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {

@@ -151,11 +151,11 @@ func (t *Tx) Sent(sender chat.UserID, clientMsgID string) (chat.Sent, error) {
 	return t.sent.get(SentKey{sender, clientMsgID})
 }
 
-func (t *Tx) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
+func (t *Tx) Changes(id chat.ChatID, after, upto, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
 	if err := t.list(); err != nil {
 		return nil, nil, err
 	}
-	return t.src.Changes(id, after, floor, limit)
+	return t.src.Changes(id, after, upto, floor, limit)
 }
 
 func (t *Tx) Tails(after []chat.Position, limit int) ([]chat.Tail, error) {

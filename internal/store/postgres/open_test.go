@@ -36,6 +36,43 @@ func TestWhatWasAckedIsThereAfterReopening(t *testing.T) {
 	}
 }
 
+// A writer that has lost its connection, and has not noticed, is not shut out by
+// a copy that comes in between: the connections that read keep it away.
+func TestNoCopyWhileTheWriterIsAway(t *testing.T) {
+	url := pgtest.New(t)
+	s := open(t, url)
+	id := makeChat(t, s, 1)
+	log(t, s, id, 1) // there is one
+	exec(t, pgtest.Admin(t, url), fmt.Sprintf(`SELECT pg_terminate_backend(%d)`, s.writer.conn.PgConn().PID()))
+	if to, err := OpenDestination(t.Context(), Config{URL: url}); err == nil {
+		t.Error("a copy may write to it")
+		_ = to.Close()
+	}
+	from, err := OpenSource(t.Context(), Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from.alone {
+		t.Error("a copy believes that nobody writes to it")
+	}
+	if err := from.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := do(s, sendOp(id, 1, "", "hi", nil)); err != nil {
+		t.Errorf("the server cannot go on: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	to, err := OpenDestination(t.Context(), Config{URL: url})
+	if err != nil {
+		t.Fatalf("and when it is closed: %v", err)
+	}
+	if err := to.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Nodes that are started together make one schema and one epoch.
 func TestNodesOpenTogether(t *testing.T) {
 	url := pgtest.New(t)

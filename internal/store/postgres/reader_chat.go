@@ -42,11 +42,11 @@ WHERE p.user_id = $1 AND p.joined_seq > 0 AND p.left_seq = 0 AND c.deleted_at IS
 	// Changed messages come from their index; those that never changed stand where
 	// they were born.
 	selChanged = `SELECT ` + batch.MessageColumns + ` FROM messages
-WHERE chat_id = $1 AND updated_seq > $2 AND updated_seq > seq AND seq >= $3 ORDER BY updated_seq LIMIT $4`
+WHERE chat_id = $1 AND updated_seq > $2 AND updated_seq <= $5 AND updated_seq > seq AND seq >= $3 ORDER BY updated_seq LIMIT $4`
 	selUnchanged = `SELECT ` + batch.MessageColumns + ` FROM messages
-WHERE chat_id = $1 AND seq >= $2 AND updated_seq = seq ORDER BY seq LIMIT $3`
+WHERE chat_id = $1 AND seq >= $2 AND seq <= $4 AND updated_seq = seq ORDER BY seq LIMIT $3`
 	selChangedParticipants = `SELECT ` + batch.ParticipantColumns + ` FROM participants
-WHERE chat_id = $1 AND updated_seq > $2 ORDER BY updated_seq, user_id LIMIT $3`
+WHERE chat_id = $1 AND updated_seq > $2 AND updated_seq <= $4 ORDER BY updated_seq, user_id LIMIT $3`
 
 	// LIMIT keeps the planner from going through all chats, when there are few.
 	selTails = `SELECT ` + tailPart(tailChat, "c", batch.ChatColumns) + `, LATERAL (SELECT * FROM chats c
@@ -256,7 +256,7 @@ func (r *reader) Sent(sender chat.UserID, id string) (chat.Sent, error) {
 	return one(r, "look a client_msg_id up", ask(selSent, int64(sender), clientMsgID(id)), batch.ScanSent)
 }
 
-func (r *reader) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
+func (r *reader) Changes(id chat.ChatID, after, upto, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
 	const doing = "list changes"
 	if err := r.of(id); err != nil {
 		return nil, nil, err
@@ -264,12 +264,12 @@ func (r *reader) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.
 	var (
 		unchanged, changed messages
 		people             []chat.Participant
-		n                  = int64(limit)
+		n, lo              = int64(limit), max(after+1, floor) // what is not hidden changed from lo on
 	)
 	err := r.run(doing,
-		unchanged.from(ask(selUnchanged, int64(id), max(after+1, floor), n)),
-		changed.from(ask(selChanged, int64(id), after, floor, n)),
-		into(&people, ask(selChangedParticipants, int64(id), after, n), batch.ScanParticipant))
+		unchanged.from(ask(selUnchanged, int64(id), lo, n, upto)),
+		changed.from(ask(selChanged, int64(id), lo-1, floor, n, upto)),
+		into(&people, ask(selChangedParticipants, int64(id), after, n, upto), batch.ScanParticipant))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -70,7 +71,7 @@ func BenchmarkTails(b *testing.B) {
 				if _, err := r.Chat(id); err != nil {
 					return err
 				}
-				m, _, err := r.Changes(id, last-1, 0, 51)
+				m, _, err := r.Changes(id, last-1, math.MaxInt64, 0, 51)
 				if len(m) != 1 {
 					b.Fatalf("read %d messages", len(m))
 				}

@@ -128,6 +128,9 @@ func (s *Store) open(ctx context.Context, conf *pgx.ConnConfig, cfg Config) erro
 		if err == nil {
 			err = s.sameHome(found)
 		}
+		if err == nil {
+			err = present(ctx, c)
+		}
 		if kindOf(err, true) == fatal {
 			s.failure.Set(err)
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 // servingLock is the key of an advisory lock that each process which may write
-// holds shared for as long as its connection lasts, and a copy alone.
+// holds shared for as long as one of its connections lasts, and a copy alone.
 const servingLock = 0x4772_6d61_0003
 
 // errCopying says that a copy has the database for itself.
@@ -57,6 +57,16 @@ func serving(ctx context.Context, c *pgx.Conn) error {
 	}
 	if err := transfer.Servable(facts[metaIncoming], facts[metaMoved]); err != nil {
 		return ended{err}
+	}
+	return nil
+}
+
+// present has a connection that only reads hold the same lock, if it is free: a
+// writer that has lost its connection, and is about to come back, is not to find
+// that a copy took the database meanwhile.
+func present(ctx context.Context, c *pgx.Conn) error {
+	if _, err := c.Exec(ctx, `SELECT pg_try_advisory_lock_shared($1)`, int64(servingLock)); err != nil {
+		return fmt.Errorf("keep copies away: %w", err)
 	}
 	return nil
 }

@@ -41,13 +41,13 @@ WHERE sender_id = ? AND client_msg_id = ?`
 	// Changed messages come from their index; the condition repeats the index's,
 	// which is what lets it be used.
 	selChanged = `SELECT ` + batch.MessageColumns + ` FROM messages INDEXED BY messages_by_change
-WHERE chat_id = ? AND updated_seq > ? AND updated_seq > seq AND seq >= ? ORDER BY updated_seq LIMIT ?`
+WHERE chat_id = ? AND updated_seq > ? AND updated_seq <= ? AND updated_seq > seq AND seq >= ? ORDER BY updated_seq LIMIT ?`
 	// Those that never changed stand where they were born. The + keeps the
 	// planner from looking for an index on it.
 	selUnchanged = `SELECT ` + batch.MessageColumns + ` FROM messages
-WHERE chat_id = ? AND seq >= ? AND +updated_seq = seq ORDER BY seq LIMIT ?`
+WHERE chat_id = ? AND seq >= ? AND seq <= ? AND +updated_seq = seq ORDER BY seq LIMIT ?`
 	selChangedParticipants = `SELECT ` + participantOf + ` FROM participants p
-WHERE p.chat_id = ? AND p.updated_seq > ? ORDER BY p.updated_seq, p.user_id LIMIT ?`
+WHERE p.chat_id = ? AND p.updated_seq > ? AND p.updated_seq <= ? ORDER BY p.updated_seq, p.user_id LIMIT ?`
 
 	// The positions are sorted first and only the rows of the page are read.
 	changedPositions = `SELECT p.chat_id AS chat,
@@ -182,18 +182,18 @@ func (r *reader) Sent(sender chat.UserID, clientMsgID string) (chat.Sent, error)
 	return one(r, "look a client_msg_id up", r.c.prep(selSent).int(int64(sender)).clientID(clientMsgID), batch.ScanSent)
 }
 
-func (r *reader) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
+func (r *reader) Changes(id chat.ChatID, after, upto, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
 	const doing = "list changes"
-	n := int64(limit)
-	unchanged, err := r.messages(doing, r.c.prep(selUnchanged).int(int64(id)).int(max(after+1, floor)).int(n), limit)
+	n, lo := int64(limit), max(after+1, floor) // what is not hidden changed from lo on
+	unchanged, err := r.messages(doing, r.c.prep(selUnchanged).int(int64(id)).int(lo).int(upto).int(n), limit)
 	if err != nil {
 		return nil, nil, err
 	}
-	changed, err := r.messages(doing, r.c.prep(selChanged).int(int64(id)).int(after).int(floor).int(n), limit)
+	changed, err := r.messages(doing, r.c.prep(selChanged).int(int64(id)).int(lo-1).int(upto).int(floor).int(n), limit)
 	if err != nil {
 		return nil, nil, err
 	}
-	people, err := all(r, doing, r.c.prep(selChangedParticipants).int(int64(id)).int(after).int(n), batch.ScanParticipant)
+	people, err := all(r, doing, r.c.prep(selChangedParticipants).int(int64(id)).int(after).int(upto).int(n), batch.ScanParticipant)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -208,7 +208,7 @@ func (r *reader) Tails(after []chat.Position, limit int) ([]chat.Tail, error) {
 		if t.Chat, err = r.Chat(at.Chat); err != nil && !errors.Is(err, chat.ErrNotFound) {
 			return nil, err
 		}
-		if t.Messages, t.Participants, err = r.Changes(at.Chat, at.Seq, 0, limit); err != nil {
+		if t.Messages, t.Participants, err = r.Changes(at.Chat, at.Seq, math.MaxInt64, 0, limit); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -141,7 +142,7 @@ func readLog(r chat.Reader, id chat.ChatID) (*log, error) {
 	}
 	limit := max(page, int(l.chat.LastSeq/50))
 	for after := int64(0); ; {
-		messages, participants, err := r.Changes(id, after, 0, limit)
+		messages, participants, err := r.Changes(id, after, math.MaxInt64, 0, limit)
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -257,6 +258,7 @@ var mutants = map[string]struct {
 	"changes are not cut together":           {"Changes are merged", reads(func(r *reader) notCut { return notCut{r} })},
 	"changes miss those who left":            {"A chat's changes", reads(func(r *reader) leaversMissing { return leaversMissing{r} })},
 	"changes miss edits":                     {"A chat's changes", reads(func(r *reader) editsMissing { return editsMissing{r} })},
+	"changes are listed without an end":      {"A chat's changes", reads(func(r *reader) endless { return endless{r} })},
 	"the floor hides changes, not births":    {"A chat's changes", reads(func(r *reader) floorChanges { return floorChanges{r} })},
 	"tails are sorted":                       {"Tails are chats", reads(func(r *reader) tailsSorted { return tailsSorted{r} })},
 	"tails miss those who left":              {"Tails are chats", reads(func(r *reader) tailsOfLiving { return tailsOfLiving{r} })},
@@ -483,8 +485,8 @@ func (r *reader) latest() *reader {
 
 type changesLoose struct{ *reader }
 
-func (r changesLoose) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
-	return r.latest().Changes(id, after, floor, limit)
+func (r changesLoose) Changes(id chat.ChatID, after, upto, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
+	return r.latest().Changes(id, after, upto, floor, limit)
 }
 
 type rowsLoose struct{ *reader }
@@ -519,22 +521,22 @@ func (r endIncluded) Messages(id chat.ChatID, lo, hi int64, limit int, newest bo
 
 type notCut struct{ *reader }
 
-func (r notCut) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
-	m, p, err := r.reader.Changes(id, after, floor, 1<<20)
+func (r notCut) Changes(id chat.ChatID, after, upto, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
+	m, p, err := r.reader.Changes(id, after, upto, floor, 1<<20)
 	return m[:min(limit, len(m))], p[:min(limit, len(p))], err
 }
 
 type leaversMissing struct{ *reader }
 
-func (r leaversMissing) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
-	m, p, err := r.reader.Changes(id, after, floor, limit)
+func (r leaversMissing) Changes(id chat.ChatID, after, upto, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
+	m, p, err := r.reader.Changes(id, after, upto, floor, limit)
 	return m, slices.DeleteFunc(p, func(p chat.Participant) bool { return !p.In() }), err
 }
 
 type editsMissing struct{ *reader }
 
-func (r editsMissing) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
-	m, p, err := r.reader.Changes(id, after, floor, limit)
+func (r editsMissing) Changes(id chat.ChatID, after, upto, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
+	m, p, err := r.reader.Changes(id, after, upto, floor, limit)
 	return slices.DeleteFunc(m, func(m chat.Message) bool { return m.Seq <= after }), p, err
 }
 
@@ -577,10 +579,16 @@ func (r tailsLoose) Tails(after []chat.Position, limit int) (tails []chat.Tail, 
 	return tails, nil
 }
 
+type endless struct{ *reader }
+
+func (r endless) Changes(id chat.ChatID, after, _, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
+	return r.reader.Changes(id, after, math.MaxInt64, floor, limit)
+}
+
 type floorChanges struct{ *reader }
 
-func (r floorChanges) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
-	return r.reader.Changes(id, max(after, floor-1), 0, limit)
+func (r floorChanges) Changes(id chat.ChatID, after, upto, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
+	return r.reader.Changes(id, max(after, floor-1), upto, 0, limit)
 }
 
 type tiesLost struct{ *reader }

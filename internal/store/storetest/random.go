@@ -542,8 +542,9 @@ func (w *world) chatFacts(r chat.Reader, id chat.ChatID, size func(int) int, fac
 			list, err := r.Messages(id, lo, hi, limit, newest)
 			fact(list, err, "chat %d page %d: messages %d to %d, %d, newest %v", id, i, lo, hi, limit, newest)
 		}
-		messages, participants, err := r.Changes(id, lo, hi/2, limit)
-		fact([]any{messages, participants}, err, "chat %d page %d: changes after %d, floor %d, limit %d", id, i, lo, hi/2, limit)
+		upto := lo + int64(size(last+2))
+		messages, participants, err := r.Changes(id, lo, upto, hi/2, limit)
+		fact([]any{messages, participants}, err, "chat %d page %d: changes after %d, up to %d, floor %d, limit %d", id, i, lo, upto, hi/2, limit)
 		after := chat.UserID(size(len(w.users)+1) - 1)
 		people, err := r.Participants(id, after, limit)
 		fact(people, err, "chat %d page %d: participants after %d, limit %d", id, i, after, limit)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -246,13 +247,13 @@ func (r *reader) Sent(sender chat.UserID, clientMsgID string) (chat.Sent, error)
 	return found(r.m.sent.get(sentKey{sender, clientMsgID}, r.at))
 }
 
-func (r *reader) Changes(id chat.ChatID, after, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
+func (r *reader) Changes(id chat.ChatID, after, upto, floor int64, limit int) ([]chat.Message, []chat.Participant, error) {
 	defer r.lock()()
 	messages := r.messages(id,
-		func(m chat.Message) bool { return m.UpdatedSeq > after && m.Seq >= floor },
+		func(m chat.Message) bool { return m.UpdatedSeq > after && m.UpdatedSeq <= upto && m.Seq >= floor },
 		func(m chat.Message) int64 { return m.UpdatedSeq })
 	participants := sorted(r.m.participants[id].all(r.listAt),
-		func(p chat.Participant) bool { return p.UpdatedSeq > after },
+		func(p chat.Participant) bool { return p.UpdatedSeq > after && p.UpdatedSeq <= upto },
 		func(p chat.Participant) int64 { return p.UpdatedSeq })
 	// Drop the latest change until both together have limit rows.
 	for len(messages)+len(participants) > limit {
@@ -270,7 +271,7 @@ func (r *reader) Tails(after []chat.Position, limit int) ([]chat.Tail, error) {
 	tails := make([]chat.Tail, len(after))
 	for i, at := range after {
 		t, err := &tails[i], error(nil)
-		if t.Messages, t.Participants, err = r.Changes(at.Chat, at.Seq, 0, limit); err != nil {
+		if t.Messages, t.Participants, err = r.Changes(at.Chat, at.Seq, math.MaxInt64, 0, limit); err != nil {
 			return nil, err
 		}
 		unlock := r.lock()

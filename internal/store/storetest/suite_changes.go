@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -34,12 +37,22 @@ var changeClauses = []clause{
 			{0, 5, 2, []string{"user a at 1", "message 5 at 5"}},
 			{0, 6, 100, []string{"user a at 1", "user b at 7", "user c at 10"}},
 			{5, 4, 2, []string{"user b at 7", "message 4 at 8"}},
+			{0, math.MaxInt64, 100, []string{"user a at 1", "user b at 7", "user c at 10"}},
 		} {
-			got := read(b, func(r chat.Reader) ([]string, error) {
-				messages, participants, err := r.Changes(id, c.after, c.floor, c.limit)
-				return merged(b, r, messages, participants), err
-			})
-			b.same(fmt.Sprintf("Changes after %d, floor %d, limit %d", c.after, c.floor, c.limit), c.want, got)
+			for _, upto := range []int64{math.MaxInt64, 10, 8, 7, 5, 4, 0} {
+				want := slices.DeleteFunc(slices.Clone(c.want), func(s string) bool {
+					at, err := strconv.ParseInt(s[strings.LastIndexByte(s, ' ')+1:], 10, 64)
+					return err != nil || at > upto
+				})
+				got := read(b, func(r chat.Reader) ([]string, error) {
+					messages, participants, err := r.Changes(id, c.after, upto, c.floor, c.limit)
+					return merged(b, r, messages, participants), err
+				})
+				b.same(fmt.Sprintf("Changes after %d, up to %d, floor %d, limit %d", c.after, upto, c.floor, c.limit), len(want), len(got))
+				if len(want) > 0 {
+					b.same(fmt.Sprintf("Changes after %d, up to %d, floor %d, limit %d", c.after, upto, c.floor, c.limit), want, got)
+				}
+			}
 		}
 	}},
 	{"Changes are merged, hidden and cut right on random logs", func(b *box) {
@@ -57,15 +70,16 @@ var changeClauses = []clause{
 			}
 			for range 300 {
 				after, floor, limit := rng.Int64N(last+2), rng.Int64N(last+2), 1+rng.IntN(int(last)+5)
+				upto := after + rng.Int64N(last+2)
 				if rng.IntN(2) == 0 {
 					floor = 0
 				}
-				wantM, wantP := bruteChanges(messages, people, after, floor, limit)
-				gotM, gotP, err := r.Changes(id, after, floor, limit)
+				wantM, wantP := bruteChanges(messages, people, after, upto, floor, limit)
+				gotM, gotP, err := r.Changes(id, after, upto, floor, limit)
 				if err != nil {
 					return err
 				}
-				what := fmt.Sprintf("Changes after %d, floor %d, limit %d", after, floor, limit)
+				what := fmt.Sprintf("Changes after %d, up to %d, floor %d, limit %d", after, upto, floor, limit)
 				b.same(what, wantM, gotM)
 				b.same(what, wantP, gotP)
 			}
@@ -101,7 +115,7 @@ var changeClauses = []clause{
 					if want[i].Chat, err = r.Chat(at.Chat); err != nil && !errors.Is(err, chat.ErrNotFound) {
 						return err
 					}
-					if want[i].Messages, want[i].Participants, err = r.Changes(at.Chat, at.Seq, 0, limit); err != nil {
+					if want[i].Messages, want[i].Participants, err = r.Changes(at.Chat, at.Seq, math.MaxInt64, 0, limit); err != nil {
 						return err
 					}
 				}
@@ -282,15 +296,15 @@ func merged(b *box, r chat.Reader, messages []chat.Message, participants []chat.
 }
 
 // bruteChanges works Changes out of all rows of a chat.
-func bruteChanges(messages []chat.Message, people []chat.Participant, after, floor int64, limit int) ([]chat.Message, []chat.Participant) {
+func bruteChanges(messages []chat.Message, people []chat.Participant, after, upto, floor int64, limit int) ([]chat.Message, []chat.Participant) {
 	var seqs []int64
 	for _, m := range messages {
-		if m.UpdatedSeq > after && m.Seq >= floor {
+		if m.UpdatedSeq > after && m.UpdatedSeq <= upto && m.Seq >= floor {
 			seqs = append(seqs, m.UpdatedSeq)
 		}
 	}
 	for _, p := range people {
-		if p.UpdatedSeq > after {
+		if p.UpdatedSeq > after && p.UpdatedSeq <= upto {
 			seqs = append(seqs, p.UpdatedSeq)
 		}
 	}

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -377,11 +378,11 @@ func everyList(id chat.ChatID, user chat.UserID) []listing {
 		list("Messages", func(r chat.Reader) ([]chat.Message, error) { return r.Messages(id, 0, most, most, false) }),
 		list("newest Messages", func(r chat.Reader) ([]chat.Message, error) { return r.Messages(id, 0, most, most, true) }),
 		list("changed messages", func(r chat.Reader) ([]chat.Message, error) {
-			m, _, err := r.Changes(id, 0, 0, most)
+			m, _, err := r.Changes(id, 0, math.MaxInt64, 0, most)
 			return m, err
 		}),
 		list("changed participants", func(r chat.Reader) ([]chat.Participant, error) {
-			_, p, err := r.Changes(id, 0, 0, most)
+			_, p, err := r.Changes(id, 0, math.MaxInt64, 0, most)
 			return p, err
 		}),
 		list("ChangedChats", func(r chat.Reader) ([]chat.ChangedChat, error) { return r.ChangedChats(user, chat.SyncPos{}, most) }),

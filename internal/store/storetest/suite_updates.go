@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -82,7 +83,7 @@ var updateClauses = []clause{
 		for i := range 50 {
 			outcomes = append(outcomes, b.start(func(tx chat.Tx) error {
 				list, err1 := tx.Messages(c.ID, 0, 1000, 1000, false)
-				changes, _, err2 := tx.Changes(c.ID, 0, 0, 1000)
+				changes, _, err2 := tx.Changes(c.ID, 0, math.MaxInt64, 0, 1000)
 				unread, err3 := tx.CountUnread(c.ID, users[1], 0, 1000)
 				mentions, err4 := tx.CountMentions(c.ID, users[1], 0, 1000)
 				if err := errors.Join(err1, err2, err3, err4); err != nil {

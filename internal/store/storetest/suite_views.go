@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -303,7 +304,7 @@ var listClauses = []clause{
 		one, two := b.group(users[0], users[1]), b.group(users[0], users[1])
 		b.do(text(one, users[0], "in one"), text(two, users[1], "in two"), text(two, users[1], "in two again"))
 		b.view(func(r chat.Reader) error {
-			messages, _, err := r.Changes(one, 0, 0, 10)
+			messages, _, err := r.Changes(one, 0, math.MaxInt64, 0, 10)
 			if n := must(r.CountUnread(one, users[1], 0, 10)); len(messages) != 1 || n != 1 || len(must(r.Messages(one, 0, 10, 10, false))) != 1 {
 				b.Errorf("%v, %d unread", messages, n)
 			}
