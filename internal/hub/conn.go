@@ -91,6 +91,9 @@ func (h *Hub) Seat(c *Conn, session chat.SessionID, user chat.UserID, sub Subscr
 	h.countLocked(user, 1)
 }
 
+// Whose is what it was registered with.
+func (c *Conn) Whose() (chat.SessionID, chat.UserID) { return c.session, c.user }
+
 // Subscribe makes the connection hear of its user's chats: of everything that
 // is committed after Subscribe returned, possibly of some that was committed
 // just before. It reads the memberships once; after an error the connection is
