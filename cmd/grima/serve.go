@@ -234,6 +234,7 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store, bus *natsbus.Bus) (*
 		Failed:        store.Failed(),
 		Err:           store.Err,
 		Reach:         reach,
+		Tidy:          restOf(store),
 		MaxPerAddress: c.perAddress(),
 		NoLimits:      c.Dev,
 		StopTimeout:   c.ShutdownTimeout,

@@ -9,6 +9,15 @@ import (
 	"github.com/grima-chat/grima/internal/stream"
 )
 
+// restOf is what gives back what a store keeps beside its rows; nil if it keeps
+// nothing.
+func restOf(store chat.Store) func() {
+	if store, ok := store.(interface{ Rest() }); ok {
+		return store.Rest
+	}
+	return nil
+}
+
 // ofStore is what metrics are told of a store; nil if it keeps no count.
 func ofStore(store chat.Store) func() metrics.Store {
 	switch store := store.(type) {

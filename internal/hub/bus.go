@@ -308,7 +308,7 @@ func (h *Hub) hintedLocked(n hint) {
 		}
 	}
 	for _, user := range n.entered {
-		for c := h.users[user]; c != nil; c = c.nextOfUser {
+		for c := range h.users.of(int64(user)) {
 			if c.route(n.chat) == nil {
 				h.lookLocked(chat.Place{Chat: n.chat, User: user}, 0)
 			}

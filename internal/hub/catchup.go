@@ -80,13 +80,13 @@ func (h *Hub) turn(rt *route, upto int64) {
 	case !ok:
 		h.stats.refused.Add(1)
 		c.refusedLocked(readies)
-		c.dirty = append(c.dirty, rt)
+		c.dirtyLocked(rt)
 	case m.More:
-		c.dirty = append(c.dirty, rt)
+		c.dirtyLocked(rt)
 	case m.Over && rt.from <= m.Next:
 		c.leftLocked(rt, m.Next)
 	case m.Over: // and another membership has begun meanwhile
-		c.dirty = append(c.dirty, rt)
+		c.dirtyLocked(rt)
 	case m.Next < upto: // the room was told what the store has not: a false hint
 		h.stallLocked(rt)
 		return
@@ -101,7 +101,7 @@ func (h *Hub) stallLocked(rt *route) {
 	c := rt.conn
 	c.queued = false
 	if rt.state.Load() != over {
-		c.dirty = append(c.dirty, rt)
+		c.dirtyLocked(rt)
 		h.scans.stalled = append(h.scans.stalled, c)
 	}
 }
@@ -128,7 +128,7 @@ func (h *Hub) resumeLocked(rt *route, m chat.Missed) {
 	rt.from = max(rt.from, m.Joined)
 	if rt.room == nil {
 		if m.Next < rt.end { // it ended meanwhile, beyond what was read
-			rt.conn.dirty = append(rt.conn.dirty, rt)
+			rt.conn.dirtyLocked(rt)
 			return
 		}
 		r := h.rooms[rt.chat]
@@ -140,10 +140,11 @@ func (h *Hub) resumeLocked(rt *route, m chat.Missed) {
 	// It may have been told less than m.Next: what is between is told by the
 	// next event, whose rows those are.
 	if m.Next < rt.room.emitted {
-		rt.conn.dirty = append(rt.conn.dirty, rt)
+		rt.conn.dirtyLocked(rt)
 		return
 	}
 	rt.state.Store(live)
 	h.dirty--
+	rt.conn.plainLocked()
 	h.stats.caughtUp.Add(1)
 }

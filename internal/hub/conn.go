@@ -22,20 +22,20 @@ type Conn struct {
 	// Guarded by hub.mu.
 	closed     bool
 	subscribed bool
-	away       bool     // nobody looks at it
-	queued     bool     // it is, or will be, its turn to catch up
-	blocked    bool     // it has no room until Ready
-	since      int64    // the change stamp at which the memberships were read
-	looked     int64    // and up to where a scan found those that ended
-	at         []*route // by chat
-	dirty      []*route // that have to catch up, in turn
+	away       bool  // nobody looks at it
+	queued     bool  // it is, or will be, its turn to catch up
+	blocked    bool  // it has no room until Ready
+	since      int64 // the change stamp at which the memberships were read
+	looked     int64 // and up to where a scan found those that ended
 	*aside
 
-	// In one piece with the rest: the first route, and at with one.
+	// In one piece with the rest: the first route, and the routes while there is
+	// one at most.
 	first route
 	only  [1]*route
+	many  *[]*route // by chat; nil: there have not been two
 
-	nextOfSession, nextOfUser *Conn // in hub.sessions and hub.users
+	nextBySession, nextByUser *Conn // in hub.sessions and hub.users
 }
 
 // aside is what few connections need. What all others share is empty, and stays
@@ -47,6 +47,7 @@ type aside struct {
 	focus   map[chat.ChatID]struct{} // nil: none set
 	watches []chat.UserID            // whose presence it hears of
 	watched time.Time                // until when
+	dirty   []*route                 // that have to catch up, in turn
 }
 
 var nothingAside aside
@@ -56,6 +57,19 @@ func (c *Conn) asideLocked() *aside {
 		c.aside = new(aside)
 	}
 	return c.aside
+}
+
+// plainLocked gives aside up, if there is nothing in it.
+func (c *Conn) plainLocked() {
+	if c.gone == nil && c.told == nil && c.focus == nil && c.watches == nil && len(c.dirty) == 0 {
+		c.aside = &nothingAside
+	}
+}
+
+// dirtyLocked adds a route that has to catch up.
+func (c *Conn) dirtyLocked(rt *route) {
+	a := c.asideLocked()
+	a.dirty = append(a.dirty, rt)
 }
 
 // Register lists a logged-in connection, so that EndSessions finds it. Close
@@ -70,13 +84,15 @@ func (h *Hub) Register(session chat.SessionID, user chat.UserID, sub Subscriber)
 // to be used again, not even after Close.
 func (h *Hub) Seat(c *Conn, session chat.SessionID, user chat.UserID, sub Subscriber) {
 	c.hub, c.session, c.user, c.sub, c.aside = h, session, user, sub, &nothingAside
-	c.at = c.only[:0]
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.sessions[session], c.nextOfSession = c, h.sessions[session]
+	h.sessions.add(c)
 	h.startChecksLocked()
 	h.countLocked(user, 1)
 }
+
+// Whose is what it was registered with.
+func (c *Conn) Whose() (chat.SessionID, chat.UserID) { return c.session, c.user }
 
 // Subscribe makes the connection hear of its user's chats: of everything that
 // is committed after Subscribe returned, possibly of some that was committed
@@ -101,7 +117,7 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 	}
 	c.subscribed = true
 	c.asideLocked().gone = make(map[chat.ChatID]int64)
-	h.users[c.user], c.nextOfUser = c, h.users[c.user]
+	h.users.add(c)
 	h.loading[c] = struct{}{}
 	h.changedHereLocked(c.user)
 	h.scans.start(h)
@@ -121,8 +137,9 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 		return nil
 	}
 	c.since, c.looked = stamp, stamp
-	if n := len(memberships); n > cap(c.at) {
-		c.at = slices.Grow(c.at, n)
+	if n := len(memberships); n > 1 {
+		at := append(make([]*route, 0, n), c.at()...)
+		c.many, c.only[0] = &at, nil
 	}
 	slices.SortFunc(memberships, func(a, b chat.Membership) int { return cmp.Compare(a.Chat, b.Chat) })
 	for _, m := range memberships {
@@ -134,9 +151,7 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 	}
 	c.gone = nil
 	h.loadedLocked(c)
-	if c.told == nil && c.focus == nil && c.watches == nil {
-		c.aside = &nothingAside
-	}
+	c.plainLocked()
 	return nil
 }
 
@@ -194,7 +209,7 @@ func (c *Conn) Close() {
 		return
 	}
 	c.closed = true
-	unlink(h.sessions, c.session, c, func(c *Conn) **Conn { return &c.nextOfSession })
+	h.sessions.remove(c)
 	h.unsubscribeLocked(c)
 	h.countLocked(c.user, -1)
 }
@@ -204,33 +219,14 @@ func (h *Hub) unsubscribeLocked(c *Conn) {
 		return
 	}
 	c.subscribed = false
-	routes := c.at
-	c.at = nil
-	for _, rt := range routes {
-		h.endLocked(rt)
+	for at := c.at(); len(at) > 0; at = c.at() {
+		h.endLocked(at[len(at)-1])
 	}
 	h.unwatchLocked(c)
-	c.dirty, c.aside = nil, &nothingAside
+	c.aside = &nothingAside
 	h.loadedLocked(c)
-	unlink(h.users, c.user, c, func(c *Conn) **Conn { return &c.nextOfUser })
+	h.users.remove(c)
 	h.changedHereLocked(c.user)
-}
-
-// unlink takes c out of the list that begins with m[key], and the list out of m
-// with its last one.
-func unlink[K comparable](m map[K]*Conn, key K, c *Conn, next func(*Conn) **Conn) {
-	if m[key] == c {
-		if m[key] = *next(c); m[key] == nil {
-			delete(m, key)
-		}
-		return
-	}
-	for at := m[key]; at != nil; at = *next(at) {
-		if *next(at) == c {
-			*next(at) = *next(c)
-			return
-		}
-	}
 }
 
 // route leads the events of a chat to a connection, from the beginning of a
@@ -246,9 +242,9 @@ type route struct {
 	state atomic.Int32
 
 	// Guarded by hub.mu.
+	i    int32 // where it stands in the room
 	room *room // nil: none; then it is not live
 	end  int64 // up to where it is to catch up while it has no room
-	i    int   // where it stands in the room
 }
 
 // The states of a route.
@@ -271,15 +267,26 @@ func (h *Hub) joinLocked(c *Conn, r *room, from, pos int64) *route {
 	return rt
 }
 
-// find is where the route of a chat stands in c.at, or would.
+// at are the routes, by chat.
+func (c *Conn) at() []*route {
+	switch {
+	case c.many != nil:
+		return *c.many
+	case c.only[0] != nil:
+		return c.only[:]
+	}
+	return nil
+}
+
+// find is where the route of a chat stands among c's, or would.
 func (c *Conn) find(id chat.ChatID) (int, bool) {
-	return slices.BinarySearchFunc(c.at, id, func(rt *route, id chat.ChatID) int { return cmp.Compare(rt.chat, id) })
+	return slices.BinarySearchFunc(c.at(), id, func(rt *route, id chat.ChatID) int { return cmp.Compare(rt.chat, id) })
 }
 
 // route is c's route of a chat; nil: there is none.
 func (c *Conn) route(id chat.ChatID) *route {
 	if i, ok := c.find(id); ok {
-		return c.at[i]
+		return c.at()[i]
 	}
 	return nil
 }
@@ -287,11 +294,28 @@ func (c *Conn) route(id chat.ChatID) *route {
 // addLocked adds a route of a chat of which there is none.
 func (c *Conn) addLocked(rt *route) {
 	i, _ := c.find(rt.chat)
-	c.at = slices.Insert(c.at, i, rt)
+	switch {
+	case c.many != nil:
+		*c.many = slices.Insert(*c.many, i, rt)
+	case c.only[0] == nil:
+		c.only[0] = rt
+	default:
+		at := slices.Insert(c.only[:], i, rt)
+		c.many, c.only[0] = &at, nil
+	}
+}
+
+// dropLocked takes out the route that stands at i.
+func (c *Conn) dropLocked(i int) {
+	if c.many == nil {
+		c.only[0] = nil
+		return
+	}
+	*c.many = slices.Delete(*c.many, i, i+1)
 }
 
 func (h *Hub) attachLocked(rt *route, r *room) {
-	rt.room, rt.i = r, len(r.members)
+	rt.room, rt.i = r, int32(len(r.members))
 	r.members = append(r.members, rt) // beyond what anybody who reads them sees
 	h.members++
 }
@@ -334,7 +358,7 @@ func (h *Hub) endLocked(rt *route) {
 	}
 	if c := rt.conn; c.route(rt.chat) == rt {
 		i, _ := c.find(rt.chat)
-		c.at = slices.Delete(c.at, i, i+1)
+		c.dropLocked(i)
 	}
 }
 
@@ -345,6 +369,6 @@ func (h *Hub) markLocked(rt *route) {
 		return
 	}
 	h.dirty++
-	c.dirty = append(c.dirty, rt)
+	c.dirtyLocked(rt)
 	h.queueLocked(c)
 }

@@ -157,7 +157,7 @@ func (h *Hub) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
 func (h *Hub) tellRead(id chat.ChatID, user chat.UserID, seq int64) {
 	var own []Subscriber
 	h.mu.Lock()
-	for c := h.users[user]; c != nil; c = c.nextOfUser {
+	for c := range h.users.of(int64(user)) {
 		own = append(own, c.sub)
 	}
 	if r := h.rooms[id]; r != nil && r.few != many && !h.closed {

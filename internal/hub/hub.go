@@ -127,9 +127,9 @@ type Hub struct {
 	stats  counters
 
 	mu       sync.Mutex
-	sessions map[chat.SessionID]*Conn // the first of each
-	ends     uint64                   // times that some ended
-	users    map[chat.UserID]*Conn    // the first of each that is subscribed
+	sessions table
+	ends     uint64 // times that some ended
+	users    table  // those that are subscribed
 	rooms    map[chat.ChatID]*room
 	fresh    map[*room]struct{} // that came into being by a hint, until they told of it
 	loading  map[*Conn]struct{} // those that are reading their memberships
@@ -179,8 +179,8 @@ func New(cfg Config) *Hub {
 	}
 	h := &Hub{
 		cfg:      cfg,
-		sessions: make(map[chat.SessionID]*Conn),
-		users:    make(map[chat.UserID]*Conn),
+		sessions: table{by: bySession},
+		users:    table{by: byUser},
 		rooms:    make(map[chat.ChatID]*room),
 		fresh:    make(map[*room]struct{}),
 		loading:  make(map[*Conn]struct{}),
@@ -338,16 +338,7 @@ func (h *Hub) Stats() Stats {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, c := range h.sessions {
-		for ; c != nil; c = c.nextOfSession {
-			s.Conns++
-		}
-	}
-	for _, c := range h.users {
-		for ; c != nil; c = c.nextOfUser {
-			s.Subscribed++
-		}
-	}
+	s.Conns, s.Subscribed = h.sessions.n, h.users.n
 	s.Rooms, s.Members, s.Dirty = len(h.rooms), h.members, h.dirty
 	return s
 }

@@ -52,7 +52,7 @@ func (h *Hub) heardOfMarks(list []mark) {
 // know.
 func (h *Hub) markHereLocked(m mark) {
 	r := h.rooms[m.Chat]
-	if h.users[m.User] != nil || r != nil && r.few != many {
+	if h.users.first(int64(m.User)) != nil || r != nil && r.few != many {
 		h.lookLocked(m.Place, m.seq)
 	}
 }
@@ -63,7 +63,7 @@ func (h *Hub) heardOfEnded(list []chat.SessionID) {
 	defer h.mu.Unlock()
 	l := &h.looks
 	for _, id := range list {
-		if h.sessions[id] == nil {
+		if h.sessions.first(int64(id)) == nil {
 			continue
 		}
 		if l.sessions == nil {
@@ -151,7 +151,7 @@ func (h *Hub) lookUp(asked []chat.Place, reads []int64) error {
 func (h *Hub) enterElsewhere(p chat.Participant, m chat.Membership, act bool) (found bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for c := h.users[p.User]; c != nil; c = c.nextOfUser {
+	for c := range h.users.of(int64(p.User)) {
 		switch {
 		case c.route(p.Chat) != nil || p.JoinedSeq <= c.told[p.Chat]:
 		case c.gone != nil: // it is reading, perhaps from before

@@ -56,7 +56,7 @@ func (h *Hub) heardOfPeople(list []chat.UserID) {
 // rowLocked has it told here what user's row has become, if anybody is here.
 func (h *Hub) rowLocked(user chat.UserID) {
 	p := &h.people
-	if len(h.users) == 0 || h.closed || len(p.changed) >= maxTold {
+	if h.users.n == 0 || h.closed || len(p.changed) >= maxTold {
 		return
 	}
 	if p.changed == nil {
@@ -112,7 +112,7 @@ func (h *Hub) acquainted(p chat.Profile) []Subscriber {
 		rooms [][]*route
 	)
 	h.mu.Lock()
-	for c := h.users[p.User.ID]; c != nil; c = c.nextOfUser {
+	for c := range h.users.of(int64(p.User.ID)) {
 		own = append(own, c.sub)
 	}
 	for _, id := range p.Chats {

@@ -55,10 +55,10 @@ func (h *Hub) statusLocked(user chat.UserID) chat.Status {
 }
 
 func (h *Hub) statusHereLocked(user chat.UserID) chat.Status {
-	if h.users[user] == nil {
+	if h.users.first(int64(user)) == nil {
 		return chat.Offline
 	}
-	for c := h.users[user]; c != nil; c = c.nextOfUser {
+	for c := range h.users.of(int64(user)) {
 		if !c.away {
 			return chat.Online
 		}

@@ -40,6 +40,10 @@ type room struct {
 	typing map[chat.UserID]typed
 	few    crowd
 	moves  int // times that somebody may have come or gone
+
+	// Of a size that what comes and goes with a login has not: each room would
+	// else keep the page of memory that it is on, and little is left on that.
+	_ [3]uint64
 }
 
 // movedLocked notes that somebody may have come or gone.
@@ -80,7 +84,7 @@ func (h *Hub) Publish(e chat.Event) {
 		h.hintOthersLocked(e)
 	}
 	r := h.rooms[e.Chat]
-	if r == nil && (e.Kind == chat.ChatCreated || e.Kind == chat.ParticipantAdded) && h.users[e.Participant.User] != nil {
+	if r == nil && (e.Kind == chat.ChatCreated || e.Kind == chat.ParticipantAdded) && h.users.first(int64(e.Participant.User)) != nil {
 		r = h.newRoomLocked(e.Chat, e.PrevSeq)
 		r.unsure = true
 		h.fresh[r] = struct{}{}
@@ -156,7 +160,7 @@ func (c *Conn) Settle(ctx context.Context) {
 	// What a flusher took already is told when its next pass begins, what it will
 	// take next with the one after that.
 	due := make(map[*room]uint64)
-	for _, rt := range c.at {
+	for _, rt := range c.at() {
 		if r := h.rooms[rt.chat]; r != nil && r.flushing {
 			due[r] = r.passes + 2
 		}
@@ -300,7 +304,7 @@ func (h *Hub) rejoin(r *room, ch chat.Changed) {
 	defer h.mu.Unlock()
 	r.movedLocked() // in the pages to come, or in what is not told
 	for _, p := range ch.Joined {
-		for c := h.users[p.User]; c != nil; c = c.nextOfUser {
+		for c := range h.users.of(int64(p.User)) {
 			rt := c.route(r.id)
 			switch {
 			case rt == nil && p.JoinedSeq > c.told[r.id] && (p.In() || p.Stamp > c.since):
@@ -327,7 +331,7 @@ func (h *Hub) rejoin(r *room, ch chat.Changed) {
 func (h *Hub) leftLocked(e chat.Event) {
 	switch e.Kind {
 	case chat.ParticipantRemoved:
-		for c := h.users[e.Participant.User]; c != nil; c = c.nextOfUser {
+		for c := range h.users.of(int64(e.Participant.User)) {
 			if c.gone != nil {
 				c.gone[e.Chat] = max(c.gone[e.Chat], e.Seq)
 			}
@@ -345,7 +349,7 @@ func (h *Hub) enterLocked(r *room, e chat.Event) {
 		return
 	}
 	r.movedLocked()
-	for c := h.users[e.Participant.User]; c != nil; c = c.nextOfUser {
+	for c := range h.users.of(int64(e.Participant.User)) {
 		rt := c.route(r.id)
 		switch {
 		case rt == nil && e.Seq > c.told[r.id]:
@@ -367,7 +371,7 @@ func (h *Hub) leave(r *room, e chat.Event) {
 	r.movedLocked()
 	switch e.Kind {
 	case chat.ParticipantRemoved:
-		for c := h.users[e.Participant.User]; c != nil; c = c.nextOfUser {
+		for c := range h.users.of(int64(e.Participant.User)) {
 			if rt := c.route(r.id); rt != nil {
 				h.leaveLocked(rt, e.Seq)
 			}

@@ -82,7 +82,7 @@ func (h *Hub) beginScan() {
 		s := &h.scans
 		s.running, s.timer = false, nil
 		switch {
-		case h.closed || len(h.users) == 0:
+		case h.closed || h.users.n == 0:
 		case s.now:
 			s.timer = time.AfterFunc(0, h.beginScan)
 		default:
@@ -177,8 +177,13 @@ func (h *Hub) scanMembers(commits int64, all bool) error {
 		return nil
 	}
 	h.mu.Lock()
-	users := slices.Sorted(maps.Keys(h.users))
+	users := make([]chat.UserID, 0, h.users.n)
+	for c := range h.users.all() {
+		users = append(users, c.user)
+	}
 	h.mu.Unlock()
+	slices.Sort(users)
+	users = slices.Compact(users)
 	least := max(scanUsers, len(users)/scanRounds)
 	if all {
 		s.after, least = 0, len(users)
@@ -207,7 +212,7 @@ func (h *Hub) recheck(user chat.UserID) error {
 	h.mu.Lock()
 	var conns []*Conn
 	looked := int64(math.MaxInt64)
-	for c := h.users[user]; c != nil; c = c.nextOfUser {
+	for c := range h.users.of(int64(user)) {
 		if c.gone == nil {
 			conns = append(conns, c)
 			looked = min(looked, c.looked)

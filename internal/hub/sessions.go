@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -47,7 +46,7 @@ func (h *Hub) endHere(ids []chat.SessionID) {
 	h.mu.Lock()
 	h.ends++
 	for _, id := range ids {
-		for c := h.sessions[id]; c != nil; c = c.nextOfSession {
+		for c := range h.sessions.of(int64(id)) {
 			subs = append(subs, c.sub)
 		}
 	}
@@ -111,9 +110,13 @@ func (h *Hub) beginCheck() {
 		return
 	}
 	s.running, s.again = true, false
-	ids := slices.Collect(maps.Keys(h.sessions))
+	ids := make([]chat.SessionID, 0, h.sessions.n)
+	for c := range h.sessions.all() {
+		ids = append(ids, c.session)
+	}
 	h.goLocked(func() {
-		err := h.endGone(ids)
+		slices.Sort(ids)
+		err := h.endGone(slices.Compact(ids))
 		if err != nil {
 			h.failed("looking for sessions that were ended", err)
 		}
@@ -121,7 +124,7 @@ func (h *Hub) beginCheck() {
 		defer h.mu.Unlock()
 		s.running, s.timer = false, nil
 		switch {
-		case h.closed || len(h.sessions) == 0:
+		case h.closed || h.sessions.n == 0:
 		case s.again:
 			s.timer = time.AfterFunc(0, h.beginCheck)
 		default:

@@ -326,8 +326,8 @@ func (w *world) wantEmpty() {
 	h := w.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n := len(h.sessions) + len(h.users) + len(h.rooms) + len(h.loading) + h.members + h.dirty; n != 0 {
+	if n := h.sessions.n + h.users.n + len(h.rooms) + len(h.loading) + h.members + h.dirty; n != 0 {
 		w.Errorf("left behind: %d sessions, %d users, %d rooms, %d loading, %d members, %d dirty",
-			len(h.sessions), len(h.users), len(h.rooms), len(h.loading), h.members, h.dirty)
+			h.sessions.n, h.users.n, len(h.rooms), len(h.loading), h.members, h.dirty)
 	}
 }

@@ -79,13 +79,13 @@ func (p place) kind() string {
 
 // count is an address's connections.
 type count struct {
+	gate         *gate
 	origin       netip.Prefix
 	all, unknown int
 }
 
 // ticket is a connection's place in the gate.
 type ticket struct {
-	gate  *gate
 	from  *count
 	place place // guarded by gate.mu
 }
@@ -147,7 +147,7 @@ func (g *gate) admit(t *ticket, peer netip.Addr) error {
 		g.refused["full"]++
 		return errFull
 	case n == nil:
-		n = &count{origin: from}
+		n = &count{gate: g, origin: from}
 		g.from[from] = n
 	case g.perAddress > 0 && n.all >= g.perAddress:
 		g.refused["address"]++
@@ -162,14 +162,14 @@ func (g *gate) admit(t *ticket, peer netip.Addr) error {
 	n.all++
 	n.unknown++
 	g.movedLocked()
-	*t = ticket{gate: g, from: n, place: kindNew}
+	*t = ticket{from: n, place: kindNew}
 	return nil
 }
 
 // known says that a connection is not a stranger's any more.
 func (t *ticket) known() {
-	t.gate.mu.Lock()
-	defer t.gate.mu.Unlock()
+	t.from.gate.mu.Lock()
+	defer t.from.gate.mu.Unlock()
 	t.knownLocked()
 }
 
@@ -183,8 +183,8 @@ func (t *ticket) knownLocked() {
 
 // speaks says what a connection turned out to speak.
 func (t *ticket) speaks(kind place, tls bool) {
-	t.gate.mu.Lock()
-	defer t.gate.mu.Unlock()
+	t.from.gate.mu.Lock()
+	defer t.from.gate.mu.Unlock()
 	to := kind | t.place&flagKnown
 	if tls {
 		to |= flagTLS
@@ -193,9 +193,9 @@ func (t *ticket) speaks(kind place, tls bool) {
 }
 
 func (t *ticket) moveLocked(to place) {
-	t.gate.places[t.place]--
+	t.from.gate.places[t.place]--
 	t.place = to
-	t.gate.places[to]++
+	t.from.gate.places[to]++
 }
 
 // Stats is how the connections to the port stand, and what became of others.
@@ -232,14 +232,14 @@ func (s *Server) Stats() Stats {
 
 // stranger reports whether a connection counts among its address's strangers.
 func (t *ticket) stranger() bool {
-	t.gate.mu.Lock()
-	defer t.gate.mu.Unlock()
-	return t.gate.strangers > 0 && t.place&flagKnown == 0
+	t.from.gate.mu.Lock()
+	defer t.from.gate.mu.Unlock()
+	return t.from.gate.strangers > 0 && t.place&flagKnown == 0
 }
 
 // leave gives a connection's place back.
 func (t *ticket) leave() {
-	g := t.gate
+	g := t.from.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t.knownLocked()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"unsafe"
 )
 
 func TestGateCountsStrangersPerAddress(t *testing.T) {
@@ -132,5 +133,13 @@ func TestValidate(t *testing.T) {
 		if err := tt.cfg.Validate(); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", tt.name, err)
 		}
+	}
+}
+
+// What is kept of each connection is to fit into 576 bytes of memory as Go gives
+// it, of which 8 are Go's own; the next size is 64 more.
+func TestSizeOfAConnection(t *testing.T) {
+	if size := unsafe.Sizeof(arrival{}); size > 568 {
+		t.Errorf("%d bytes are kept of a connection", size)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -40,6 +39,9 @@ type Config struct {
 	// Reach says why the store cannot be reached now, where it is elsewhere (nil:
 	// it is here).
 	Reach func() error
+	// Tidy, when not nil, gives back what is not needed after a rush of
+	// connections: what rooms keep beside the garbage that Go finds by itself.
+	Tidy func()
 
 	MaxConnections int           // 0: what the limit on open files allows
 	MaxPerAddress  int           // connections of one address; 0: 1,000; below zero: any number; never more than half of all
@@ -192,7 +194,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	loops.Go(func() { broken <- s.http.serve() })
 	loops.Go(func() { s.cfg.Lines.CheckSessions(s.ctx) })
-	loops.Go(func() { s.gate.tidyUp(s.ctx, debug.FreeOSMemory) })
+	loops.Go(func() { s.gate.tidyUp(s.ctx, s.tidy) })
 
 	code, message := protocol.GoodbyeShutdown, "the server is stopping"
 	var failure error

@@ -302,6 +302,9 @@ func (s *Server) turnAway(nc net.Conn, why error) {
 }
 
 func addrOf(nc net.Conn) netip.Addr {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok { // most are; text would take a larger stack
+		return a.AddrPort().Addr().Unmap()
+	}
 	a, err := netip.ParseAddrPort(nc.RemoteAddr().String())
 	if err != nil {
 		return netip.Addr{}

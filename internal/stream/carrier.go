@@ -10,19 +10,59 @@ import (
 // carrier is what a connection's bytes go over: a socket, TLS on a socket, or
 // something that can only be waited for.
 type carrier struct {
-	nc   net.Conn
 	sock *Socket // nil: it can only be waited for
+	over *over   // nil: nothing but the socket
+}
+
+// over is what a carrier has that is not a socket alone.
+type over struct {
+	nc   net.Conn // TLS on the socket, or all there is
+	pump *pump    // nil: it is read when there is something
 }
 
 // carrierOf finds the socket below nc, under whatever is around it.
 func carrierOf(nc net.Conn, room *Room) carrier {
 	if sock, ok := lowest(nc).(*Socket); ok {
-		return carrier{nc, sock}
+		if nc == net.Conn(sock) {
+			return carrier{sock: sock}
+		}
+		return carrier{sock, &over{nc: nc}}
 	}
 	if sock := room.Socket(nc); sock != nil {
-		return carrier{sock, sock}
+		return carrier{sock: sock}
 	}
-	return carrier{nc, nil}
+	return carrier{nil, &over{nc: nc}}
+}
+
+// conn is what is read and written.
+func (c *carrier) conn() net.Conn {
+	if c.over != nil {
+		return c.over.nc
+	}
+	return c.sock
+}
+
+// waitFor has a goroutine read, and say when there is something.
+func (c *carrier) waitFor(turns *queue.Handle) {
+	if c.over == nil {
+		c.over = &over{nc: c.sock}
+	}
+	c.over.pump = newPump(c.over.nc, turns)
+	c.over.pump.start()
+}
+
+func (c *carrier) stopWaiting() {
+	if c.over != nil && c.over.pump != nil {
+		c.over.pump.stop()
+	}
+}
+
+// read reads without waiting.
+func (c *carrier) read(b []byte) (int, error) {
+	if c.over != nil && c.over.pump != nil {
+		return c.over.pump.Read(b)
+	}
+	return c.conn().Read(b)
 }
 
 // lowest is what is below TLS and the like.
@@ -37,7 +77,9 @@ func lowest(nc net.Conn) net.Conn {
 }
 
 // secure reports whether there is TLS between nc and the socket.
-func (c *carrier) secure() bool { return c.sock != nil && c.nc != net.Conn(c.sock) }
+func (c *carrier) secure() bool {
+	return c.over != nil && c.sock != nil && c.over.nc != net.Conn(c.sock)
+}
 
 // tryWrite writes what can be written without waiting. more says that not all
 // went out: write what is left with write.
@@ -46,7 +88,7 @@ func (c *carrier) tryWrite(b []byte) (n int, more bool, err error) {
 	case c.sock == nil:
 		return 0, true, nil
 	case c.secure():
-		n, err = c.nc.Write(b)
+		n, err = c.conn().Write(b)
 		return n, c.rest() > 0, err
 	}
 	n, err = c.sock.tryWrite(b)
@@ -59,7 +101,7 @@ func (c *carrier) tryWrite(b []byte) (n int, more bool, err error) {
 func (c *carrier) write(b []byte, before func() error) (rest []byte, err error) {
 	switch {
 	case c.sock == nil:
-		return writeSlowly(c.nc.Write, b, before)
+		return writeSlowly(c.conn().Write, b, before)
 	case !c.secure():
 		return writeSlowly(c.sock.writeWaiting, b, before)
 	}
@@ -67,7 +109,7 @@ func (c *carrier) write(b []byte, before func() error) (rest []byte, err error) 
 		return b, err
 	}
 	for len(b) > 0 {
-		n, err := c.nc.Write(b[:min(len(b), progress)])
+		n, err := c.conn().Write(b[:min(len(b), progress)])
 		b = b[n:]
 		if err != nil {
 			return b, err
@@ -86,7 +128,7 @@ func (c *carrier) cut() {
 		c.sock.cut()
 		return
 	}
-	_ = lowest(c.nc).Close() // whose goroutine closes it again and reports
+	_ = lowest(c.conn()).Close() // whose goroutine closes it again and reports
 }
 
 func (c *carrier) full() bool { return c.sock != nil && c.sock.fed >= turnBytes }

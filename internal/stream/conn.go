@@ -33,27 +33,24 @@ type conn struct {
 	turns  queue.Handle
 
 	asked    limits.Client
-	loggedIn atomic.Bool       // what was read before, is bounded
-	busy     atomic.Bool       // a request is being carried out
-	spoke    bool              // it sent, edited or deleted a message
-	joined   bool              // the answer that is being made leaves with those before it
-	seated   bool              // seat is or was in use
-	waited   bool              // the last turn ended before it had read everything
-	violated uint16            // what to close a WebSocket with, if it is not the Goodbye's code
-	stranger *stranger         // before login, and as long as there is something in it
-	input    *reading          // while there is input
-	listener *listener         // a client that only listens
-	pump     *pump             // nil: what it speaks over is read when there is something
-	slow     *slowed           // waits for its time; nil: nothing does
-	next     *protocol.Request // waits for the answers before it
+	loggedIn atomic.Bool // what was read before, is bounded
+	busy     atomic.Bool // a request is being carried out
+	spoke    bool        // it sent, edited or deleted a message
+	joined   bool        // the answer that is being made leaves with those before it
+	seated   bool        // seat is or was in use
+	waited   bool        // the last turn ended before it had read everything
+	violated uint16      // what to close a WebSocket with, if it is not the Goodbye's code
+	operator bool        // logged in from the start, as whoever runs the server
+	stranger *stranger   // before login, and as long as there is something in it
+	input    *reading    // while there is input
+	listener *listener   // a client that only listens
 	place    atomic.Pointer[hub.Conn]
 	guest    Guest    // nil: nobody
 	seat     hub.Conn // of the first login, to which place leads
 
 	mu    sync.Mutex
-	actor chat.Actor // once logged in
-	times *times     // nil: nothing is due
-	last  *ending    // nil: nothing of it
+	times *times  // nil: nothing is due
+	last  *ending // nil: nothing of it
 }
 
 // stranger is what a connection has before login.
@@ -65,10 +62,13 @@ type stranger struct {
 	ends   uint64 // hub.Ended before the session was looked up; 0: it was not here
 }
 
-// reading is what takes lines out of what is read.
+// reading is what takes lines out of what is read, and those that it took and
+// that are not yet dealt with.
 type reading struct {
 	lines *protocol.LineReader
 	ws    *websocket.Reader // nil: lines come as they are
+	slow  *slowed           // waits for its time; nil: nothing does
+	next  *protocol.Request // waits for the answers before it
 }
 
 // listener is a client that only listens.
@@ -106,7 +106,7 @@ func newConn(s *Server, nc net.Conn, p Peer) *conn {
 	c.stranger = &stranger{early: p.Early, cookie: p.Cookie, budget: loginBytes}
 	c.out = outbox{to: carrierOf(nc, room), form: formOf(p), owner: c, waiting: &nothingWaits}
 	if p.Operator {
-		c.actor.Operator = true
+		c.operator = true
 		c.loggedIn.Store(true)
 	}
 	if p.Events != nil {
@@ -138,7 +138,19 @@ func (c *conn) maxLine() int {
 	return protocol.MaxFrameLogin
 }
 
-// allRead ends the reading of what there was.
+// who is whose connection it is; the zero Actor before login.
+func (c *conn) who() chat.Actor {
+	switch {
+	case c.operator:
+		return chat.Actor{Operator: true}
+	case !c.loggedIn.Load():
+		return chat.Actor{}
+	}
+	session, user := c.place.Load().Whose()
+	return chat.Actor{Session: session, User: user}
+}
+
+// allRead ends the reading of what there was, when it has been dealt with.
 func (c *conn) allRead() {
 	r := c.input
 	r.lines.Release()
@@ -151,10 +163,7 @@ func (c *conn) allRead() {
 // connection, and there are many.
 func (c *conn) log() *slog.Logger {
 	log := c.srv.cfg.Log.With("conn", c.serial, "peer", c.asked.Peer())
-	c.mu.Lock()
-	actor := c.actor
-	c.mu.Unlock()
-	if actor.Session != 0 {
+	if actor := c.who(); actor.Session != 0 {
 		log = log.With("user", actor.User, "session", actor.Session)
 	}
 	return log
@@ -189,8 +198,7 @@ func (c *conn) start(head []byte) {
 	}
 	// Before there are turns, of which one may be the last and stops it. What it
 	// reads before the first is seen by that.
-	c.pump = newPump(c.out.to.nc, &c.turns)
-	c.pump.start()
+	c.out.to.waitFor(&c.turns)
 	if err = c.srv.queue.Add(&c.turns, c, nil); err != nil {
 		c.out.uncork()
 		go c.depart(err)
@@ -224,9 +232,7 @@ func (c *conn) Turn() queue.Verdict {
 
 // depart ends the connection, whose turns are over.
 func (c *conn) depart(why error) {
-	if c.pump != nil {
-		c.pump.stop()
-	}
+	c.out.to.stopWaiting()
 	if c.out.to.sock != nil {
 		c.out.to.sock.waits = true
 	}
@@ -244,23 +250,23 @@ func (c *conn) turn() (queue.Verdict, error) {
 			return queue.Wait, nil // which wakes us
 		}
 		bye, failed := c.ending()
-		switch {
+		switch in := c.input; {
 		case failed != nil:
 			return queue.Done, failed
-		case c.next != nil:
+		case in != nil && in.next != nil:
 			if !c.out.answered() {
 				return queue.Wait, nil
 			}
-			req := *c.next
-			c.next = nil
+			req := *in.next
+			in.next = nil
 			c.carryOut(req)
 			continue
-		case c.slow != nil:
-			if bye == nil && now() < c.slow.until {
+		case in != nil && in.slow != nil:
+			if bye == nil && now() < in.slow.until {
 				return queue.Wait, nil // for its timer
 			}
-			l := c.slow
-			c.slow = nil
+			l := in.slow
+			in.slow = nil
 			c.attend(l.req, l.bad, l.line, l.no)
 			continue
 		case bye != nil:
@@ -339,7 +345,7 @@ func (c *conn) attend(req protocol.Request, bad *protocol.Error, line []byte, no
 			c.countError() // nobody may send before login
 		}
 	default:
-		c.next = &req
+		c.input.next = &req
 	}
 }
 
@@ -392,11 +398,11 @@ func (c *conn) goOn() {
 		}
 		c.out.bounds.framesIn.Add(1)
 		c.handle(line)
-		if c.next == nil || !c.out.answered() {
+		if c.input.next == nil || !c.out.answered() {
 			return
 		}
-		req := *c.next
-		c.next = nil
+		req := *c.input.next
+		c.input.next = nil
 		if !joins(req.Op) {
 			c.out.flush()
 		}
@@ -481,9 +487,7 @@ func (c *conn) patient() (ctx context.Context, done func()) {
 
 // caller is who asks.
 func (c *conn) caller() api.Caller {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	caller := api.Caller{Actor: c.actor, Peer: c.asked.Peer(), Live: true, OnLogin: c.login, OnUpdate: c.update, OnWait: c.out.flush, OnWatch: c.watch}
+	caller := api.Caller{Actor: c.who(), Peer: c.asked.Peer(), Live: true, OnLogin: c.login, OnUpdate: c.update, OnWait: c.out.flush, OnWatch: c.watch}
 	if c.stranger != nil {
 		caller.Cookie = c.stranger.cookie
 	}
@@ -494,7 +498,7 @@ func (c *conn) caller() api.Caller {
 func (c *conn) speaker() api.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return api.Caller{Actor: c.actor, Peer: c.asked.Peer(), Live: true, Aside: c.aside}
+	return api.Caller{Actor: c.who(), Peer: c.asked.Peer(), Live: true, Aside: c.aside}
 }
 
 // httpRequest is the first line of an HTTP request.
@@ -543,10 +547,8 @@ func (in input) Read(b []byte) (n int, err error) {
 		if st.early = st.early[n:]; len(st.early) == 0 {
 			st.early = nil
 		}
-	case c.pump != nil:
-		n, err = c.pump.Read(b)
 	default:
-		n, err = c.out.to.nc.Read(b)
+		n, err = c.out.to.read(b)
 	}
 	if before {
 		st.budget -= n

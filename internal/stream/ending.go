@@ -80,7 +80,7 @@ func (c *conn) finish(err error) {
 	}
 	c.out.waitWritten()
 	if bye != nil && !errors.Is(err, io.EOF) {
-		linger(c.out.to.nc, lingering)
+		linger(c.out.to.conn(), lingering)
 	}
 }
 
@@ -121,7 +121,7 @@ func (c *conn) close() {
 	}
 	c.asked.Close()
 	c.out.waitWritten()
-	err := c.out.to.nc.Close()
+	err := c.out.to.conn().Close()
 	if place := c.place.Load(); place != nil {
 		place.Close()
 	}

@@ -34,7 +34,7 @@ func (c *conn) count(req protocol.Request, bad *protocol.Error, line []byte) (no
 	if pause <= 0 {
 		return no, false
 	}
-	c.slow = &slowed{until: now() + int64(pause), line: line, req: req, bad: bad, no: no}
+	c.input.slow = &slowed{until: now() + int64(pause), line: line, req: req, bad: bad, no: no}
 	time.AfterFunc(pause, c.turns.Wake) // which may come after the last turn
 	return nil, true
 }

@@ -108,12 +108,9 @@ func (c *conn) login(l chat.Login, p protocol.SessionStartParams) (int64, error)
 		c.asked.Close() // it may log in again, as somebody else
 		return 0, err
 	}
-	c.mu.Lock()
-	c.actor = l.Actor
 	if c.stranger != nil {
 		c.stranger.cookie = ""
 	}
-	c.mu.Unlock()
 	c.loggedIn.Store(true)
 	if c.input != nil {
 		c.input.lines.SetMax(c.maxLine())
@@ -151,9 +148,7 @@ func (s *Server) CheckSessions(ctx context.Context) {
 }
 
 func (c *conn) checkSession(ctx context.Context) {
-	c.mu.Lock()
-	actor := c.actor
-	c.mu.Unlock()
+	actor := c.who()
 	if actor.Session == 0 {
 		return // not logged in, or the operator
 	}

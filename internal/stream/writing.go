@@ -163,7 +163,7 @@ func (o *outbox) endLocked() {
 	}
 	if o.armed {
 		o.armed = false
-		_ = o.to.nc.SetWriteDeadline(time.Time{}) // fails when it is closed
+		_ = o.to.conn().SetWriteDeadline(time.Time{}) // fails when it is closed
 	}
 	o.writing = false
 	o.changedLocked()
@@ -244,7 +244,7 @@ func (o *outbox) armLocked() error {
 	if !o.deadline.IsZero() && o.deadline.Before(t) {
 		t = o.deadline
 	}
-	return o.to.nc.SetWriteDeadline(t)
+	return o.to.conn().SetWriteDeadline(t)
 }
 
 // flusher writes the answers that come from the store's goroutine, which is not

@@ -43,6 +43,7 @@ type client struct {
 	script []step
 	in     []byte        // what came for the first step of script
 	ready  func(*client) // called at the end of script, nil: nobody
+	late   func(*client) // called if it was taken for somebody silent, see tooLate; nil: that is an error
 	on     func(*client, []byte)
 
 	// Of on: where in a mark the last bytes ended, see marks.
@@ -313,6 +314,11 @@ func (l *loop) heard(c *client, data []byte) {
 	c.in = append(c.in, data...)
 	s := c.script[0]
 	if !bytes.Contains(c.in, []byte(s.hear)) {
+		if c.late != nil && bytes.Contains(c.in, []byte(tooLate)) {
+			l.forget(c)
+			c.late(c)
+			return
+		}
 		if bytes.Contains(c.in, []byte(`"error":{`)) || bytes.Contains(c.in, []byte(`"Goodbye"`)) {
 			l.fail(fmt.Errorf("client %d was refused: %.3000s", c.id, c.in))
 		}
@@ -333,6 +339,11 @@ func (l *loop) heard(c *client, data []byte) {
 		c.ready(c)
 	}
 }
+
+// tooLate is what Grima tells a client of HTTP's whose first byte came more than
+// 200 ms after it connected (docs/protocol.md#one-port): on a busy machine this
+// program may be kept from saying it for longer. It may try again.
+const tooLate = "the connection was silent at first"
 
 func (l *loop) ended(c *client, why error) {
 	l.forget(c)

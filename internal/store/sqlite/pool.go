@@ -95,6 +95,21 @@ func (p *pool) wait(ctx context.Context) error {
 	}
 }
 
+// rest closes the connections that nobody uses. Each keeps what it read last, up
+// to the size of its cache, which it gives back in no other way: SQLite's memory
+// only grows. The next views open new ones.
+func (p *pool) rest() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, c := range idle {
+		if err := c.close(); err != nil {
+			p.cfg.Log.Warn("cannot close a connection", "error", err)
+		}
+	}
+}
+
 // put takes a connection back; one that is not healthy is let go.
 func (p *pool) put(c *conn, healthy bool) {
 	if healthy {

@@ -210,6 +210,11 @@ func (s *Store) View(ctx context.Context, fn func(chat.Reader) error) error {
 	return s.readers.view(ctx, fn)
 }
 
+// Rest gives back the memory that readers keep of what they read last, some
+// 2 MiB each. It is for when little is to be done after much was, and not to be
+// called with Close or after it.
+func (s *Store) Rest() { s.readers.rest() }
+
 // Close implements chat.Store. It also waits for views that are under way.
 func (s *Store) Close() error {
 	s.close.Do(func() { s.closeErr = s.shut() })
