@@ -2,13 +2,13 @@ package api_test
 
 import (
 	"context"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/grima-chat/grima/internal/api"
+	"github.com/grima-chat/grima/internal/aside"
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/store/storetest"
 	"github.com/grima-chat/grima/protocol"
@@ -42,13 +42,14 @@ func TestHeavyOperationsTakeTurns(t *testing.T) {
 			}
 		}()
 		a := api.New(chat.NewService(chat.Config{Store: store}))
+		defer a.Close()
 		answers := make(chan *protocol.Error, 100)
 		ask := func(ctx context.Context, op, params string) {
 			a.Do(ctx, api.Caller{Actor: chat.Actor{User: 1}}, protocol.Request{Type: protocol.TypeDataRequest, Op: op, Params: []byte(params)},
 				func(r protocol.Response) { answers <- r.Error })
 		}
 		store.is.Store(true)
-		turns := max(1, runtime.GOMAXPROCS(0)-1)
+		turns := max(1, aside.Processors()-1)
 		for range turns + 3 {
 			go ask(t.Context(), protocol.OpSync, "")
 		}

@@ -131,7 +131,7 @@ func New(cfg Config) (*Server, error) {
 // connect; they are served from Serve on.
 func (s *Server) Listen() error {
 	keepAlive := net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
-	port, err := (&net.ListenConfig{KeepAliveConfig: keepAlive}).Listen(context.Background(), "tcp", s.cfg.Listen)
+	port, err := (&net.ListenConfig{KeepAliveConfig: keepAlive, Control: boundUnsent}).Listen(context.Background(), "tcp", s.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listening on %s (does something else have the port?): %w", s.cfg.Listen, err)
 	}

@@ -39,6 +39,7 @@ type conn struct {
 	joined   bool              // the answer that is being made leaves with those before it
 	seated   bool              // seat is or was in use
 	waited   bool              // the last turn ended before it had read everything
+	streak   uint8             // breaths in a row after which more was there, see greedy
 	violated uint16            // what to close a WebSocket with, if it is not the Goodbye's code
 	stranger *stranger         // before login, and as long as there is something in it
 	input    *reading          // while there is input
@@ -287,6 +288,7 @@ func (c *conn) turn() (queue.Verdict, error) {
 			if c.out.to.full() {
 				return queue.Again, nil
 			}
+			c.streak = 0
 			return queue.Park, nil
 		}
 		if bad, ok := errors.AsType[*protocol.Error](err); ok {
@@ -353,17 +355,24 @@ func (c *conn) answer(n uint64, frame any) {
 // carryOut carries out a request that waits for its result: at once if that
 // waits for nothing, else apart from the turns, during which no other is read.
 func (c *conn) carryOut(req protocol.Request) {
-	if op, ok := api.Lookup(req.Op); !ok || op.Cost == api.Instant {
+	op, ok := api.Lookup(req.Op)
+	if !ok || op.Cost == api.Instant {
 		c.done(c.out.begin(), c.do(req))
 		return
 	}
 	c.joined = joins(req.Op)
 	n := c.out.begin()
-	c.apart(func() {
+	light := op != nil && op.Cost == api.Light
+	c.apart(light && c.streak >= greedy, func(aside bool) {
 		c.done(n, c.do(req))
-		c.goOn()
+		c.goOn(aside)
 	})
 }
+
+// greedy is how many breaths in a row a client may ask for light things without
+// a pause. Whoever has more on the way, 128 requests or 1.6 ms of them, waits for
+// processors that nobody else wants, until all was read that it had sent.
+const greedy = 8
 
 // breath is how long answering goes on apart from the turns, as in a queue.
 const breath = int64(200 * time.Microsecond)
@@ -379,7 +388,9 @@ func joins(name string) bool {
 // and waits for its result too, so that nobody is woken in between: light reads,
 // or the sync of somebody who comes back and sent it with his login. It does so
 // for a moment; then it is somebody else's turn.
-func (c *conn) goOn() {
+//
+// Aside, that is light reads alone: nothing else may wait there.
+func (c *conn) goOn(aside bool) {
 	began := now()
 	for n := 0; n < maxTurn && now()-began < breath; n++ {
 		bye, failed := c.ending()
@@ -396,29 +407,39 @@ func (c *conn) goOn() {
 			return
 		}
 		req := *c.next
+		if op, ok := api.Lookup(req.Op); aside && (!ok || op.Cost != api.Light) {
+			return
+		}
 		c.next = nil
 		if !joins(req.Op) {
 			c.out.flush()
 		}
 		c.done(c.out.begin(), c.do(req))
 	}
+	if c.streak < greedy {
+		c.streak++
+	}
 }
 
-// apart does what may take its time on another goroutine. The turns wait for it.
-func (c *conn) apart(do func()) {
+// apart does what may take its time on another goroutine, if it is to be aside
+// on one of those for that. The turns wait for it.
+func (c *conn) apart(aside bool, do func(aside bool)) {
 	c.busy.Store(true)
-	c.srv.crew.do(func() {
-		do()
+	work := func() {
+		do(aside)
 		c.out.flush()
 		c.busy.Store(false)
 		c.turns.Wake()
-	})
+	}
+	if !aside || !c.srv.cfg.API.Aside(work) {
+		c.srv.crew.do(work)
+	}
 }
 
 // done answers a request that waited for its result. The end of the turn, or of
 // what is apart from it, flushes.
 func (c *conn) done(n uint64, r protocol.Response) {
-	c.out.answer(n, encode(&r))
+	c.out.answer(n, encodeResponse(&r))
 	if r.Error != nil && (r.Error.Code == protocol.CodeUnauthenticated || r.Error.Code == protocol.CodeUnknownOp) {
 		c.countError()
 	}
