@@ -45,6 +45,9 @@ type Caller struct {
 	OnUpdate func(protocol.SessionUpdateParams) (protocol.SessionUpdateResult, error)
 	// OnWait is told before a request waits for its turn or hashes a password.
 	OnWait func()
+	// OnSpent is told how long a Heavy operation took, its waiting for others not
+	// counted. Nil: it is of no account.
+	OnSpent func(time.Duration)
 	// OnWatch has a live connection hear when the presence of these users
 	// changes, for as long as it says. Nil over HTTP.
 	OnWatch func([]chat.UserID) time.Duration
@@ -154,9 +157,17 @@ func (a *API) run(ctx context.Context, c Caller, op *Operation, params any) ([]b
 	var (
 		result []byte
 		failed error
+		took   time.Duration
 	)
-	if err := a.aside.Do(ctx, c.waits, func() { result, failed = a.result(ctx, c, op, params) }); err != nil {
+	if err := a.aside.Do(ctx, c.waits, func() {
+		began := time.Now()
+		result, failed = a.result(ctx, c, op, params)
+		took = time.Since(began)
+	}); err != nil {
 		return nil, fmt.Errorf("waiting for other reads: %w", err)
+	}
+	if c.OnSpent != nil {
+		c.OnSpent(took)
 	}
 	return result, failed
 }

@@ -131,7 +131,7 @@ func New(cfg Config) (*Server, error) {
 // connect; they are served from Serve on.
 func (s *Server) Listen() error {
 	keepAlive := net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
-	port, err := (&net.ListenConfig{KeepAliveConfig: keepAlive, Control: boundUnsent}).Listen(context.Background(), "tcp", s.cfg.Listen)
+	port, err := (&net.ListenConfig{KeepAliveConfig: keepAlive}).Listen(context.Background(), "tcp", s.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listening on %s (does something else have the port?): %w", s.cfg.Listen, err)
 	}
@@ -245,6 +245,9 @@ func (s *Server) accept(ln net.Listener, serve func(net.Conn)) error {
 		switch {
 		case err == nil:
 			pause = 0
+			if err := boundUnsent(nc); err != nil {
+				s.log.Debug("a connection keeps more than it should, or is closed already", "error", err)
+			}
 			s.serving.Go(func() { serve(nc) })
 			continue
 		case s.ctx.Err() != nil:

@@ -450,7 +450,8 @@ func (c *conn) do(req protocol.Request) (answer protocol.Response) {
 	// What it causes, and what is delivered from a login on, follows its answer.
 	// All others let events pass: held back behind a slow read, those of busy
 	// chats would have no room before long.
-	if op, ok := api.Lookup(req.Op); req.Op == protocol.OpSessionStart || ok && op.Told {
+	op, ok := api.Lookup(req.Op)
+	if req.Op == protocol.OpSessionStart || ok && op.Told {
 		c.out.hold()
 	}
 	if req.Op == protocol.OpSessionStart && c.stranger != nil {
@@ -458,7 +459,11 @@ func (c *conn) do(req protocol.Request) (answer protocol.Response) {
 	}
 	ctx, done := c.patient()
 	defer done()
-	c.srv.cfg.API.Do(ctx, c.caller(), req, func(r protocol.Response) { answer = r })
+	caller := c.caller()
+	if ok && op.Cost == api.Heavy {
+		caller.OnSpent = c.asked.Spent
+	}
+	c.srv.cfg.API.Do(ctx, caller, req, func(r protocol.Response) { answer = r })
 	return answer
 }
 
