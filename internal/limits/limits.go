@@ -169,10 +169,8 @@ func (b bound) take(due *int64, now int64) (wait, over time.Duration) {
 	return 0, 0
 }
 
-// owe adds n requests to what is owed until due, up to where more is refused.
-func (b bound) owe(due *int64, n, now int64) {
-	*due = max(*due, min(max(*due, now)+n*b.every, now+b.most))
-}
+// owe adds n requests to what is owed until due.
+func (b bound) owe(due *int64, n, now int64) { *due = max(*due, now) + n*b.every }
 
 // bound is what a user or an address may ask this server for: where there are
 // several, its share of their rate, and as much as a connection may in any case.

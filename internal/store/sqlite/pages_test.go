@@ -18,8 +18,15 @@ func TestListsEndBehindAPage(t *testing.T) {
 	}()
 	const messages, fit = 150, chat.MaxPageBytes / chat.MaxContent
 	var id chat.ChatID
-	written := make(chan error, 1)
-	s.Update(chat.Op{Run: func(tx chat.Tx) (err error) {
+	update := func(run func(chat.Tx) error) {
+		t.Helper()
+		done := make(chan error, 1)
+		s.Update(chat.Op{Run: run}, func(err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func(tx chat.Tx) (err error) {
 		if id, err = tx.NewChatID(); err != nil {
 			return err
 		}
@@ -32,16 +39,16 @@ func TestListsEndBehindAPage(t *testing.T) {
 				return err
 			}
 		}
-		// Who writes reads all.
+		return nil
+	})
+	// Who writes reads all.
+	update(func(tx chat.Tx) error {
 		all, err := tx.Messages(id, 0, messages+1, messages, false)
 		if err == nil && len(all) != messages {
-			t.Errorf("%d messages within the transaction", len(all))
+			t.Errorf("%d messages within a transaction", len(all))
 		}
 		return err
-	}}, func(err error) { written <- err })
-	if err := <-written; err != nil {
-		t.Fatal(err)
-	}
+	})
 	err := s.View(t.Context(), func(r chat.Reader) error {
 		for _, newest := range []bool{false, true} {
 			list, err := r.Messages(id, 0, messages+1, messages, newest)
