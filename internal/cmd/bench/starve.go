@@ -32,10 +32,17 @@ func asDeployed(name string) string { return name + ", default limits" }
 func (b *bench) deployed() []kind {
 	var kinds []kind
 	for _, k := range b.grimas("--dev=false") {
-		if inQueues(k.name) {
-			k.name = asDeployed(k.name)
-			kinds = append(kinds, k)
+		if !inQueues(k.name) {
+			continue
 		}
+		name, start := asDeployed(k.name), k.start
+		kinds = append(kinds, kind{name, func(ctx context.Context, in site) (*target, error) {
+			t, err := start(ctx, in)
+			if err == nil {
+				t.name = name
+			}
+			return t, err
+		}})
 	}
 	return kinds
 }
