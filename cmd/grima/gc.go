@@ -12,7 +12,7 @@ import (
 // itself Go collects whenever the heap has doubled, and a chat server's is so
 // small that a few heavy requests do that a hundred times a second, each time
 // with a processor that clients wait for.
-const headroom = 32 << 20
+const headroom = 64 << 20
 
 // paceGC keeps the headroom until stop is called. What GOGC says goes before.
 func paceGC() (stop func()) {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestHeadroom(t *testing.T) {
-	for live, want := range map[uint64]int{0: 800, 4 << 20: 800, 16 << 20: 200, 32 << 20: 100, 1 << 30: 100} {
+	for live, want := range map[uint64]int{0: 1600, 4 << 20: 1600, 16 << 20: 400, 64 << 20: 100, 1 << 30: 100} {
 		if got := percentFor(live); got != want {
 			t.Errorf("%d bytes alive: GOGC %d, want %d", live, got, want)
 		}

@@ -112,7 +112,10 @@ func (o *storeOperator) do(ctx context.Context, req protocol.Request) (protocol.
 	return <-answer, nil
 }
 
-func (o *storeOperator) close() error { return o.store.Close() }
+func (o *storeOperator) close() error {
+	o.api.Close()
+	return o.store.Close()
+}
 
 // socketOperator speaks to a running server.
 type socketOperator struct {

@@ -86,14 +86,15 @@ func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store
 			}
 		}()
 	}
-	srv, svc, live, err := c.wire(log, store, bus)
+	in, err := c.wire(log, store, bus)
 	if err != nil {
 		return err
 	}
-	defer live.Close()
-	if err := live.Join(); err != nil {
+	defer in.close()
+	if err := in.live.Join(); err != nil {
 		return err
 	}
+	srv, svc := in.srv, in.svc
 	if err := srv.Listen(); err != nil {
 		return err
 	}
@@ -149,11 +150,25 @@ func (f *dataFlags) storeFailed(err, cause error) error {
 		"Look at the disk (is %s full, or broken?) and start again: %w", f.Data, err)
 }
 
+// rooms are those of a server that others here have to do with.
+type rooms struct {
+	srv  *server.Server
+	svc  *chat.Service
+	live *hub.Hub
+	api  *api.API
+}
+
+// close is called once nobody is served any more.
+func (r *rooms) close() {
+	r.api.Close()
+	r.live.Close()
+}
+
 // wire puts the rooms together, each on the ones below it.
-func (c *serveCmd) wire(log *slog.Logger, store chat.Store, bus *natsbus.Bus) (*server.Server, *chat.Service, *hub.Hub, error) {
+func (c *serveCmd) wire(log *slog.Logger, store chat.Store, bus *natsbus.Bus) (*rooms, error) {
 	token, err := c.metricsToken()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	cfg := hub.Config{
 		Encode:         api.AppendEvent,
@@ -240,11 +255,12 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store, bus *natsbus.Bus) (*
 		StopTimeout:   c.ShutdownTimeout,
 		Log:           log,
 	})
+	in := &rooms{srv, svc, live, requests}
 	if err != nil {
-		live.Close()
-		return nil, nil, nil, err
+		in.close()
+		return nil, err
 	}
-	return srv, svc, live, nil
+	return in, nil
 }
 
 // checkSessions is how often a server asks the store for the sessions of its

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/grima-chat/grima/internal/aside"
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/protocol"
 )
@@ -48,6 +48,9 @@ type Caller struct {
 	// Aside takes the wait for room in the store away from Do, of what Do answers
 	// later. Nil: Do waits.
 	Aside chat.Aside
+	// OnSpent is told how long a Heavy operation took, its waiting for others not
+	// counted. Nil: it is of no account.
+	OnSpent func(time.Duration)
 	// OnWatch has a live connection hear when the presence of these users
 	// changes, for as long as it says. Nil over HTTP.
 	OnWatch func([]chat.UserID) time.Duration
@@ -63,7 +66,7 @@ func (c *Caller) waits() {
 // API answers requests. Its methods may be called from any goroutine.
 type API struct {
 	svc   *chat.Service
-	heavy chan struct{} // has one for each Heavy operation that runs
+	aside *aside.Pool // runs Heavy operations
 
 	// Roles are what is served here. Set them before the first Do.
 	Roles Roles
@@ -87,8 +90,16 @@ type Observer interface {
 // New makes an API on svc.
 func New(svc *chat.Service) *API {
 	// One processor stays free of pages of rows, for sends and whatever is light.
-	return &API{svc: svc, heavy: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
+	return &API{svc: svc, aside: aside.New(max(1, aside.Processors()-1))}
 }
+
+// Close waits for what is carried out aside. Nobody calls Do any more.
+func (a *API) Close() { a.aside.Close() }
+
+// Aside carries f out where Heavy operations are, behind who waits there, and
+// does not wait for it. f waits for nothing but reads of the store, and does not
+// panic. After Close it does not happen: then the answer is false.
+func (a *API) Aside(f func()) bool { return a.aside.Go(f) }
 
 // Do answers req: it calls done exactly once, with the complete answer.
 //
@@ -144,19 +155,29 @@ func (a *API) run(ctx context.Context, c Caller, op *Operation, params any) ([]b
 			return json.Marshal(result)
 		}
 	}
-	if op.Cost == Heavy {
-		select {
-		case a.heavy <- struct{}{}:
-		default:
-			c.waits()
-			select {
-			case a.heavy <- struct{}{}:
-			case <-ctx.Done():
-				return nil, fmt.Errorf("waiting for other reads: %w", ctx.Err())
-			}
-		}
-		defer func() { <-a.heavy }()
+	if op.Cost != Heavy {
+		return a.result(ctx, c, op, params)
 	}
+	var (
+		result []byte
+		failed error
+		took   time.Duration
+	)
+	if err := a.aside.Do(ctx, c.waits, func() {
+		began := time.Now()
+		result, failed = a.result(ctx, c, op, params)
+		took = time.Since(began)
+	}); err != nil {
+		return nil, fmt.Errorf("waiting for other reads: %w", err)
+	}
+	if c.OnSpent != nil {
+		c.OnSpent(took)
+	}
+	return result, failed
+}
+
+// result carries an operation out and encodes what comes of it.
+func (a *API) result(ctx context.Context, c Caller, op *Operation, params any) ([]byte, error) {
 	result, err := op.run(a, ctx, c, params)
 	if err != nil {
 		return nil, err

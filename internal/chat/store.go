@@ -117,15 +117,18 @@ type Reader interface {
 
 	Message(chat ChatID, seq int64) (Message, error)
 	// Messages lists messages with lo <= seq < hi, by ascending seq: the first
-	// limit of them, or the last limit when newest is set.
+	// limit of them, or the last limit when newest is set. Of a View the list may
+	// end, on the side away from where it begins, with the message by which its
+	// contents come to more than MaxPageBytes: that is not on its page any more.
 	Messages(chat ChatID, lo, hi int64, limit int, newest bool) ([]Message, error)
 	Sent(sender UserID, clientMsgID string) (Sent, error)
 
 	// Changes lists the chat's messages and participants with
 	// after < updated_seq <= upto, merged by ascending updated_seq and cut at
 	// limit rows. floor hides messages born before it (0 hides none). The chat's
-	// own row is not among them. What it costs grows with the numbers between
-	// after, or floor, and upto, and not with the chat.
+	// own row is not among them. Of a View, messages may be missing behind the one
+	// by which the contents come to more than MaxPageBytes. What it costs grows
+	// with the numbers between after, or floor, and upto, and not with the chat.
 	Changes(chat ChatID, after, upto, floor int64, limit int) ([]Message, []Participant, error)
 
 	// Tails gives, for each of these positions and in their order, the chat's row

@@ -263,6 +263,9 @@ func (h *handler) caller(r *http.Request, cost api.Cost) (api.Caller, *protocol.
 	if err := pause(r.Context(), h.Limits.TakeUser, actor.User, cost); err != nil {
 		return c, err
 	}
+	if cost == api.Heavy {
+		c.OnSpent = func(took time.Duration) { h.Limits.Spent(actor.User, c.Peer, took) }
+	}
 	if authenticated, ok := r.Context().Value(authenticatedKey{}).(func()); ok {
 		authenticated()
 	}

@@ -103,6 +103,16 @@ func (b *buckets) take(k bucketKey, cost int, now int64, r bound) (wait, over ti
 	return r.take(&s.all[i].due[cost], now)
 }
 
+// owe is bound.owe for a key; one that was forgotten meanwhile owes nothing.
+func (b *buckets) owe(k bucketKey, cost int, n, now int64, r bound) {
+	s := b.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, there := s.index[k]; there {
+		r.owe(&s.all[i].due[cost], n, now)
+	}
+}
+
 // giveBack undoes a take.
 func (b *buckets) giveBack(k bucketKey, cost int, r bound) {
 	s := b.shard(k)

@@ -8,6 +8,9 @@
 // and when that goes on is refused down to the rate. Waiting is the caller's
 // business: nothing here blocks, and nothing of a client's is held meanwhile.
 //
+// How dear a Heavy one is, is known when it is done: what takes long counts for
+// several (Spent), so that the rate is one of work.
+//
 // A connection's own counts are in its Client. Those of users and addresses are
 // in a table of bounded size, see buckets.
 package limits
@@ -67,6 +70,12 @@ const (
 	perUser = 50
 	// maxBuckets is how many users and addresses are counted, in about 8 MB.
 	maxBuckets = 1 << 16
+	// heavyTime is what a Heavy request may take; one that takes longer counts
+	// once more for each time as long.
+	heavyTime = 5 * time.Millisecond
+	// mostHeavy is how often one counts again at most: what a sick disk does is
+	// not the client's fault.
+	mostHeavy = 20
 )
 
 // Config is what can be set. Zero means the value in parentheses.
@@ -160,6 +169,9 @@ func (b bound) take(due *int64, now int64) (wait, over time.Duration) {
 	return 0, 0
 }
 
+// owe adds n requests to what is owed until due.
+func (b bound) owe(due *int64, n, now int64) { *due = max(*due, now) + n*b.every }
+
 // bound is what a user or an address may ask this server for: where there are
 // several, its share of their rate, and as much as a connection may in any case.
 // Whoever spreads over all of them has the whole.
@@ -217,6 +229,24 @@ func (l *Limits) TakeUser(user chat.UserID, c api.Cost) (wait time.Duration, err
 	return l.said(User, c, wait, over)
 }
 
+// moreOf is for how many more requests a Heavy one counts that took so long.
+func moreOf(took time.Duration) int64 { return int64(min(took/heavyTime, mostHeavy)) }
+
+// Spent counts how long a user's Heavy request over HTTP took, which was let
+// through. It refuses nothing: it is felt by the next one.
+func (l *Limits) Spent(user chat.UserID, peer netip.Addr, took time.Duration) {
+	if l == nil || l.cfg.NoRates {
+		return
+	}
+	n, now, c := moreOf(took), l.now(), l.as[api.Heavy]
+	if n > 0 && user != 0 {
+		l.known.owe(account(user), int(c), n, now, l.bound(User, c))
+	}
+	if n > 0 && peer.IsValid() {
+		l.known.owe(network(peer), int(c), n, now, l.bound(Address, c))
+	}
+}
+
 // Client is what a connection has asked for. Its methods are for one goroutine
 // at a time. The zero Client is limited by nothing.
 type Client struct {
@@ -224,6 +254,7 @@ type Client struct {
 	peer   netip.Addr // zero: not known
 	user   chat.UserID
 	due    [api.Costs]int64
+	more   uint8 // requests for which the last Heavy one counted more than once
 }
 
 // Client makes the Client of a connection from peer; the zero Addr is one that
@@ -238,7 +269,8 @@ func (c *Client) Peer() netip.Addr { return c.peer }
 // Take counts a request before it is carried out. After wait, and not before,
 // it is to be carried out or, if there is an error, answered with that:
 // rate_limited, with the time after which it would be let through. A wait is
-// short: of a rate's order, at most a quarter of a second.
+// short: half of what the rate allows it every, or a quarter of a second. Behind
+// a Heavy request that counted more than once it is as much longer.
 func (c *Client) Take(cost api.Cost) (wait time.Duration, err *chat.Error) {
 	l := c.limits
 	if l == nil || l.cfg.NoRates {
@@ -269,7 +301,27 @@ func (c *Client) Take(cost api.Cost) (wait time.Duration, err *chat.Error) {
 			}
 		}
 	}
+	if cost == l.as[api.Heavy] && over == 0 {
+		wait *= time.Duration(1 + c.more)
+		c.more = 0
+	}
 	return l.said(worst, cost, wait, over)
+}
+
+// Spent counts how long a Heavy request took that was let through. It refuses
+// nothing: it is felt by the next one.
+func (c *Client) Spent(took time.Duration) {
+	l := c.limits
+	if l == nil || l.cfg.NoRates {
+		return
+	}
+	n, now, cost := moreOf(took), l.now(), l.as[api.Heavy]
+	if n == 0 {
+		return
+	}
+	c.more = uint8(n)
+	l.rates[Connection][cost].owe(&c.due[cost], n, now)
+	l.Spent(c.user, c.peer, took)
 }
 
 // Login says whose connection it is from now on, unless they have too many

@@ -303,6 +303,83 @@ func TestNoLimits(t *testing.T) {
 	}
 }
 
+// What takes long counts for several: the rate is one of work. Each of these
+// takes three times as long as one may, and so counts for four.
+func TestWorkIsCounted(t *testing.T) {
+	clock := newClock()
+	l := clock.limits(Config{Rates: Rates{Connection: all(Rate{10, 40}), User: plenty, Address: plenty}})
+	conn := l.Client(netip.MustParseAddr("192.0.2.1"))
+	c := client{t, clock, func() (time.Duration, *chat.Error) {
+		wait, err := conn.Take(api.Heavy)
+		if err == nil {
+			conn.Spent(3*heavyTime + time.Millisecond)
+		}
+		return min(wait, refusalWait), err
+	}}
+	if took := c.want(10, 0, 0); took != 0 {
+		t.Errorf("the burst took %v", took)
+	}
+	wait, err := conn.Take(api.Heavy)
+	if err != nil || wait != 4*50*time.Millisecond {
+		t.Errorf("then a wait of %v, %v: not as if each were four", wait, err)
+	}
+	// Nothing else feels it.
+	for _, cost := range []api.Cost{api.Light, api.Write} {
+		if wait, err := conn.Take(cost); wait > 0 || err != nil {
+			t.Errorf("%v: %v, %v", cost, wait, err)
+		}
+	}
+	// In the long run so much work comes through, and no more.
+	slowed, refused, took := c.ask(2000)
+	if rate := float64(4*slowed) / took.Seconds(); refused == 0 || rate < 9 || rate > 12 {
+		t.Errorf("a flood comes through at %.1f a second; %d were refused", rate, refused)
+	}
+}
+
+// What is asked over HTTP, and on other connections, is the user's and the
+// address's work, too; and of one request there is a limit to what counts.
+func TestWorkIsCountedForAll(t *testing.T) {
+	home := netip.MustParseAddr("192.0.2.1")
+	for by, rates := range map[Key]Rates{
+		User:    {Connection: plenty, User: all(Rate{1, 1 + mostHeavy}), Address: plenty},
+		Address: {Connection: plenty, User: plenty, Address: all(Rate{1, 1 + mostHeavy})},
+	} {
+		clock := newClock()
+		l := clock.limits(Config{Rates: rates})
+		conn := l.Client(home)
+		if err := conn.Login(7); err != nil {
+			t.Fatal(err)
+		}
+		take := func(slowed bool) {
+			t.Helper()
+			w1, err1 := l.TakeAddress(home, api.Heavy)
+			w2, err2 := l.TakeUser(7, api.Heavy)
+			if (w1+w2 > 0) != slowed || err1 != nil || err2 != nil {
+				t.Fatalf("by %v: %v %v, %v %v", by, w1, w2, err1, err2)
+			}
+		}
+		take(false)
+		l.Spent(7, home, time.Hour)
+		take(true)
+		clock.pass(time.Hour)
+		take(false)
+		conn.Spent(time.Hour)
+		take(true)
+		clock.pass(time.Hour)
+		take(false)
+		conn.Spent(heavyTime - 1)
+		take(false)
+	}
+	for name, l := range map[string]*Limits{"none": nil, "no rates": New(Config{NoRates: true})} {
+		c := l.Client(home)
+		c.Spent(time.Hour)
+		l.Spent(7, home, time.Hour)
+		if wait, err := c.Take(api.Heavy); wait > 0 || err != nil {
+			t.Errorf("%s: %v, %v", name, wait, err)
+		}
+	}
+}
+
 // A cost that nobody gave a rate is as good as light, rather than free.
 func TestCostWithoutRate(t *testing.T) {
 	clock := newClock()

@@ -247,6 +247,9 @@ func (s *Server) accept(ln net.Listener, serve func(net.Conn)) error {
 		switch {
 		case err == nil:
 			pause = 0
+			if err := boundUnsent(nc); err != nil {
+				s.log.Debug("a connection keeps more than it should, or is closed already", "error", err)
+			}
 			s.serving.Go(func() { serve(nc) })
 			continue
 		case s.ctx.Err() != nil:

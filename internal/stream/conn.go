@@ -39,6 +39,7 @@ type conn struct {
 	joined   bool        // the answer that is being made leaves with those before it
 	seated   bool        // seat is or was in use
 	waited   bool        // the last turn ended before it had read everything
+	streak   uint8       // breaths in a row after which more was there, see greedy
 	violated uint16      // what to close a WebSocket with, if it is not the Goodbye's code
 	operator bool        // logged in from the start, as whoever runs the server
 	stranger *stranger   // before login, and as long as there is something in it
@@ -69,6 +70,7 @@ type reading struct {
 	ws    *websocket.Reader // nil: lines come as they are
 	slow  *slowed           // waits for its time; nil: nothing does
 	next  *protocol.Request // waits for the answers before it
+	room  func()            // waits for room in the store; nil: nothing does
 }
 
 // listener is a client that only listens.
@@ -293,6 +295,7 @@ func (c *conn) turn() (queue.Verdict, error) {
 			if c.out.to.full() {
 				return queue.Again, nil
 			}
+			c.streak = 0
 			return queue.Park, nil
 		}
 		if bad, ok := errors.AsType[*protocol.Error](err); ok {
@@ -359,17 +362,24 @@ func (c *conn) answer(n uint64, frame any) {
 // carryOut carries out a request that waits for its result: at once if that
 // waits for nothing, else apart from the turns, during which no other is read.
 func (c *conn) carryOut(req protocol.Request) {
-	if op, ok := api.Lookup(req.Op); !ok || op.Cost == api.Instant {
+	op, ok := api.Lookup(req.Op)
+	if !ok || op.Cost == api.Instant {
 		c.done(c.out.begin(), c.do(req))
 		return
 	}
 	c.joined = joins(req.Op)
 	n := c.out.begin()
-	c.apart(func() {
+	light := op != nil && op.Cost == api.Light
+	c.apart(light && c.streak >= greedy, func(aside bool) {
 		c.done(n, c.do(req))
-		c.goOn()
+		c.goOn(aside)
 	})
 }
+
+// greedy is how many breaths in a row a client may ask for light things without
+// a pause. Whoever has more on the way, 128 requests or 1.6 ms of them, waits for
+// processors that nobody else wants, until all was read that it had sent.
+const greedy = 8
 
 // breath is how long answering goes on apart from the turns, as in a queue.
 const breath = int64(200 * time.Microsecond)
@@ -385,7 +395,9 @@ func joins(name string) bool {
 // and waits for its result too, so that nobody is woken in between: light reads,
 // or the sync of somebody who comes back and sent it with his login. It does so
 // for a moment; then it is somebody else's turn.
-func (c *conn) goOn() {
+//
+// Aside, that is light reads alone: nothing else may wait there.
+func (c *conn) goOn(aside bool) {
 	began := now()
 	for n := 0; n < maxTurn && now()-began < breath; n++ {
 		bye, failed := c.ending()
@@ -398,27 +410,47 @@ func (c *conn) goOn() {
 		}
 		c.out.bounds.framesIn.Add(1)
 		c.handle(line)
-		if c.input.next == nil || !c.out.answered() {
+		if c.input.next == nil || c.input.room != nil || !c.out.answered() {
 			return
 		}
 		req := *c.input.next
+		if op, ok := api.Lookup(req.Op); aside && (!ok || op.Cost != api.Light) {
+			return
+		}
 		c.input.next = nil
 		if !joins(req.Op) {
 			c.out.flush()
 		}
 		c.done(c.out.begin(), c.do(req))
 	}
+	if c.streak < greedy {
+		c.streak++
+	}
 }
 
-// apart does what may take its time on another goroutine. The turns wait for it.
-func (c *conn) apart(do func()) {
+// apart does what may take its time on another goroutine, if it is to be aside
+// on one of those for that. The turns wait for it.
+func (c *conn) apart(aside bool, do func(aside bool)) {
 	c.busy.Store(true)
-	c.srv.crew.do(func() {
-		do()
+	end := func() {
 		c.out.flush()
 		c.busy.Store(false)
 		c.turns.Wake()
-	})
+	}
+	work := func() {
+		do(aside)
+		if c.input == nil || c.input.room == nil {
+			end()
+			return
+		}
+		room := c.input.room
+		c.input.room = nil
+		c.out.flush()
+		c.srv.crew.do(func() { room(); end() }) // nothing waits aside
+	}
+	if !aside || !c.srv.cfg.API.Aside(work) {
+		c.srv.crew.do(work)
+	}
 }
 
 // aside has what was just read wait for room in the store. Nothing more is read
@@ -430,18 +462,17 @@ func (c *conn) aside(wait func(context.Context)) {
 		wait(ctx)
 	}
 	if c.busy.Load() { // it is apart from the turns already
-		c.out.flush()
-		patiently()
+		c.input.room = patiently
 		return
 	}
 	c.joined = false
-	c.apart(patiently)
+	c.apart(false, func(bool) { patiently() })
 }
 
 // done answers a request that waited for its result. The end of the turn, or of
 // what is apart from it, flushes.
 func (c *conn) done(n uint64, r protocol.Response) {
-	c.out.answer(n, encode(&r))
+	c.out.answer(n, encodeResponse(&r))
 	if r.Error != nil && (r.Error.Code == protocol.CodeUnauthenticated || r.Error.Code == protocol.CodeUnknownOp) {
 		c.countError()
 	}
@@ -452,7 +483,8 @@ func (c *conn) do(req protocol.Request) (answer protocol.Response) {
 	// What it causes, and what is delivered from a login on, follows its answer.
 	// All others let events pass: held back behind a slow read, those of busy
 	// chats would have no room before long.
-	if op, ok := api.Lookup(req.Op); req.Op == protocol.OpSessionStart || ok && op.Told {
+	op, ok := api.Lookup(req.Op)
+	if req.Op == protocol.OpSessionStart || ok && op.Told {
 		c.out.hold()
 	}
 	if req.Op == protocol.OpSessionStart && c.stranger != nil {
@@ -460,7 +492,11 @@ func (c *conn) do(req protocol.Request) (answer protocol.Response) {
 	}
 	ctx, done := c.patient()
 	defer done()
-	c.srv.cfg.API.Do(ctx, c.caller(), req, func(r protocol.Response) { answer = r })
+	caller := c.caller()
+	if ok && op.Cost == api.Heavy {
+		caller.OnSpent = c.asked.Spent
+	}
+	c.srv.cfg.API.Do(ctx, caller, req, func(r protocol.Response) { answer = r })
 	return answer
 }
 

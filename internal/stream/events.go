@@ -139,7 +139,7 @@ func (c *conn) listen() {
 func (c *conn) listening() (queue.Verdict, error) {
 	if !c.loggedIn.Load() {
 		c.joined = false
-		c.apart(c.listen)
+		c.apart(false, func(bool) { c.listen() })
 		return queue.Wait, nil
 	}
 	if !c.out.mayRead() {
@@ -173,7 +173,7 @@ func (c *conn) beat() {
 	// new one says where each of those chats stands, so a reader who was
 	// told all of it finds nothing to do.
 	if c.listener.heard.Swap(false) {
-		c.apart(func() {
+		c.apart(false, func(bool) {
 			c.listener.cursor, _ = c.sync(protocol.Some(c.listener.cursor), 0)
 			c.setLimit(c.srv.cfg.EventsBeat)
 		})

@@ -315,3 +315,24 @@ func encode(frame any) []byte {
 	}
 	return line
 }
+
+// large is a result that is worth being copied as it is.
+const large = 16 << 10
+
+// encodeResponse is encode, which looks once more whether the API's results are
+// JSON: of a large one that takes as long as making it did, and a processor that
+// others want.
+func encodeResponse(r *protocol.Response) []byte {
+	if len(r.Result) < large || r.Error != nil || len(r.Ignored) > 0 {
+		return encode(r)
+	}
+	const member = `,"result":`
+	bare := *r
+	bare.Result = nil
+	head := encode(&bare)
+	line := make([]byte, 0, len(head)+len(member)+len(r.Result))
+	line = append(line, head[:len(head)-2]...) // without }\n
+	line = append(line, member...)
+	line = append(line, r.Result...)
+	return append(line, "}\n"...)
+}

@@ -58,6 +58,7 @@ func onStore(t *testing.T, wrap func(chat.Store) chat.Store, test func(clockwork
 			if err := s.Shutdown(context.Background(), protocol.GoodbyeShutdown, "the test is over"); err != nil {
 				t.Error(err)
 			}
+			cfg.API.Close()
 			h.Close()
 			if err := store.Close(); err != nil {
 				t.Error(err)

@@ -321,6 +321,7 @@ func (s *Server) Shutdown() error {
 	s.stop()
 	s.stop = nil
 	err := <-s.done
+	s.API.Close()
 	s.leave()
 	if s.borrows() {
 		return err

@@ -218,18 +218,18 @@ func (b *bench) tellStorm() {
 
 func (b *bench) tellStarvation() {
 	found := b.live.found
-	designs := kindNames(b.grimas())
+	designs := kindNames(b.starved())
 	var abouts []string
 	for _, h := range hostiles[1:] {
 		abouts = append(abouts, h.name+": "+h.about)
 	}
 	s := section{
 		title: "Bystanders beside hostile clients",
-		note: fmt.Sprintf("%d bystanders ask %d light requests (`chats.get`) a second between them, at fixed times, whether answered or not. Beside them, %s. All share the same cores; hostile clients run when nobody else wants to, and the thread of the bystanders before everybody%s. Beside each case, as many clients ask a bare echo in a process of its own %d times a second: what those wait is what the machine makes everybody wait. Switches are of all the server's threads, per request answered to anybody.",
+		note: fmt.Sprintf("%d bystanders ask %d light requests (`chats.get`) a second between them, at fixed times, whether answered or not. Beside them, %s. All share the same cores; hostile clients run when nobody else wants to, and the thread of the bystanders before everybody%s. Beside each case, as many clients ask a bare echo in a process of its own %d times a second: what those wait is what the machine makes everybody wait. Servers let everybody ask for as much as they like (`--dev`), save those with default limits, which are as operators have them: beside these it is measured from when each hostile client has spent what may be asked for at once and is slowed down, which takes as long as is shown. Switches are of all the server's threads, per request answered to anybody.",
 			b.live.size.bystanders, lightPerSecond, strings.Join(abouts, "; "),
 			map[bool]string{true: " (which this machine did not grant)"}[b.live.noPriority.Load()], echoPerSecond),
 		head: []string{
-			"beside", "server", "p50, ms", "p99, ms", "worst, ms", "p50 / quiet", "p99 / quiet", "the echo's p50, p99, ms", "p99 / the echo's", "hostile answers/s",
+			"beside", "server", "p50, ms", "p99, ms", "worst, ms", "p50 / quiet", "p99 / quiet", "the echo's p50, p99, ms", "p99 / the echo's", "hostile answers/s", "slowed down after, s",
 			"switches per request, voluntary / not", "lock wait, us per request",
 		},
 		image: "starvation",
@@ -248,11 +248,14 @@ func (b *bench) tellStarvation() {
 	s.plot = plot{panels}
 	for _, h := range hostiles {
 		for _, d := range designs {
-			key, quiet := starveKey(d, h.name), starveKey(d, hostiles[0].name)
+			key, quiet, spent := starveKey(d, h.name), starveKey(d, hostiles[0].name), "-"
+			if h.name != hostiles[0].name && strings.HasSuffix(d, asDeployed("")) {
+				spent = found.get(key, "spent").middle(ratio)
+			}
 			s.row(h.name, d, found.get(key, "p50").spread(fineMillis), found.get(key, "p99").spread(fineMillis), found.get(key, "worst").middle(fineMillis),
 				found.ratio(key, quiet, "p50").spread(ratio), found.ratio(key, quiet, "p99").spread(ratio),
 				found.get(key, "echo p50").middle(fineMillis)+" / "+found.get(key, "echo p99").middle(fineMillis),
-				found[key]["p99"].over(found[key]["echo p99"]).spread(ratio), found.get(key, "hostile").middle(rate),
+				found[key]["p99"].over(found[key]["echo p99"]).spread(ratio), found.get(key, "hostile").middle(rate), spent,
 				found.get(key, "voluntary").middle(ratio)+" / "+found.get(key, "involuntary").middle(ratio), found.get(key, "lock").middle(fineMicros))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,32 @@ type hostile struct {
 	about string
 	begin func(h *hostility) error
 }
+
+// asDeployed is the name of a server as operators have it, who set nothing: what
+// others are measured with, lets everybody ask for as much as they like.
+func asDeployed(name string) string { return name + ", default limits" }
+
+// deployed are the servers with queues as operators have them.
+func (b *bench) deployed() []kind {
+	var kinds []kind
+	for _, k := range b.grimas("--dev=false") {
+		if !inQueues(k.name) {
+			continue
+		}
+		name, start := asDeployed(k.name), k.start
+		kinds = append(kinds, kind{name, func(ctx context.Context, in site) (*target, error) {
+			t, err := start(ctx, in)
+			if err == nil {
+				t.name = name
+			}
+			return t, err
+		}})
+	}
+	return kinds
+}
+
+// starved are all that bystanders are measured beside.
+func (b *bench) starved() []kind { return append(b.grimas(), b.deployed()...) }
 
 var hostiles = []hostile{
 	{"quiet", "nobody else", func(*hostility) error { return nil }},
@@ -42,6 +69,7 @@ type hostility struct {
 	w        *crowd
 	size     liveSizes
 	answered atomic.Int64
+	askers   int // connections that ask
 }
 
 func starveKey(server, what string) string { return "starve/" + server + "/" + what }
@@ -60,7 +88,7 @@ func (b *bench) planStarvation() error {
 		return err
 	}
 	for _, how := range hostiles {
-		for _, k := range b.grimas() {
+		for _, k := range b.starved() {
 			b.plan(fmt.Sprintf("starvation, %s, %s", how.name, k.name), func(round int) error {
 				return b.beside(k, w, func(t *target) error { return b.starve(round, t, w, how) })
 			})
@@ -87,6 +115,13 @@ func (b *bench) starve(round int, t *target, w *crowd, how hostile) error {
 	case err := <-ended:
 		return err
 	}
+	began := time.Now()
+	if err := h.spend(ctx, ended); err != nil {
+		return err
+	}
+	if k := starveKey(t.name, how.name); h.askers > 0 {
+		b.live.found.add(round, k, "spent", time.Since(began).Seconds())
+	}
 	s := &bystanders{b: b, t: t, raw: raw, w: w, h: h}
 	watched := make(chan error, 1)
 	go func() { watched <- s.run(round, starveKey(t.name, how.name)) }()
@@ -101,6 +136,40 @@ func (b *bench) starve(round int, t *target, w *crowd, how hostile) error {
 		// Whoever watches ends by itself, and soon.
 		return errors.Join(fmt.Errorf("the hostile side: %w", err), <-watched)
 	}
+}
+
+// slowed is how many requests a server has slowed down, if it does.
+func slowed(addr string) (n float64, limited bool) {
+	for name, v := range metricsOf(addr) {
+		if strings.HasPrefix(name, `grima_rate_limited_requests_total{action="delayed"`) {
+			n, limited = n+v, true
+		}
+	}
+	return n, limited
+}
+
+// spend waits until each who asks has been slowed down by the limits, if there
+// are any: until what may be asked for at once has been.
+func (h *hostility) spend(ctx context.Context, ended <-chan error) error {
+	if _, limited := slowed(h.t.addr); !limited || h.askers == 0 {
+		return nil
+	}
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("the hostile side: %w", err)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-look.C:
+		}
+		// They take turns, so that all come to that at about the same time.
+		if n, _ := slowed(h.t.addr); n >= float64(4*h.askers) {
+			return nil
+		}
+	}
+	return fmt.Errorf("nobody was slowed down within %v", patience)
 }
 
 func (h *hostility) run(ctx context.Context, how hostile, begun chan<- struct{}) error {
@@ -148,6 +217,7 @@ func (h *hostility) asks(i, n int, request []byte) error {
 		under -= got
 		top(c)
 	}
+	h.askers++
 	person := h.size.bystanders + i
 	script := []step{{say: loginLine(h.w.token(person), false), hear: loggedIn}}
 	clients, err := h.l.open(1, 1, func(int) (*client, error) { return h.l.dial(h.t.addr, person, script, refused) })
@@ -215,6 +285,7 @@ func (h *hostility) deaf() error {
 	if err != nil {
 		return err
 	}
+	h.askers++
 	say(speakers[0])
 	return nil
 }

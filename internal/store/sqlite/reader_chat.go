@@ -159,9 +159,11 @@ func (r *reader) Messages(id chat.ChatID, lo, hi int64, limit int, newest bool) 
 	return list, err
 }
 
+// messages reads the rows of q; in a view no more than can be on a page: of the
+// longest messages a whole list is three to six times as much, all of it garbage.
 func (r *reader) messages(doing string, q *stmt, limit int) ([]chat.Message, error) {
 	var list []chat.Message
-	for q.next() {
+	for size := 0; q.next(); {
 		m, err := batch.ScanMessage(columns{q})
 		if err != nil {
 			q.reset()
@@ -171,6 +173,10 @@ func (r *reader) messages(doing string, q *stmt, limit int) ([]chat.Message, err
 			list = make([]chat.Message, 0, min(limit, 256))
 		}
 		list = append(list, m)
+		if size += len(m.Content); r.view && size > chat.MaxPageBytes {
+			q.reset()
+			return list, nil
+		}
 	}
 	if q.err != nil {
 		return nil, r.Fail(doing, q.err)
