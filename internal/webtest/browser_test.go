@@ -29,7 +29,7 @@ import (
 
 // patience is how long a person waits for something to appear: a bound for
 // slow machines, which nothing ever reaches on others.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 var shots = flag.String("web.shots", "", "directory for screenshots of the main views")
 
