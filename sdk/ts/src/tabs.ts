@@ -167,6 +167,7 @@ export class Tabs implements Backend {
     this.#resting = false;
     this.#stand();
     this.#who();
+    this.#watch();
   }
 
   #post(m: Message): void {
