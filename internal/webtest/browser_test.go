@@ -3,6 +3,7 @@ package webtest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"io"
@@ -28,7 +29,7 @@ import (
 
 // patience is how long a person waits for something to appear: a bound for
 // slow machines, which nothing ever reaches on others.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 var shots = flag.String("web.shots", "", "directory for screenshots of the main views")
 
@@ -317,10 +318,20 @@ func (p *Person) listen(ev any) {
 
 // dump keeps what a failed test looked like.
 func (p *Person) dump() {
-	var state string
-	if err := p.eval(`JSON.stringify(Object.assign({ path: location.pathname, top: scroller()?.scrollTop, height: scroller()?.scrollHeight }, scroller()?.dataset))`, &state); err == nil {
-		p.t.Logf("%s's page: %s", p.Name, state)
+	var state json.RawMessage
+	if err := p.eval(`{
+		path: location.pathname,
+		visible: document.visibilityState,
+		status: document.querySelector('[data-status]')?.dataset.status,
+		top: scroller()?.scrollTop,
+		height: scroller()?.scrollHeight,
+		...scroller()?.dataset,
+		main: document.querySelector('main')?.innerText.slice(0, 300),
+		locks: await navigator.locks?.query(),
+	}`, &state); err != nil {
+		return // it was closed
 	}
+	p.t.Logf("%s's page: %s", p.Name, state)
 	if *shots == "" {
 		return
 	}

@@ -33,7 +33,12 @@ func (p *Person) Tab(name string) *Person {
 	call(tab, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 	tab.Screen(1280, 800)
 	tab.close = cancel
-	p.t.Cleanup(func() { tab.end() })
+	p.t.Cleanup(func() {
+		if p.t.Failed() {
+			tab.dump()
+		}
+		tab.end()
+	})
 	return tab
 }
 

@@ -1,11 +1,12 @@
 import type { CallArgs, CallOptions, ChatWindow, Client, Config } from "./api.js";
+import { alone, type Audience, type Backend, type Platform } from "./backend.js";
 import { stoppedError, type Screen } from "./engine.js";
 import { asGrimaError, GrimaError } from "./errors.js";
 import { newId } from "./ids.js";
 import { Mirror, type Snapshot } from "./mirror.js";
 import { limits, type MessagesListParams, type MessagesListResult, type Operation, type Operations, type User } from "./protocol.gen.js";
 import { secure } from "./roles.js";
-import { alone, Tabs, type Audience, type Backend, type Platform } from "./tabs.js";
+import { Tabs } from "./tabs.js";
 import type { Chat, Draft, Event, EventKind, EventOf, HeldPage, Item, Store } from "./types.js";
 import { Window } from "./window.js";
 
@@ -283,7 +284,7 @@ export class GrimaClient implements Client {
     try {
       options.signal?.throwIfAborted();
       const it = await this.queue({ ...draft, id });
-      last ??= it; // of one that had failed before nothing is told
+      last ??= this.#mirror.sent.get(id) ?? it; // of one that was sent, or had failed before, nothing is told
       await this.#until(() => {
         if (last && last.progress !== "pending") return true;
         this.#check();

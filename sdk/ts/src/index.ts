@@ -7,6 +7,7 @@
  * same without clock or network: lines go in, lines and events come out.
  */
 export * from "./api.js";
+export { type Channel, type Platform } from "./backend.js";
 export { open } from "./client.js";
 export { decodeFrame, encodeFrame, type AnswerFrame, type Frame } from "./codec.js";
 export { GrimaError, type Failure, type Reason } from "./errors.js";
@@ -16,6 +17,5 @@ export { addRange, hasPosition, rangeAround, removeRange, type Range, type Range
 export { newId } from "./ids.js";
 export { Session, type Answer, type SessionConfig } from "./session.js";
 export { indexedDBStore, memoryStore } from "./store.js";
-export { type Channel, type Platform } from "./tabs.js";
 export { pageRange, Timeline } from "./timeline.js";
 export * from "./types.js";

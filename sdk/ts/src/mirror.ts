@@ -19,12 +19,16 @@ export function snapshotOf(st: State): Snapshot {
   return { epoch: st.epoch, self: st.self, hello: undefined, connection, chats: st.chats, outbox: st.outbox, presence: [] };
 }
 
+/** How many messages that were sent are remembered as such. */
+const maxSent = 1024;
+
 /** What the events up to now have told. */
 export class Mirror {
   readonly chats = new Map<string, Chat>();
   readonly outbox = new Map<string, Item>(); // in order
   readonly presence = new Map<string, string>();
   readonly drafts = new Map<string, string>();
+  readonly sent = new Map<string, Item>(); // the latest ones: a store, or a leader, may not know yet
   self: User | undefined;
   hello: Hello | undefined;
   connection: Connection = { link: "offline" };
@@ -38,6 +42,7 @@ export class Mirror {
     switch (ev.kind) {
       case "reset":
         this.chats.clear();
+        this.sent.clear();
         this.epoch = ev.epoch;
         return ev;
       case "cursor":
@@ -87,8 +92,14 @@ export class Mirror {
 
   /** Takes an item of the outbox. */
   #item(it: Item): boolean {
+    if (this.sent.has(it.id)) return false;
     const was = this.outbox.get(it.id);
-    if (it.progress === "sent" || it.progress === "discarded") return this.outbox.delete(it.id);
+    if (it.progress === "sent" || it.progress === "discarded") {
+      // Without a place it is only thought to be sent, and may be told again.
+      if (it.seq !== undefined) this.sent.set(it.id, it);
+      if (this.sent.size > maxSent) this.sent.delete(this.sent.keys().next().value!);
+      return this.outbox.delete(it.id);
+    }
     // One that is tried again goes to the end.
     if (was?.progress === "failed" && it.progress === "pending") this.outbox.delete(it.id);
     this.outbox.set(it.id, it);
@@ -136,6 +147,7 @@ export class Mirror {
       if (!equal(item, this.outbox.get(item.id))) evs.push({ kind: "outbox", chatId: item.chatId, item });
     }
     if (!equal(to.connection, this.connection)) evs.push({ kind: "connection", connection: to.connection });
+    if (to.connection.link === "online" && this.connection.link !== "online") evs.push({ kind: "synced" }); // it was told where it was heard
     for (const [userId, status] of to.presence) evs.push({ kind: "presence", userId, status });
     return evs;
   }

@@ -1,4 +1,5 @@
 import type { Config } from "./api.js";
+import type { Audience, Backend, Channel, Platform } from "./backend.js";
 import { Engine, repeatable, sessionConfig, type Command, type Screen } from "./engine.js";
 import { asGrimaError, GrimaError, type Failure } from "./errors.js";
 import { newId } from "./ids.js";
@@ -9,80 +10,77 @@ import type { Event } from "./types.js";
 // Tabs of one origin share a connection: the one that has the lock holds it, and
 // the store's apply; the others send it their commands and get its events, over a
 // BroadcastChannel. The lock goes to another when the tab is closed or dies.
+//
+// A tab's turn is its request for the lock. It waits; then it takes: it has the lock
+// and reads the store; then it leads: it has an engine. A tab that does not take or
+// lead follows: it is attached once it heard the state of who leads. One whose page
+// is put aside (frozen, or kept for going back) rests: it has no turn.
+//
+//  1. A tab has one turn at a time, and a new one whenever one ended by itself. What
+//     comes of a turn that was left, as a lock that is granted all the same, is of no
+//     account: it is given back.
+//  2. An engine lives in a turn: nobody has one without the lock, except for as long
+//     as the news takes that the lock was stolen. Nobody has the lock for long without
+//     an engine: reading the store is bounded, and the lock is given back as soon as
+//     the engine ended.
+//  3. A reign is the time in which a tab takes and leads. Reigns are in an order, and
+//     each is later than all that its tab had heard of. Everybody believes the latest:
+//     a follower hears no other, and who leads and hears of a later one leaves its
+//     turn, remembers that one, and waits again. So it does not matter in which order
+//     messages come, nor that clocks are wrong: in the end there is one reign, of who
+//     has the lock.
+//  4. A leader that lives answers: every tab that can be seen and does not hear from
+//     one asks who leads, again and again, and steals the lock from who does not
+//     answer. What is hidden steals nothing: it may be as frozen as the leader.
+//  5. What a tab asks is asked of one reign, and of the next one if that ended before
+//     the answer: unless it is not to be done twice. Then its outcome is unknown.
 
-/** What this file needs of the platform. */
-export interface Platform {
-  locks: Pick<LockManager, "request">;
-  channel: (name: string) => Channel;
+/** Of what tabs say to each other: those of another version of this page are left alone, with a connection of their own. */
+const version = 2;
+/** How often a tab that is seen has a look whether its leader lives, and how often when it has doubts, in ms. */
+const calm = 10_000;
+const uneasy = 1000;
+/** How often a leader may leave that without an answer before it loses the lock: its tab may be frozen. */
+const patience = 5;
+/** How long reading the store may take before the lock goes to another, and how long to wait after it failed, in ms. */
+const maxLoad = 30_000;
+const loadAgain = 5000;
+
+/** The time in which a tab has the lock. */
+interface Reign {
+  gen: number; // 0: none
+  leader: string;
 }
 
-/** A BroadcastChannel. */
-export interface Channel {
-  onmessage: ((ev: MessageEvent) => void) | null;
-  postMessage(message: unknown): void;
-  close(): void;
+function later(a: Reign, b: Reign): boolean {
+  return a.gen > b.gen || (a.gen === b.gen && a.leader > b.leader);
 }
 
-/** What a client's backend tells it. */
-export interface Audience {
-  /** Events, in order; the promise is waited for before more is told. */
-  tell(events: readonly Event[]): void | Promise<void>;
-  /** What it was told, as a whole. */
-  snapshot(): Snapshot;
-  /** From here on it is told from another point: what leads there? */
-  jump(to: Snapshot): void;
+function same(a: Reign | undefined, b: Reign): boolean {
+  return a !== undefined && a.gen === b.gen && a.leader === b.leader;
 }
 
-/** Whoever carries out what a client asks. */
-export interface Backend {
-  readonly leader: boolean;
-  request(c: Command, signal?: AbortSignal): Promise<unknown>;
-  screen(s: Screen): void;
-  /** Tells other tabs of something that is no business of the connection. */
-  relay(events: readonly Event[]): void;
-  probe(): void;
-  offline(): void;
-  /** Waits until the store has what was told here; of another tab's telling nothing is known. */
-  flush(): Promise<void>;
-  close(): Promise<void>;
-}
-
-const self = "self";
-
-/** A backend of this client alone. */
-export async function alone(cfg: Config, audience: Audience): Promise<Backend> {
-  const state = await cfg.store?.load();
-  if (state) audience.jump(snapshotOf(state));
-  const engine = new Engine(cfg, new Session(sessionConfig(cfg), state), (evs) => audience.tell(evs));
-  engine.start();
-  return {
-    leader: true,
-    request: (c, signal) => engine.request(c, self, signal),
-    screen: (s) => engine.setScreen(self, s),
-    relay: () => undefined,
-    probe: () => engine.probe(),
-    offline: () => engine.offline(),
-    flush: () => engine.flush(),
-    close: () => engine.close(),
-  };
-}
-
-/** How long a leader may take to answer a visible tab before it loses the lock: its tab may be frozen. */
-const patience = 5000;
+/** What who takes or leads says of its reign. */
+type Word =
+  | { t: "taking"; reign: Reign } // it will tell its state when it has read the store
+  | { t: "state"; reign: Reign; n: number; snapshot: Snapshot } // everything, as of its event n
+  | { t: "events"; reign: Reign; n: number; events: readonly Event[] } // its event n
+  | { t: "here"; reign: Reign; n: number } // it lives, and its last event was n
+  | { t: "gone"; reign: Reign }; // it hears nothing more
 
 type Message =
-  | { t: "who"; from: string }
-  | { t: "state"; gen: number; n: number; snapshot: Snapshot }
-  | { t: "events"; gen: number; n: number; events: readonly Event[] }
+  | Word
+  | { t: "who"; from: string; reign: Reign; attached: boolean } // who leads? A follower knows of a reign, and all of it or not
   | { t: "relay"; events: readonly Event[] }
-  | { t: "ask"; from: string; id: number; command: Command }
+  | { t: "screen"; from: string; reign: Reign; screen: Screen }
+  | { t: "ask"; from: string; reign: Reign; id: number; command: Command }
   | { t: "abort"; from: string; id: number }
   | { t: "answer"; to: string; id: number; result?: unknown; failure?: Failure };
 
 interface Pending {
   command: Command;
   signal: AbortSignal | undefined;
-  posted: boolean;
+  asked: Reign | undefined; // of whom
   resolve: (v: unknown) => void;
   reject: (err: unknown) => void;
 }
@@ -95,19 +93,25 @@ export class Tabs implements Backend {
   readonly #name: string;
   readonly #id = newId();
   readonly #channel: Channel;
-  readonly #closing = new AbortController();
-  #release: (() => void) | undefined; // gives the lock back
-  #locked: Promise<unknown> = Promise.resolve();
-  #lock: object | undefined; // the lock that is held, as the request that got it
-
-  // As a follower.
-  #gen = 0; // the leader that is followed; 0: none yet
+  readonly #leaveWorld: () => void;
+  readonly #life = new AbortController(); // ends with the tab
+  #closed = false;
+  #resting = false;
+  #turn: AbortController | undefined; // aborted when it is left
+  #reigns = false; // it takes or leads
+  #turns = new Set<Promise<void>>(); // those too that were left and are not over
+  #again: ReturnType<typeof setTimeout> | undefined; // the next turn, after one that failed
+  #reign: Reign = { gen: 0, leader: "" }; // the latest that was heard of, or one's own
   #n = 0; // the last of its events
-  #attached = false;
+  #screen: Screen = {};
   #pending = new Map<number, Pending>();
   #lastAsk = 0;
-  #screen: Screen = {};
-  #doubt: ReturnType<typeof setTimeout> | undefined; // whether the leader lives
+
+  // As a follower.
+  #attached = false; // as a leader: it leads
+  #beat: ReturnType<typeof setTimeout> | undefined; // the next look at the leader
+  #calm = true; // that look is one of those for safety's sake
+  #unanswered = 0; // how often was asked since the leader was heard
 
   // As the leader.
   #engine: Engine | undefined;
@@ -118,122 +122,200 @@ export class Tabs implements Backend {
     this.#cfg = cfg;
     this.#audience = audience;
     this.#platform = platform;
-    this.#name = "grima:" + name;
+    this.#name = `grima:${version}:${name}`;
     this.#channel = platform.channel(this.#name);
     this.#channel.onmessage = (ev) => this.#hear(ev.data as Message);
     // Held for as long as the tab lives, for the leader to know.
-    this.#hold(this.#name + ":tab:" + this.#id, () => new Promise<void>((done) => this.#closing.signal.addEventListener("abort", () => done())));
-    this.#candidate(false);
-    this.#post({ t: "who", from: this.#id });
+    this.#hold(this.#name + ":tab:" + this.#id, () => ended(this.#life.signal), this.#life.signal);
+    this.#leaveWorld = this.#joinWorld();
+    this.#stand();
+    this.#who();
+    this.#watch();
   }
 
   get leader(): boolean {
     return this.#engine !== undefined;
   }
 
-  #post(m: Message): void {
-    if (!this.#closing.signal.aborted) this.#channel.postMessage(m);
+  /** Listens to whether the page is put aside: others go on meanwhile. */
+  #joinWorld(): () => void {
+    const w = globalThis as { addEventListener?: typeof addEventListener; removeEventListener?: typeof removeEventListener; document?: Document };
+    const doc = w.document;
+    if (!w.addEventListener || !w.removeEventListener || !doc) return () => undefined;
+    const rest = (): void => this.#rest();
+    const rise = (): void => this.#rise();
+    w.addEventListener("pagehide", rest);
+    w.addEventListener("pageshow", rise);
+    doc.addEventListener("freeze", rest);
+    doc.addEventListener("resume", rise);
+    return () => {
+      w.removeEventListener!("pagehide", rest);
+      w.removeEventListener!("pageshow", rise);
+      doc.removeEventListener("freeze", rest);
+      doc.removeEventListener("resume", rise);
+    };
   }
 
-  #hold(name: string, work: () => Promise<void>, signal = this.#closing.signal): void {
+  #rest(): void {
+    if (this.#closed) return;
+    this.#resting = true;
+    this.#leave();
+  }
+
+  #rise(): void {
+    if (this.#closed || !this.#resting) return;
+    this.#resting = false;
+    this.#stand();
+    this.#who();
+    this.#watch();
+  }
+
+  #post(m: Message): void {
+    if (!this.#life.signal.aborted) this.#channel.postMessage(m);
+  }
+
+  #hold(name: string, work: () => Promise<void>, signal: AbortSignal): void {
     this.#platform.locks.request(name, { signal }, work).catch((err: unknown) => {
       if (!signal.aborted) console.error("grima: holding a lock failed", err);
     });
   }
 
-  /** Waits for the lock, or takes it. */
-  #candidate(steal: boolean): void {
-    const options: LockOptions = steal ? { steal } : { signal: this.#closing.signal };
-    const mine = {};
-    this.#locked = this.#platform.locks
-      .request(this.#name, options, async () => {
-        const released = new Promise<void>((done) => (this.#release = done));
-        this.#lock = mine;
-        if (!this.#closing.signal.aborted) await this.#lead(mine);
-        if (!this.#closing.signal.aborted) await released;
-      })
-      .catch((err: unknown) => {
-        if (this.#lock === mine) this.#lock = undefined;
-        if (this.#closing.signal.aborted) return;
-        if ((err as { name?: string }).name !== "AbortError") this.#audience.tell([stopped(err)]);
-        else this.#candidate(false); // it was taken from here
-        void this.#follow();
-      });
+  // Turns.
+
+  /** Begins a turn: waits for the lock, or takes it. The one before is left. */
+  #stand(steal = false): void {
+    this.#leave();
+    const turn = (this.#turn = new AbortController());
+    const options: LockOptions = steal ? { steal } : { signal: turn.signal };
+    const over = this.#platform.locks
+      .request(this.#name, options, () => this.#lead(turn))
+      .catch((err: unknown) => this.#lost(turn, err))
+      .finally(() => this.#turns.delete(over));
+    this.#turns.add(over);
   }
 
-  /** Takes the connection and the store. */
-  async #lead(mine: object): Promise<void> {
-    const state = await this.#cfg.store?.load();
-    // A store may be slow, and the lock taken from who waits for it.
-    if (this.#closing.signal.aborted || this.#lock !== mine) return;
-    this.#settleDoubt();
-    if (state) this.#audience.jump(snapshotOf(state));
-    const gen = (this.#gen = Math.max(Date.now(), this.#gen + 1));
+  /** A turn ended by itself. */
+  #lost(turn: AbortController, err: unknown): void {
+    if (this.#turn !== turn) return;
+    this.#leave();
+    if ((err as { name?: string }).name === "AbortError") {
+      this.#stand(); // it was stolen
+    } else {
+      const error = asGrimaError(err, "store", "taking the connection").toFailure();
+      this.#audience.tell([{ kind: "connection", connection: { link: "offline", error, retryAt: Date.now() + loadAgain } }]);
+      this.#again = setTimeout(() => this.#stand(), loadAgain);
+    }
+    this.#who();
+    this.#watch();
+  }
+
+  /** Leaves the turn: nothing is done or heard in it any more, and the lock is given back when its engine ended. */
+  #leave(): void {
+    clearTimeout(this.#again);
+    const turn = this.#turn;
+    if (!turn) return;
+    this.#hush();
+    this.#turn = undefined;
+    this.#engine = undefined;
+    if (this.#reigns) this.#attached = false;
+    this.#reigns = false;
+    turn.abort();
+  }
+
+  /** Serves nobody any more. */
+  #hush(): void {
+    if (this.#reigns) this.#post({ t: "gone", reign: this.#reign });
+    for (const c of this.#known.values()) c.abort();
+    this.#known.clear();
+    const asked = [...this.#asked.values()];
+    this.#asked.clear(); // no answer: the next leader is asked
+    for (const c of asked) c.abort();
+  }
+
+  /** Has the lock: takes the store and leads, until the turn is left. */
+  async #lead(turn: AbortController): Promise<void> {
+    if (this.#turn !== turn) return;
+    this.#reigns = true;
+    const reign = (this.#reign = { gen: Math.max(Date.now(), this.#reign.gen + 1), leader: this.#id });
     this.#n = 0;
-    this.#attached = true;
+    this.#attached = false;
+    this.#post({ t: "taking", reign });
+    const store = this.#cfg.store;
+    const state = store && (await within(maxLoad, store.load()));
+    // A store may be slow, and the lock taken from who waits for it.
+    if (this.#turn !== turn) return;
+    if (state) this.#audience.jump(snapshotOf(state));
     const engine = new Engine(this.#cfg, new Session(sessionConfig(this.#cfg), state), (events) => {
       if (this.#engine !== engine) return;
-      // That this tab is closed is no news to others: one of them goes on.
-      const theirs = events.filter((ev) => ev.kind !== "connection" || ev.connection.error?.reason !== "closed");
-      if (theirs.length > 0) this.#post({ t: "events", gen, n: ++this.#n, events: theirs });
+      // What a tab tells that is being closed, others are told by one of them.
+      if (!this.#closed) this.#post({ t: "events", reign, n: ++this.#n, events });
       return this.#audience.tell(events);
     });
     this.#engine = engine;
+    this.#attached = true;
     engine.setScreen(this.#id, this.#screen);
     engine.start();
     this.#announce();
-    for (const [id, p] of [...this.#pending]) this.#askAgain(id, p);
+    this.#askAll();
+    await ended(turn.signal);
+    await engine.close();
   }
 
-  /** Lets go of the connection: another tab has it. */
-  async #follow(): Promise<void> {
-    const engine = this.#engine;
-    this.#engine = undefined;
-    this.#attached = false;
-    for (const c of this.#known.values()) c.abort();
-    this.#known.clear();
-    for (const c of this.#asked.values()) c.abort();
-    this.#asked.clear();
-    this.#post({ t: "who", from: this.#id });
-    await engine?.close();
+  /** Leaves the turn to who has a later one. */
+  #yield(to: Reign): void {
+    this.#stand();
+    this.#reign = to;
+    this.#who();
+    this.#watch();
+  }
+
+  // What is heard.
+
+  #hear(m: Message): void {
+    switch (m.t) {
+      case "relay":
+        return void this.#audience.tell(m.events);
+      case "answer":
+        return this.#answered(m);
+      case "who":
+        if (!this.#reigns) return;
+        if (later(m.reign, this.#reign)) return this.#yield(m.reign);
+        if (!this.#engine) return this.#post({ t: "taking", reign: this.#reign });
+        this.#know(this.#engine, m.from);
+        return m.attached && same(m.reign, this.#reign) ? this.#post({ t: "here", reign: this.#reign, n: this.#n }) : this.#announce();
+      case "screen":
+      case "ask":
+      case "abort":
+        return this.#engine && this.#serve(this.#engine, m);
+    }
+    if (!this.#reigns) return this.#heed(m);
+    if (later(m.reign, this.#reign)) this.#yield(m.reign);
+    // One that was frozen when the lock was stolen from it may not know.
+    else if (m.t === "state") this.#post({ t: "here", reign: this.#reign, n: this.#n });
   }
 
   #announce(): void {
-    this.#post({ t: "state", gen: this.#gen, n: this.#n, snapshot: this.#audience.snapshot() });
+    this.#post({ t: "state", reign: this.#reign, n: this.#n, snapshot: this.#audience.snapshot() });
   }
 
-  #hear(m: Message): void {
-    if (m.t === "relay") return void this.#audience.tell(m.events);
-    if (this.#engine) this.#serve(this.#engine, m);
-    else this.#heed(m);
-  }
-
-  /** What a leader hears. */
-  #serve(engine: Engine, m: Message): void {
-    switch (m.t) {
-      case "state":
-        // Two lead: one was frozen when the lock was taken from it.
-        if (m.gen > this.#gen) void this.#follow().then(() => this.#candidate(false));
-        return;
-      case "who":
-        this.#know(engine, m.from);
-        return this.#announce();
-      case "abort":
-        return this.#asked.get(m.from + m.id)?.abort();
-      case "ask": {
-        this.#know(engine, m.from);
-        const abort = new AbortController();
-        const key = m.from + m.id;
-        this.#asked.set(key, abort);
-        const answer = (a: { result?: unknown; failure?: Failure }): void => {
-          if (this.#asked.delete(key) && this.#engine === engine) this.#post({ t: "answer", to: m.from, id: m.id, ...a });
-        };
-        engine.request(m.command, m.from, abort.signal).then(
-          (result) => answer({ result }),
-          (err: unknown) => answer({ failure: asGrimaError(err, "closed", "").toFailure() }),
-        );
-      }
-    }
+  /** What a leader is asked. */
+  #serve(engine: Engine, m: Message & { t: "screen" | "ask" | "abort" }): void {
+    const key = m.from + ("id" in m ? m.id : "");
+    if (m.t === "abort") return this.#asked.get(key)?.abort();
+    if (!same(m.reign, this.#reign)) return; // who asks another hears of this one, and asks again
+    this.#know(engine, m.from);
+    if (m.t === "screen") return engine.setScreen(m.from, m.screen);
+    const abort = new AbortController();
+    this.#asked.set(key, abort);
+    const answer = (a: { result?: unknown; failure?: Failure }): void => {
+      if (this.#asked.get(key) !== abort) return;
+      this.#asked.delete(key);
+      this.#post({ t: "answer", to: m.from, id: m.id, ...a });
+    };
+    engine.request(m.command, m.from, abort.signal).then(
+      (result) => answer({ result }),
+      (err: unknown) => answer({ failure: asGrimaError(err, "closed", "").toFailure() }),
+    );
   }
 
   /** Has a look at a tab, to know when it is gone. */
@@ -242,109 +324,149 @@ export class Tabs implements Backend {
     const watch = new AbortController();
     this.#known.set(tab, watch);
     this.#hold(this.#name + ":tab:" + tab, async () => {
+      if (this.#engine !== engine) return;
       this.#known.delete(tab);
-      if (this.#engine === engine) engine.setScreen(tab, undefined);
+      engine.setScreen(tab, undefined);
     }, watch.signal);
   }
 
-  /** What a follower hears. */
-  #heed(m: Message): void {
-    switch (m.t) {
-      case "state":
-        if (m.gen < this.#gen || (m.gen === this.#gen && this.#attached)) return this.#settleDoubt();
-        return this.#attach(m.gen, m.n, m.snapshot);
-      case "events":
-        if (m.gen < this.#gen) return;
-        this.#settleDoubt();
-        if (m.gen > this.#gen || !this.#attached || m.n !== this.#n + 1) {
-          this.#attached = false;
-          return this.#post({ t: "who", from: this.#id });
-        }
-        this.#n = m.n;
-        return void this.#audience.tell(m.events);
-      case "answer": {
-        if (m.to !== this.#id) return;
-        this.#settleDoubt();
-        const p = this.#pending.get(m.id);
-        this.#pending.delete(m.id);
-        if (m.failure) p?.reject(new GrimaError(m.failure));
-        else p?.resolve(m.result);
-      }
+  /** What a follower hears of who leads. */
+  #heed(m: Word): void {
+    if (later(this.#reign, m.reign)) {
+      // A leader that was frozen, or one whose clock is behind: it gives way when it hears of this.
+      if (m.t === "state" || m.t === "taking") this.#who();
+      return;
     }
+    this.#unanswered = 0;
+    if (!same(this.#reign, m.reign)) this.#attached = false;
+    this.#reign = m.reign;
+    switch (m.t) {
+      case "taking":
+      case "gone":
+        this.#attached = false;
+        break;
+      case "state":
+        if (!this.#attached) this.#attach(m.n, m.snapshot);
+        break;
+      case "events":
+        if (this.#attached && m.n === this.#n + 1) {
+          this.#n = m.n;
+          return void this.#audience.tell(m.events);
+        }
+        this.#attached = false;
+        this.#who();
+        break;
+      case "here":
+        if (this.#attached && m.n === this.#n) return;
+        this.#attached = false;
+        this.#who();
+    }
+    this.#watch();
   }
 
-  #attach(gen: number, n: number, snapshot: Snapshot): void {
-    this.#settleDoubt();
-    const other = gen !== this.#gen;
-    this.#gen = gen;
+  #attach(n: number, snapshot: Snapshot): void {
     this.#n = n;
     this.#attached = true;
     this.#audience.jump(snapshot);
-    if (!other) return;
-    this.#ask({ do: "screen", screen: this.#screen }).catch(() => undefined); // a leader that dies is followed by another
-    for (const [id, p] of [...this.#pending]) this.#askAgain(id, p);
+    this.#post({ t: "screen", from: this.#id, reign: this.#reign, screen: this.#screen });
+    this.#askAll();
   }
+
+  // Whether the leader lives.
+
+  #who(): void {
+    if (!this.#reigns) this.#post({ t: "who", from: this.#id, reign: this.#reign, attached: this.#attached });
+  }
+
+  /** Has a look at the leader once in a while, and soon when there is a doubt. */
+  #watch(): void {
+    const doubt = !this.#attached || this.#unanswered > 0 || this.#pending.size > 0;
+    if (this.#beat !== undefined) {
+      if (!doubt || !this.#calm) return;
+      clearTimeout(this.#beat);
+    }
+    this.#calm = !doubt;
+    this.#beat = setTimeout(() => this.#look(), doubt ? uneasy : calm);
+  }
+
+  #look(): void {
+    this.#beat = undefined;
+    if (this.#closed || this.#resting || this.#reigns || !seen()) return void (this.#unanswered = 0); // who comes back watches again
+    if (this.#calm || !this.#attached || this.#unanswered > 0 || this.#pending.size > 0) {
+      if (++this.#unanswered > patience) {
+        this.#unanswered = 0;
+        this.#stand(true);
+      } else this.#who();
+    }
+    this.#watch();
+  }
+
+  // What is asked here.
 
   #ask(command: Command, signal?: AbortSignal): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = ++this.#lastAsk;
-      const p: Pending = { command, signal, posted: false, resolve, reject };
-      this.#pending.set(id, p);
       const abort = (): void => {
         if (!this.#pending.delete(id)) return;
-        this.#post({ t: "abort", from: this.#id, id });
+        if (!this.#engine) this.#post({ t: "abort", from: this.#id, id });
         reject(signal!.reason as Error);
       };
       const end = (): void => signal?.removeEventListener("abort", abort); // it may be that of many
-      p.resolve = (r) => (end(), resolve(r));
-      p.reject = (err) => (end(), reject(err));
+      const p: Pending = { command, signal, asked: undefined, resolve: (r) => (end(), resolve(r)), reject: (err) => (end(), reject(err)) };
+      this.#pending.set(id, p);
       signal?.addEventListener("abort", abort, { once: true });
-      if (this.#attached) this.#askAgain(id, p);
-      this.#suspect();
+      if (this.#attached) this.#askNow(id, p);
+      if (!this.#engine) this.#watch();
     });
   }
 
+  #askAll(): void {
+    for (const [id, p] of [...this.#pending]) this.#askNow(id, p);
+  }
+
   /** Asks the leader of now, unless that could do it twice. */
-  #askAgain(id: number, p: Pending): void {
+  #askNow(id: number, p: Pending): void {
+    if (same(p.asked, this.#reign)) return;
     const c = p.command;
-    if (p.posted && c.do === "call" && !repeatable(c.op, c.params)) {
+    if (p.asked && c.do === "call" && !repeatable(c.op, c.params)) {
       this.#pending.delete(id);
       const message = "the tab that had the connection was closed before the answer came; it may have happened";
       return p.reject(new GrimaError({ reason: "unknown_outcome", message }));
     }
-    p.posted = true;
-    if (!this.#engine) return this.#post({ t: "ask", from: this.#id, id, command: c });
-    this.#pending.delete(id);
-    this.#engine.request(c, this.#id, p.signal).then(p.resolve, p.reject);
+    p.asked = this.#reign;
+    const engine = this.#engine;
+    if (!engine) return this.#post({ t: "ask", from: this.#id, reign: this.#reign, id, command: c });
+    engine.request(c, this.#id, p.signal).then(
+      (result) => {
+        if (this.#pending.delete(id)) p.resolve(result);
+      },
+      (err: unknown) => {
+        // What was under way when the turn ended is asked of the next leader.
+        if (this.#engine !== engine && !this.#closed && err instanceof GrimaError && err.reason === "closed") return;
+        if (this.#pending.delete(id)) p.reject(err);
+      },
+    );
   }
 
-  /** Takes the lock from a leader that does not answer, if somebody is waiting here. */
-  #suspect(): void {
-    if (this.#engine || this.#doubt !== undefined || this.#closing.signal.aborted) return;
-    this.#post({ t: "who", from: this.#id });
-    this.#doubt = setTimeout(() => {
-      this.#doubt = undefined;
-      const doc = (globalThis as { document?: { visibilityState: string } }).document;
-      if (this.#engine || this.#closing.signal.aborted || (doc && doc.visibilityState !== "visible")) return;
-      this.#candidate(true);
-    }, patience);
-  }
-
-  #settleDoubt(): void {
-    clearTimeout(this.#doubt);
-    this.#doubt = undefined;
+  #answered(m: Message & { t: "answer" }): void {
+    if (m.to !== this.#id) return;
+    this.#unanswered = 0;
+    const p = this.#pending.get(m.id);
+    this.#pending.delete(m.id);
+    if (m.failure) p?.reject(new GrimaError(m.failure));
+    else p?.resolve(m.result);
   }
 
   request(c: Command, signal?: AbortSignal): Promise<unknown> {
-    if (this.#closing.signal.aborted) return Promise.reject(new GrimaError({ reason: "closed", message: "the client is closed" }));
+    if (this.#closed) return Promise.reject(new GrimaError({ reason: "closed", message: "the client is closed" }));
     if (signal?.aborted) return Promise.reject(signal.reason as Error);
-    return this.#engine ? this.#engine.request(c, this.#id, signal) : this.#ask(c, signal);
+    return this.#ask(c, signal);
   }
 
   screen(s: Screen): void {
     this.#screen = s;
     if (this.#engine) this.#engine.setScreen(this.#id, s);
-    else if (this.#attached) this.#ask({ do: "screen", screen: s }).catch(() => undefined); // attaching says it again
+    else if (this.#attached) this.#post({ t: "screen", from: this.#id, reign: this.#reign, screen: s }); // attaching says it again
   }
 
   relay(events: readonly Event[]): void {
@@ -352,8 +474,11 @@ export class Tabs implements Backend {
   }
 
   probe(): void {
-    if (this.#engine) this.#engine.probe();
-    else this.#suspect();
+    this.#rise();
+    if (this.#engine) return this.#engine.probe();
+    this.#who();
+    if (!this.#reigns) this.#unanswered ||= 1;
+    this.#watch();
   }
 
   offline(): void {
@@ -365,21 +490,41 @@ export class Tabs implements Backend {
   }
 
   async close(): Promise<void> {
-    if (this.#closing.signal.aborted) return;
-    await this.#engine?.close();
-    this.#settleDoubt();
-    this.#closing.abort();
-    this.#engine = undefined;
-    for (const c of this.#known.values()) c.abort();
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#leaveWorld();
+    clearTimeout(this.#beat);
+    this.#channel.onmessage = null;
+    this.#hush();
+    await this.#engine?.close(); // its end is told here
+    this.#leave();
+    this.#life.abort();
     for (const p of this.#pending.values()) p.reject(new GrimaError({ reason: "closed", message: "the client is closed" }));
     this.#pending.clear();
-    this.#release?.();
-    this.#channel.onmessage = null;
     this.#channel.close();
-    await this.#locked.catch(() => undefined);
+    await Promise.all(this.#turns);
   }
 }
 
-function stopped(err: unknown): Event {
-  return { kind: "connection", connection: { link: "stopped", error: asGrimaError(err, "store", "taking the connection").toFailure() } };
+/** Whether somebody may look at this page. */
+function seen(): boolean {
+  const doc = (globalThis as { document?: { visibilityState: string } }).document;
+  return !doc || doc.visibilityState === "visible";
+}
+
+function ended(s: AbortSignal): Promise<void> {
+  return new Promise((done) => (s.aborted ? done() : s.addEventListener("abort", () => done(), { once: true })));
+}
+
+/** Waits so long for a store. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, no) => {
+    timer = setTimeout(() => no(new GrimaError({ reason: "store", message: "the store does not answer" })), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -1,101 +1,242 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { memoryStore, open, type Channel, type Client, type Platform, type Store, type WebSocketConstructor, type WebSocketLike } from "../src/index.js";
-import { Locks } from "./locks.js";
-import { hello, started, stateOf } from "./talk.js";
+import type { EventOf } from "../src/index.js";
+import { chatId, play, type Page, type Play } from "./tabsplay.js";
 
-// Who leads, with channels and locks that a test has in its hands.
+// Whatever happens to tabs, in the end one of those that can be seen has the one
+// connection, all others follow it, and what was asked was done, once. Set
+// GRIMA_TABS_SEEDS to "FROM-TO" for other seeds than these.
 
-/** A server that takes everybody, and answers nothing but the login and the sync. */
-class Line implements WebSocketLike {
-  static opened = 0;
-  readyState = 1;
-  onopen: ((ev: unknown) => void) | null = null;
-  onmessage: ((ev: unknown) => void) | null = null;
-  onclose: ((ev: unknown) => void) | null = null;
-  onerror: ((ev: unknown) => void) | null = null;
+const [first, last] = (process.env["GRIMA_TABS_SEEDS"] ?? "1-100").split("-").map(Number) as [number, number];
 
-  constructor() {
-    Line.opened++;
-    queueMicrotask(() => {
-      this.onopen?.({});
-      this.onmessage?.({ data: hello });
-    });
-  }
+void test(`one tab leads and all follow, whatever happens to them (seeds ${first} to ${last})`, async () => {
+  for (let seed = first; seed <= last; seed++) await play(seed);
+});
 
-  send(line: string): void {
-    const { id, op } = JSON.parse(line) as { id: number; op: string };
-    if (op !== "session.start" && op !== "sync") return;
-    const result = op === "sync" ? { chats: [stateOf("c_1", 2, 5)], cursor: "k1", has_more: false } : started;
-    const type = op === "sync" ? "DataResponse" : "SessionResponse";
-    queueMicrotask(() => this.onmessage?.({ data: JSON.stringify({ type, id, op, result }) }));
-  }
+// What once went wrong.
 
-  close(): void {
-    this.readyState = 3;
-  }
+function regression(name: string, work: (p: Play) => Promise<void>): void {
+  void test(name, () => play(1, work));
 }
 
-/** Tabs of one browser. */
-class Browser {
-  readonly #locks = new Locks();
-  readonly #channels = new Set<Channel>();
-
-  tab(): Platform {
-    const channel = (): Channel => {
-      const c: Channel = {
-        onmessage: null,
-        postMessage: (data) => {
-          const said = structuredClone(data);
-          queueMicrotask(() => {
-            for (const o of this.#channels) if (o !== c) o.onmessage?.({ data: said } as MessageEvent);
-          });
-        },
-        close: () => void this.#channels.delete(c),
-      };
-      this.#channels.add(c);
-      return c;
-    };
-    return { locks: this.#locks.tab([]), channel };
-  }
+/** Opens a tab and waits until it is online. */
+async function online(p: Play): Promise<Page> {
+  const page = p.open();
+  await p.b.pass(2000);
+  assert.equal(page.client?.connection.link, "online");
+  return page;
 }
 
-function start(store: Store, platform: Platform): Promise<Client> {
-  return open({ url: "http://localhost", auth: { token: "gt_x" }, store, tabs: "t", WebSocket: Line as unknown as WebSocketConstructor }, platform);
+/** What the connection of a page was told to be, from now on. */
+function links(page: Page): string[] {
+  const told: string[] = [];
+  page.client!.on("connection", (ev) => told.push(ev.connection.link));
+  return told;
 }
 
-/** Lets everything happen that waits for no timer. */
-async function settle(): Promise<void> {
-  for (let i = 0; i < 20; i++) await new Promise((done) => setImmediate(done));
-}
+regression("a tab whose lock was taken while it read its store does not lead", async (p) => {
+  p.b.storeDelays = [1000];
+  const a = p.open();
+  await p.b.pass(2500); // it has the lock, and reads
+  assert(a.client && !a.client.leader);
+  p.freeze(a);
+  const b = p.open();
+  await p.b.pass(15_000);
+  assert.equal(b.client?.leader, true);
+  p.thaw(a);
+  await p.b.pass(5000);
+  assert.deepEqual([a.client.leader, b.client.leader, a.client.connection.link], [false, true, "online"]);
+  p.close(b);
+  await p.b.pass(5000);
+  assert.equal(a.client.leader, true, "it leads when the other is gone");
+  p.check();
+});
 
-void test("a tab whose lock was taken while it read its store does not lead", async (t) => {
-  t.mock.timers.enable({ apis: ["setTimeout"] });
-  const [browser, kept] = [new Browser(), memoryStore()];
-  let release = (): void => undefined;
-  let loads = 0;
-  const load = async () => {
-    // The first is to show something, the second to lead.
-    if (++loads === 2) await new Promise<void>((done) => (release = done));
-    return await kept.load();
-  };
-  const slow = new Proxy(kept, { get: (of, name) => (name === "load" ? load : (of[name as keyof Store] as () => unknown).bind(of)) });
-  const a = await start(slow, browser.tab());
-  await settle();
-  assert.equal(loads, 2);
-  const b = await start(kept, browser.tab());
-  const asked = assert.rejects(b.call("users.me"), { reason: "closed" });
-  await settle();
-  t.mock.timers.tick(5000); // nobody answers: b takes the lock
-  await b.ready();
-  assert.deepEqual([a.leader, b.leader, Line.opened], [false, true, 1]);
-  release();
-  await settle();
-  assert.deepEqual([a.leader, b.leader, Line.opened], [false, true, 1]);
-  assert.equal(a.connection.link, "online", "it hears b");
-  await b.close();
-  await asked;
-  await settle();
-  assert.equal(a.leader, true, "and leads when b is gone");
-  await a.close();
+regression("a tab that takes long to read its store does not steal the lock from itself", async (p) => {
+  const a = p.open();
+  p.b.storeDelays = [9000];
+  await p.b.pass(20_000);
+  p.ask(a, "me");
+  await p.b.pass(20_000);
+  assert.equal(a.client?.connection.link, "online");
+  await p.b.pass(40_000);
+  p.check();
+});
+
+regression("nor does anybody steal it from a tab that reads its store", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  const c = await online(p);
+  p.b.storeDelays = [9000];
+  p.close(a);
+  for (const x of [b, c]) p.ask(x, "me");
+  await p.b.pass(25_000);
+  assert.equal(b.client!.leader, true, "the one that was first in the row");
+  p.check();
+});
+
+regression("a page that asks for nothing takes the connection from a leader that is frozen", async (p) => {
+  p.freeze(await online(p));
+  const b = p.open();
+  await p.b.pass(10_000);
+  assert.equal(b.client?.connection.link, "online");
+  p.check();
+});
+
+regression("a page that is looked at notices that its leader is frozen", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  p.freeze(a);
+  p.hear();
+  await p.b.pass(20_000);
+  assert.equal(b.client!.leader, true);
+  p.check();
+});
+
+regression("a hidden page steals nothing until it is seen", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  b.tab.show(false);
+  p.freeze(a);
+  p.ask(b, "me");
+  await p.b.pass(60_000);
+  assert.equal(b.client!.leader, false);
+  b.tab.show(true);
+  await p.b.pass(10_000);
+  assert.equal(b.client!.leader, true);
+  p.check();
+});
+
+regression("a lock that the browser gives to nobody, though somebody waits for it, is taken", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  p.b.lock("grima:2:t").forgets = true;
+  a.tab.kill();
+  const c = p.open();
+  await p.b.pass(10_000);
+  p.b.lock("grima:2:t").forgets = false;
+  assert.deepEqual([b, c].map((x) => x.client?.connection.link), ["online", "online"]);
+  p.check();
+});
+
+regression("what a leader had under way when its lock was stolen is asked of the next one", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  p.b.cut(true);
+  await p.b.pass(100);
+  const asks = [p.ask(a, "me"), p.ask(a, "send"), p.ask(b, "me")];
+  p.freeze(a);
+  await p.b.pass(20_000);
+  assert.equal(b.client!.leader, true);
+  p.thaw(a);
+  await p.b.pass(100);
+  p.b.up = true;
+  await p.b.pass(10_000);
+  assert.deepEqual(asks.map((x) => x!.outcome), ["done", "done", "done"]);
+  p.check();
+});
+
+regression("what others asked of a tab that is closed is asked of the next one", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  p.b.cut(true);
+  await p.b.pass(100);
+  const asks = [p.ask(b, "me"), p.ask(b, "send")];
+  await p.b.pass(100);
+  p.b.storeDelays = [500]; // to be written before it is closed
+  p.close(a);
+  await p.b.pass(100);
+  p.b.up = true;
+  await p.b.pass(10_000);
+  assert.deepEqual(asks.map((x) => x!.outcome), ["done", "done"]);
+  p.check();
+});
+
+regression("what is asked while nobody leads was not asked before, and is done", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  p.b.storeDelays = [500];
+  p.close(a);
+  await p.b.pass(300);
+  const ask = p.ask(b, "invite")!;
+  await p.b.pass(10_000);
+  assert.equal(ask.outcome, "done");
+  p.check();
+});
+
+regression("a tab that follows one that is online already is told that everything is known", async (p) => {
+  await online(p);
+  const b = p.open();
+  let synced = 0;
+  while (!b.client) await p.b.pass(1);
+  b.client.on("synced", () => synced++);
+  await p.b.pass(2000);
+  assert.equal(b.client.connection.link, "online");
+  assert.equal(synced, 1);
+});
+
+regression("what was sent is not in the outbox again, since the next leader's store does not know", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  const told: string[] = [];
+  b.client!.on("outbox", (ev: EventOf<"outbox">) => told.push(ev.item.progress));
+  const ask = p.ask(b, "send")!;
+  // The leader dies before its store has heard of it.
+  while (ask.outcome === "none") await p.b.pass(1);
+  a.tab.kill();
+  await p.b.pass(5000);
+  assert.deepEqual([told, b.client!.leader], [["pending", "sent"], true]);
+  p.check();
+});
+
+regression("a draft that was sent and is sent again is known to be sent", async (p) => {
+  const a = await online(p);
+  const send = () => a.tab.run(() => a.client!.send({ id: "d1", chatId, content: "said 0" }));
+  let places: unknown[] = [];
+  void Promise.all([send(), send().then(() => send())]).then((all) => (places = all.map((it) => it.seq)));
+  await p.b.pass(5000);
+  assert(places.length === 2 && places[0] && places[0] === places[1], String(places));
+});
+
+regression("clocks may be set back", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  p.freeze(b);
+  a.tab.kill();
+  p.b.skew = -3_600_000;
+  const c = p.open();
+  await p.b.pass(10_000);
+  assert.equal(c.client?.leader, true);
+  p.thaw(b);
+  await p.b.pass(10_000);
+  p.hear();
+  await p.b.pass(1000);
+  p.check();
+});
+
+regression("a page that is put aside gives the connection to others, and comes back", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  b.tab.show(false);
+  p.b.later(a.tab, 1, () => a.tab.page.dispatchEvent(new Event("pagehide")));
+  const told = links(b);
+  await p.b.pass(2000);
+  assert.deepEqual([a.client!.leader, b.client!.leader, told.at(-1)], [false, true, "online"]);
+  p.b.later(a.tab, 1, () => a.tab.page.dispatchEvent(new Event("pageshow")));
+  await p.b.pass(2000);
+  p.check();
+});
+
+regression("a store that cannot be read is tried again, and by others", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  p.b.storeFails = true;
+  const told = links(b);
+  p.close(a);
+  await p.b.pass(12_000);
+  assert.deepEqual([...new Set(told)], ["offline"]);
+  assert.equal(b.client!.connection.error?.reason, "store");
+  p.b.storeFails = false;
+  await p.b.pass(12_000);
+  p.check();
 });

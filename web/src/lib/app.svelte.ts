@@ -244,11 +244,11 @@ class App {
   #link(): void {
     const c = this.client?.connection;
     if (!c) return;
+    const why = c.error;
+    if (why?.reason === "store") this.storageFailed = true;
     if (c.link === "stopped") {
-      const why = c.error;
       if (why?.reason === "login" || why?.code === "session_revoked") void this.#out(this.self !== undefined && !this.#leaving);
       else this.status = "offline";
-      if (why?.reason === "store") this.storageFailed = true;
       return;
     }
     const was = this.online;
