@@ -14,6 +14,7 @@ export { Fault } from "./json.js";
 export * from "./protocol.gen.js";
 export { addRange, hasPosition, rangeAround, removeRange, type Range, type Ranges } from "./ranges.js";
 export { newId } from "./ids.js";
+export { Roster } from "./roster.js";
 export { Session, type Answer, type SessionConfig } from "./session.js";
 export { indexedDBStore, memoryStore } from "./store.js";
 export { type Channel, type Platform } from "./tabs.js";
