@@ -390,6 +390,8 @@ export class Conversation {
     this.#roster.apply(p);
     // How many they are is not known of a part of the list.
     if (this.#roster.complete) this.memberCount = this.members.size;
+    // Of a chat that was not there yet when it was opened nobody asked.
+    else if (!this.#membersLoaded) void this.loadMembers().catch(() => undefined); // as in the constructor
   }
 
   /** Whom a name that is being written may mean. */
