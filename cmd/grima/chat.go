@@ -95,18 +95,19 @@ func (c *chatCmd) who(ctx context.Context, std stdio) (login.Login, error) {
 }
 
 // login logs in for a token. With an invite it makes the account first; when
-// that is there already from a try before, it goes on.
+// that is there already from a try before, whose answer was lost (the name is
+// taken then, or the invite used up), it goes on.
 func (c *chatCmd) login(ctx context.Context, a tui.Answers) (client.Credentials, error) {
 	cfg := client.Config{Server: a.Server, Insecure: c.Insecure, Device: device(), Agent: agent()}
 	if a.Invite != "" {
 		_, err := client.Register(ctx, cfg, protocol.UsersCreateParams{Username: a.Username, Password: a.Password, Invite: a.Invite})
 		if err != nil {
-			if e, ok := errors.AsType[*protocol.Error](err); !ok || e.Code != protocol.CodeConflict {
+			if e, ok := errors.AsType[*protocol.Error](err); !ok || e.Code != protocol.CodeConflict && e.Code != protocol.CodePermissionDenied {
 				return client.Credentials{}, err
 			}
 			cred, loginErr := client.Login(ctx, cfg, a.Username, a.Password)
 			if loginErr != nil {
-				return cred, err // the name is somebody else's
+				return cred, err // the name is somebody else's, or the invite no good
 			}
 			return cred, nil
 		}

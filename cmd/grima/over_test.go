@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/grima-chat/grima/client"
 	"github.com/grima-chat/grima/internal/login"
 	"github.com/grima-chat/grima/internal/testserver"
+	"github.com/grima-chat/grima/internal/tui"
 	"github.com/grima-chat/grima/protocol"
 )
 
@@ -95,3 +97,36 @@ func TestReplacedLoginEnds(t *testing.T) {
 		t.Errorf("%v; it said %s", err, said.String())
 	}
 }
+
+// Who made an account and never heard so goes on, though the invite is used up and
+// the name taken; who has another's name or no good invite hears that.
+func TestAnAccountThatIsThere(t *testing.T) {
+	srv := testserver.Start(t)
+	op := srv.DialOperator()
+	op.Line(`{"type":"DataRequest","id":1,"op":"invites.create"}`)
+	var made struct{ Result protocol.InvitesCreateResult }
+	for made.Result.Code == "" {
+		if err := json.Unmarshal([]byte(op.Next()), &made); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server, err := client.Address(srv.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := tui.Answers{Server: server, Username: "ana", Password: "correct horse battery", Invite: made.Result.Code}
+	c := chatCmd{Insecure: true}
+	for try := range 2 {
+		cred, err := c.login(t.Context(), a)
+		if err != nil || cred.User.Username != "ana" {
+			t.Fatalf("try %d: %+v, %v", try+1, cred.User, err)
+		}
+	}
+	a.Password = "another battery horse"
+	refused, ok := errors.AsType[*protocol.Error](second(c.login(t.Context(), a)))
+	if !ok || refused.Code != protocol.CodePermissionDenied {
+		t.Errorf("with another password: %v", refused)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -3,6 +3,7 @@ package tui
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,9 @@ type chat struct {
 	typing  map[string]time.Time // who is, until when
 	reads   map[string]int64     // how far others have read, as far as it is told
 	marks   map[int64]string     // what is said of that, by message, as drawn last
+
+	lists int                             // how often was asked who is in: the last answer counts
+	told  map[string]protocol.Participant // whom events told of since, by user; nil: the answer is there
 
 	draft   string
 	replyTo int64
@@ -346,6 +350,7 @@ func (m *Model) markRead(c *chat) tea.Cmd {
 // membersMsg is who is in a chat.
 type membersMsg struct {
 	c      *chat
+	list   int // of the chat's lists
 	people []protocol.Participant
 	err    error
 	show   bool
@@ -361,13 +366,16 @@ func (m *Model) askWho(c *chat, show bool) tea.Cmd {
 		return nil
 	}
 	be, ctx, id := m.be, m.ctx, c.ChatID
+	c.lists++
+	c.told = map[string]protocol.Participant{}
+	list := c.lists
 	return func() tea.Msg {
 		var all []protocol.Participant
 		p := protocol.ParticipantsListParams{ChatID: id, Limit: 200}
 		for len(all) < maxMembers {
 			r, err := be.ParticipantsList(ctx, p)
 			if err != nil {
-				return membersMsg{c, all, err, show}
+				return membersMsg{c, list, all, err, show}
 			}
 			all = append(all, r.Participants...)
 			if !r.HasMore || r.Cursor == "" {
@@ -375,35 +383,70 @@ func (m *Model) askWho(c *chat, show bool) tea.Cmd {
 			}
 			p.Cursor = &r.Cursor
 		}
-		return membersMsg{c, all, nil, show}
+		return membersMsg{c, list, all, nil, show}
 	}
 }
 
-// members takes who is in a chat.
+// members takes who is in a chat. Who came or went while the list was read is where
+// the events say.
 func (m *Model) members(msg membersMsg) {
+	c := msg.c
+	told := c.told
+	last := msg.list == c.lists
+	if last {
+		c.told = nil
+	}
 	if msg.err != nil {
 		if msg.show {
 			m.say(true, "%s", reason(msg.err))
 		}
 		return // completion does without; it is asked again when the chat is opened
 	}
-	m.people.in[msg.c.ChatID] = nil
-	m.presence.dirty = true
-	before := msg.c.reads
-	msg.c.reads = map[string]int64{}
 	for _, p := range msg.people {
-		if p.LeftSeq > 0 {
-			continue
-		}
 		if p.Username != "" {
 			m.know(protocol.User{UserID: p.UserID, Username: p.Username, Name: p.Name})
 		}
-		m.people.in[msg.c.ChatID] = append(m.people.in[msg.c.ChatID], p.UserID)
-		if p.UserID != m.self.UserID {
-			msg.c.read(p.UserID, max(before[p.UserID], p.ReadSeq))
+	}
+	if last {
+		msg.people = newest(msg.people, told)
+		in, before := []string{}, c.reads
+		c.reads = map[string]int64{}
+		for _, p := range msg.people {
+			in = append(in, p.UserID)
+			if p.UserID != m.self.UserID {
+				c.read(p.UserID, max(before[p.UserID], p.ReadSeq))
+			}
 		}
+		m.people.in[c.ChatID] = in
+		m.presence.dirty = true
 	}
 	if msg.show {
 		m.showMembers(msg)
 	}
+}
+
+// newest is a list of who is in, with what events told meanwhile: of two rows the
+// one that changed later counts.
+func newest(list []protocol.Participant, told map[string]protocol.Participant) []protocol.Participant {
+	var in []protocol.Participant
+	listed := map[string]bool{}
+	for _, p := range list {
+		listed[p.UserID] = true
+		if t, ok := told[p.UserID]; ok && t.UpdatedSeq > p.UpdatedSeq {
+			if t.JoinedSeq == p.JoinedSeq {
+				t.ReadSeq = p.ReadSeq // which only lists have, as names
+			}
+			t.Username, t.Name = p.Username, p.Name
+			p = t
+		}
+		if p.LeftSeq == 0 {
+			in = append(in, p)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(told)) {
+		if t := told[id]; !listed[id] && t.LeftSeq == 0 {
+			in = append(in, t)
+		}
+	}
+	return in
 }

@@ -108,6 +108,7 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 		// What was held is gone: from here on it is asked for anew.
 		c.gen++
 		c.asking, c.failed = false, nil
+		clear(c.told) // what became of them since was not told
 	case client.ChatRemoved:
 		m.removed(c)
 	}
@@ -179,6 +180,9 @@ func (m *Model) participant(c *chat, ev *client.Event) {
 	p := ev.Participant
 	if p == nil {
 		return
+	}
+	if c.told != nil && p.UpdatedSeq > c.told[p.UserID].UpdatedSeq {
+		c.told[p.UserID] = *p
 	}
 	in := m.people.in[c.ChatID]
 	switch at := indexOf(in, p.UserID); {

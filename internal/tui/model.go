@@ -254,7 +254,7 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 	case foundMsg:
 		m.found(msg)
 	case keptMsg:
-		m.kept.done(msg)
+		m.saved(msg)
 	case saveMsg:
 		return m.save()
 	}

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,4 +188,40 @@ func TestNoMarksInLargeGroups(t *testing.T) {
 	}
 	d.keys("x")
 	d.wantNot("✓")
+}
+
+// Who comes or goes while the list of people is on its way is where the events
+// say: the list was read before.
+func TestComingAndGoingWhileTheListLoads(t *testing.T) {
+	f := watched()
+	d := play(t, f, 80, 24)
+	at := func(kind client.Kind, id string, seq, left int64) client.Event {
+		return client.Event{Kind: kind, ChatID: "c_1", Participant: &protocol.Participant{UserID: id, Role: "member", JoinedSeq: 1, LeftSeq: left, UpdatedSeq: seq}}
+	}
+	f.users["u_4"] = protocol.User{UserID: "u_4", Username: "dora", Name: "Dora"}
+	overtaken := d.m.askMembers(d.m.open)
+	f.listing = func() {
+		f.listing = nil
+		d.events(at(client.ParticipantAdded, "u_4", 90, 0), at(client.ParticipantRemoved, "u_3", 91, 91))
+	}
+	d.keys("/who", "enter")
+	d.want("In Port: 3 people", "Dora", "Bob")
+	who := func() string { return strings.Join(slices.Sorted(slices.Values(d.m.people.in["c_1"])), " ") }
+	if got := who(); got != "u_1 u_2 u_4" {
+		t.Fatalf("in it are %s", got)
+	}
+	// What was asked before that counts for nothing, however late its answer comes.
+	d.do(overtaken)
+	if got := who(); got != "u_1 u_2 u_4" {
+		t.Fatalf("after the answer that was overtaken in it are %s", got)
+	}
+	// Nor does what was told before a time away, of which nothing is told.
+	f.listing = func() {
+		f.listing = nil
+		d.events(at(client.ParticipantAdded, "u_4", 95, 0), client.Event{Kind: client.Skipped, ChatID: "c_1", Seq: f.state("c_1").Pos, State: f.state("c_1")})
+	}
+	d.do(d.m.askMembers(d.m.open))
+	if got := who(); got != "u_1 u_2 u_3" {
+		t.Fatalf("after a time away in it are %s", got)
+	}
 }

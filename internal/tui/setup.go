@@ -253,7 +253,7 @@ func RunSetup(ctx context.Context, server string, auth Auth, in io.Reader, out i
 }
 
 // Run shows be on a terminal until its user leaves, or ctx ends. It does not
-// close be.
+// close be. What it could not keep of what was written is an error, too.
 func Run(ctx context.Context, be Backend, opts Options, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -261,5 +261,5 @@ func Run(ctx context.Context, be Backend, opts Options, in io.Reader, out io.Wri
 	if err := m.run(ctx, m, in, out); err != nil {
 		return err
 	}
-	return m.Err()
+	return errors.Join(m.Err(), m.kept.failed)
 }

@@ -20,6 +20,7 @@ type keeper struct {
 	dirty   bool
 	waiting bool // a saveMsg is to come
 	saving  bool
+	failed  error // the last time, which was said
 }
 
 // keepAfter is how long changes are gathered before they are written.
@@ -102,11 +103,17 @@ func (m *Model) save() tea.Cmd {
 	return func() tea.Msg { return keptMsg{writeState(file, st)} }
 }
 
-func (k *keeper) done(msg keptMsg) {
+// saved hears how a saving went. That it failed is said once, until it works again.
+func (m *Model) saved(msg keptMsg) {
+	k := &m.kept
 	k.saving = false
 	if msg.err != nil {
 		k.dirty = true // with the next change it is tried again
+		if k.failed == nil {
+			m.say(true, "what is not sent is lost when this ends: %s", msg.err)
+		}
 	}
+	k.failed = msg.err
 }
 
 // writeState replaces the file whole, readable for its owner only.

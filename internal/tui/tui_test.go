@@ -48,6 +48,7 @@ type fake struct {
 	watches    [][]string
 	active     []bool
 	reads      map[string]int64 // of participants.list
+	listing    func()           // called when participants.list has read the rows, before they are answered
 
 	link  client.Link  // empty: Online
 	asked func() error // called when history is asked for
@@ -105,7 +106,10 @@ func (f *fake) Users(_ context.Context, ids ...string) (map[string]protocol.User
 func (f *fake) ParticipantsList(_ context.Context, p protocol.ParticipantsListParams) (r protocol.ParticipantsListResult, err error) {
 	for _, id := range []string{"u_1", "u_2", "u_3"} {
 		u := f.users[id]
-		r.Participants = append(r.Participants, protocol.Participant{UserID: id, Username: u.Username, Name: u.Name, Role: "member", JoinedSeq: 1, ReadSeq: f.reads[id]})
+		r.Participants = append(r.Participants, protocol.Participant{UserID: id, Username: u.Username, Name: u.Name, Role: "member", JoinedSeq: 1, UpdatedSeq: 1, ReadSeq: f.reads[id]})
+	}
+	if f.listing != nil {
+		f.listing()
 	}
 	return r, nil
 }

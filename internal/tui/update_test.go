@@ -79,6 +79,29 @@ func TestDeletingAsks(t *testing.T) {
 	}
 }
 
+// Drafts that cannot be kept are no secret: it is said, once, and by who ends it.
+func TestDraftsThatCannotBeKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "later")
+	d := play(t, port(), 80, 24, func(o *Options) { o.StateFile = filepath.Join(dir, "screen.json") })
+	d.keys("one")
+	d.do(d.m.save())
+	d.want("what is not sent is lost when this ends: keeping drafts")
+	d.keys("esc")
+	d.m.say(false, "another notice")
+	d.do(d.m.goodbyeState())
+	d.want("another notice")
+	if d.m.kept.failed == nil {
+		t.Error("whoever ends it does not hear that drafts are lost")
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.do(d.m.goodbyeState())
+	if d.m.kept.failed != nil {
+		t.Errorf("they are kept, and it still says %v", d.m.kept.failed)
+	}
+}
+
 func TestDraftsStayWithTheirChats(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "screen.json")
 	keep := func(o *Options) { o.StateFile = file }

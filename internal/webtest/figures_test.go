@@ -1,20 +1,26 @@
 package webtest
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/heapprofiler"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/performance"
 	"github.com/chromedp/cdproto/profiler"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/tracing"
+	"github.com/chromedp/chromedp"
 
 	"github.com/grima-chat/grima/internal/harness"
 	"github.com/grima-chat/grima/protocol"
@@ -22,6 +28,8 @@ import (
 
 var (
 	figures = flag.Bool("web.figures", false, "measure what docs/notes.md tells of the web client")
+	trace   = flag.String("web.trace", "", "file for a trace of the browser under a flood of messages, which its tools open")
+	slower  = flag.Float64("web.slower", 1, "how many times slower than this one the processor under a flood of messages is")
 	profile = flag.String("web.profile", "", "file for a CPU profile of the page under a flood of messages, which a browser's tools open (it slows the page)")
 )
 
@@ -62,6 +70,48 @@ func (p *Person) heap(when string) {
 	call(p, heapprofiler.CollectGarbage, cdp.Empty{})
 	h := call(p, runtime.GetHeapUsage, cdp.Empty{})
 	p.t.Logf("heap, %s: %.1f MB of JavaScript, %d rows drawn, %d elements", when, h.UsedSize/1e6, get[int](p, "articles().length"), get[int](p, "document.querySelectorAll('*').length"))
+}
+
+// spent tells what the page's thread has done up to now, in seconds: the work as a
+// whole, and of it the scripts, styles and layout.
+func (p *Person) spent() map[string]float64 {
+	p.t.Helper()
+	all := map[string]float64{}
+	for _, m := range call(p, performance.GetMetrics, cdp.Empty{}).Metrics {
+		all[m.Name] = m.Value
+	}
+	return all
+}
+
+// traced begins a trace of what the page's process does, and gives what ends it.
+func (p *Person) traced(file string) (end func()) {
+	p.t.Helper()
+	all := make(chan []byte, 4096)
+	if err := chromedp.Listen(p.ctx, func(ev any) {
+		switch ev := ev.(type) {
+		case *tracing.EventDataCollected:
+			for _, e := range ev.Value {
+				all <- []byte(e)
+			}
+		case *tracing.EventTracingComplete:
+			close(all)
+		}
+	}); err != nil {
+		p.t.Fatal(err)
+	}
+	call(p, tracing.Start, tracing.StartParams{TraceConfig: &tracing.TraceConfig{
+		IncludedCategories: []string{"-*", "toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline", "blink", "cc", "v8", "v8.execute", "disabled-by-default-v8.gc", "blink.user_timing", "loading"},
+	}})
+	return func() {
+		call(p, tracing.End, cdp.Empty{})
+		var events [][]byte
+		for e := range all {
+			events = append(events, e)
+		}
+		if err := os.WriteFile(file, slices.Concat([]byte(`{"traceEvents":[`), bytes.Join(events, []byte(",\n")), []byte("]}")), 0o644); err != nil {
+			p.t.Fatal(err)
+		}
+	}
 }
 
 // TestFiguresLoad measures what the first load costs, and how soon a message is
@@ -125,6 +175,13 @@ func TestFiguresFlood(t *testing.T) {
 		call(ana, profiler.Enable, cdp.Empty{})
 		call(ana, profiler.Start, cdp.Empty{})
 	}
+	call(ana, performance.Enable, performance.EnableParams{TimeDomain: performance.EnableTimeDomainThreadTicks})
+	call(ana, emulation.SetCPUThrottlingRate, emulation.SetCPUThrottlingRateParams{Rate: *slower})
+	spent := ana.spent()
+	var traced func()
+	if *trace != "" {
+		traced = ana.traced(*trace)
+	}
 	answers := make(chan error, senders*each)
 	begin := time.Now()
 	var wg sync.WaitGroup
@@ -162,6 +219,13 @@ func TestFiguresFlood(t *testing.T) {
 	ana.wait("the last of them", fmt.Sprintf(`articles().at(-1)?.dataset.seq === '%d'`, before+senders*each))
 	shown := time.Since(begin)
 	frames := get[int](ana, `window.frames1`)
+	for name, now := range ana.spent() {
+		spent[name] = now - spent[name]
+	}
+	call(ana, emulation.SetCPUThrottlingRate, emulation.SetCPUThrottlingRateParams{Rate: 1})
+	if traced != nil {
+		traced()
+	}
 	if *profile != "" {
 		raw, err := json.Marshal(call(ana, profiler.Stop, cdp.Empty{}).Profile)
 		if err == nil {
@@ -179,6 +243,8 @@ func TestFiguresFlood(t *testing.T) {
 	}
 	rate := senders * each / took.Seconds()
 	t.Logf("while %.0f messages a second came for %.1f s: %.0f frames a second, tasks over 50 ms: %v", rate, took.Seconds(), float64(frames)/shown.Seconds(), get[[]int](ana, `window.long`))
+	t.Logf("the page's thread was busy for %.1f s: %.2f ms a message, of it %.2f scripts, %.2f styles, %.2f layout (%.1f layouts a frame)", spent["TaskDuration"],
+		1000*spent["TaskDuration"]/senders/each, 1000*spent["ScriptDuration"]/senders/each, 1000*spent["RecalcStyleDuration"]/senders/each, 1000*spent["LayoutDuration"]/senders/each, spent["LayoutCount"]/float64(frames))
 	for _, s := range get[[]string](ana, `window.slow`) {
 		t.Logf("a slow frame: %s", s)
 	}

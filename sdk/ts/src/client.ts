@@ -5,6 +5,7 @@ import { asGrimaError, GrimaError } from "./errors.js";
 import { newId } from "./ids.js";
 import { Mirror, type Snapshot } from "./mirror.js";
 import { limits, type MessagesListParams, type MessagesListResult, type Operation, type Operations, type User } from "./protocol.gen.js";
+import { Reader } from "./reader.js";
 import { secure } from "./roles.js";
 import { Tabs } from "./tabs.js";
 import type { Chat, Draft, Event, EventKind, EventOf, HeldPage, Item, Store } from "./types.js";
@@ -32,8 +33,6 @@ function platformHere(): Platform | undefined {
 /** How long somebody who was looked up is remembered. */
 const personTime = 600_000;
 const maxPeople = 10_000;
-/** How many events may wait for a reader before it is waited for. */
-const maxBehind = 1024;
 
 export class GrimaClient implements Client {
   readonly #cfg: Config;
@@ -106,7 +105,7 @@ export class GrimaClient implements Client {
     for (const ev of events) {
       const told = this.#mirror.apply(ev);
       if (told) news.push(told);
-      if (ev.kind === "user") this.#people.set(ev.user.user_id, { user: ev.user, until: Date.now() + personTime });
+      if (ev.kind === "user") this.#remember(ev.user.user_id, ev.user);
       // Of what became of people before, nothing was told.
       if (ev.kind === "synced") for (const p of this.#people.values()) p.until = 0;
       if (ev.kind === "connection") {
@@ -195,9 +194,17 @@ export class GrimaClient implements Client {
   }
 
   events(options: CallOptions = {}): AsyncIterableIterator<Event> {
-    const r = new Reader(() => this.#readers.delete(r), options.signal);
-    if (this.#closed) void r.return();
-    else this.#readers.add(r);
+    const { signal } = options;
+    const end = (): void => void r.return();
+    const r = new Reader(() => {
+      this.#readers.delete(r);
+      signal?.removeEventListener("abort", end); // it may be that of many
+    });
+    if (this.#closed || signal?.aborted) end();
+    else {
+      this.#readers.add(r);
+      signal?.addEventListener("abort", end);
+    }
     return r;
   }
 
@@ -396,7 +403,7 @@ export class GrimaClient implements Client {
     if (missing.length > 0 && !this.online && this.#store) {
       for (const u of await this.#store.users(missing)) {
         found.set(u.user_id, u);
-        if (!this.#people.has(u.user_id)) this.#people.set(u.user_id, { user: u, until: 0 });
+        if (!this.#people.has(u.user_id)) this.#remember(u.user_id, u, 0);
       }
       return found;
     }
@@ -411,16 +418,23 @@ export class GrimaClient implements Client {
         cursor = r.cursor;
       }
       const there = new Set(users.map((u) => u.user_id));
-      for (const id of user_ids) if (!there.has(id)) this.#people.set(id, { user: undefined, until: Date.now() + personTime });
+      for (const id of user_ids) if (!there.has(id)) this.#remember(id, undefined);
       this.#keepUsers(users);
       for (const u of users) found.set(u.user_id, u);
     }
     return found;
   }
 
+  /** Remembers somebody, or that there is nobody; of too many those that were heard of last. */
+  #remember(id: string, user: User | undefined, until = Date.now() + personTime): void {
+    this.#people.delete(id);
+    this.#people.set(id, { user, until });
+    if (this.#people.size <= maxPeople) return;
+    for (const oldest of this.#people.keys()) return void this.#people.delete(oldest);
+  }
+
   #keepUsers(users: readonly User[]): void {
-    if (this.#people.size > maxPeople) this.#people.clear();
-    for (const u of users) this.#people.set(u.user_id, { user: u, until: Date.now() + personTime });
+    for (const u of users) this.#remember(u.user_id, u);
     this.#store?.putUsers(users).catch((err: unknown) => console.warn("grima: people's names are not kept:", asGrimaError(err, "store", "").message));
   }
 
@@ -439,63 +453,5 @@ export class GrimaClient implements Client {
     } finally {
       this.#store?.close();
     }
-  }
-}
-
-/** A reader of the events. */
-class Reader implements AsyncIterableIterator<Event> {
-  #events: Event[] = [];
-  #waiting: ((r: IteratorResult<Event, undefined>) => void)[] = [];
-  #roomy: (() => void)[] = [];
-  #done = false;
-  #patient = true;
-  readonly #leave: () => void;
-
-  constructor(leave: () => void, signal?: AbortSignal) {
-    this.#leave = leave;
-    if (signal?.aborted) this.#done = true;
-    signal?.addEventListener("abort", () => void this.return());
-  }
-
-  /** Takes events; the promise, if any, is over when there is room for more. */
-  put(events: readonly Event[]): Promise<void> | undefined {
-    if (this.#done) return undefined;
-    for (const value of events) {
-      const w = this.#waiting.shift();
-      if (w) w({ value, done: false });
-      else this.#events.push(value);
-    }
-    return this.#events.length < maxBehind || !this.#patient ? undefined : new Promise((go) => this.#roomy.push(go));
-  }
-
-  /** Waits for this reader no longer: it takes whatever is still told. */
-  hurry(): void {
-    this.#patient = false;
-    this.#free();
-  }
-
-  next(): Promise<IteratorResult<Event, undefined>> {
-    const value = this.#events.shift();
-    if (this.#events.length < maxBehind / 2) this.#free();
-    if (value) return Promise.resolve({ value, done: false });
-    if (this.#done) return Promise.resolve({ value: undefined, done: true });
-    return new Promise((resolve) => this.#waiting.push(resolve));
-  }
-
-  #free(): void {
-    for (const go of this.#roomy.splice(0)) go();
-  }
-
-  /** Ends it: what waits can still be read. */
-  return(): Promise<IteratorResult<Event, undefined>> {
-    this.#done = true;
-    this.#leave();
-    this.#free();
-    for (const w of this.#waiting.splice(0)) w({ value: undefined, done: true });
-    return Promise.resolve({ value: undefined, done: true });
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
   }
 }

@@ -1,10 +1,14 @@
 import type { Config, WebSocketConstructor, WebSocketLike } from "./api.js";
 import { recount } from "./chats.js";
 import { asGrimaError, broke, GrimaError } from "./errors.js";
-import { goodbyeCodes } from "./protocol.gen.js";
+import { Keeping } from "./keeping.js";
 import { misdirected } from "./roles.js";
+import { Screens, type Screen } from "./screens.js";
 import { permanent, Session, type SessionConfig } from "./session.js";
+import { address, closed, globalSocket } from "./socket.js";
 import type { Draft, Event, Item, Store } from "./types.js";
+
+export type { Screen } from "./screens.js";
 
 /** What is asked of whoever has the connection. It is data: it may come from another tab. */
 export type Command =
@@ -15,13 +19,6 @@ export type Command =
   | { do: "typing"; chatId: string; stop: boolean }
   | { do: "screen"; screen: Screen }
   | { do: "reconnect" };
-
-/** What a tab has on its screen. */
-export interface Screen {
-  focus?: readonly string[];
-  active?: boolean;
-  watch?: readonly string[];
-}
 
 /** The operations that are harmless to ask twice (docs/protocol.md#idempotency). */
 const repeated = new Set<string>([
@@ -39,17 +36,10 @@ export function repeatable(op: string, params: unknown): boolean {
 
 const subprotocol = "grima.v1.json";
 const takeAtOnce = 256;
-/** How often the store is written at most while much happens, in ms. */
-const takeEvery = 100;
-/** How many events the store may be behind before no more are told. */
-const maxUntaken = 1024;
 /** How long a server may take to show that it is still there, after the machine slept. */
 const probeTime = 5000;
 /** Bounds a line of the server's: see the Go SDK. */
 const maxLine = 8 << 20;
-/** A watch is kept up this long before it is over. */
-const watchAhead = 30_000;
-
 /** How the engine tells: the promise, if any, is waited for before more is told. */
 export type Deliver = (events: readonly Event[]) => void | Promise<void>;
 
@@ -73,15 +63,11 @@ export class Engine {
   #unconnected = new Set<() => void>(); // calls that wait for a connection
   #greeted: unknown; // the Hello that was told
   #draining: Promise<void> | undefined;
-  #untaken: Event[] = []; // what was told, and the store does not have
-  #taking: Promise<void> | undefined; // the store's taking of some
-  #takenAt = 0; // when that began last
-  #taker: ReturnType<typeof setTimeout> | undefined;
+  readonly #keeping: Keeping;
   #closed = false;
   #failed: GrimaError | undefined; // the store did
-  #screens = new Map<string, Screen>();
-  #watchUntil = 0;
-  #watching = "";
+  #forgetting = false; // what is kept is another user's, and about to go
+  readonly #screens = new Screens();
 
   constructor(cfg: Config, session: Session, deliver: Deliver) {
     this.#cfg = cfg;
@@ -89,6 +75,7 @@ export class Engine {
     this.#socket = cfg.WebSocket ?? globalSocket();
     this.#store = cfg.store;
     this.#deliver = deliver;
+    this.#keeping = new Keeping(cfg.store, (err) => this.#storeFailed(err));
     this.#s = session;
   }
 
@@ -176,9 +163,15 @@ export class Engine {
 
   /** A WebSocket was not opened for the reason err. Is it served elsewhere? */
   async #refused(ws: WebSocketLike, err: GrimaError): Promise<void> {
-    const { refusedElsewhere } = await import("./elsewhere.js");
-    const elsewhere = await refusedElsewhere(this.#url, AbortSignal.timeout(Math.max(this.#dialEnds - Date.now(), 1)));
-    if (ws === this.#ws) this.#lost(elsewhere ?? err);
+    let why = err;
+    try {
+      const { refusedElsewhere } = await import("./elsewhere.js");
+      why = (await refusedElsewhere(this.#url, AbortSignal.timeout(Math.max(this.#dialEnds - Date.now(), 1)))) ?? err;
+    } catch (failed) {
+      // A part of the program that cannot be had: the next try may have it.
+      why = asGrimaError(failed, "network", `${err.message}; asking where it is served instead`);
+    }
+    if (ws === this.#ws) this.#lost(why);
   }
 
   /**
@@ -197,7 +190,7 @@ export class Engine {
     this.#drop();
     err = this.#follow(err);
     if (err.reason === "other_user" && this.#cfg.otherUser === "forget") {
-      this.#forget().catch((e: unknown) => this.#storeFailed(e));
+      this.#forget().catch((e: unknown) => this.#keeping.fail(e));
       return;
     }
     this.#s.lost(Date.now(), err);
@@ -207,16 +200,16 @@ export class Engine {
   /** Empties the store, which is another user's, and begins anew. */
   async #forget(): Promise<void> {
     const was = this.#s;
+    this.#forgetting = true;
     const discarded: Event[] = was.outbox().map((item) => ({ kind: "outbox", chatId: item.chatId, item: { ...item, progress: "discarded" } }));
     const drafts = [...((await this.#store?.drafts()) ?? new Map<string, string>()).keys()];
     was.take(Infinity);
-    this.#untaken = [];
-    await this.flush();
-    await this.#store?.clear();
+    await this.#keeping.clear();
     if (this.#closed) return;
     await this.#deliver([{ kind: "reset", epoch: "" }, ...discarded, ...drafts.map((chatId): Event => ({ kind: "draft", chatId, text: "" }))]);
     this.#s = new Session(sessionConfig(this.#cfg));
-    this.#applyScreens();
+    this.#forgetting = false;
+    this.#screens.apply(this.#s);
     this.#dial();
   }
 
@@ -260,9 +253,10 @@ export class Engine {
           evs.unshift({ kind: "hello", hello: s.hello });
         }
         if (evs.length === 0) return;
-        if (evs.some((ev) => ev.kind === "synced")) this.#watchUntil = 0;
+        if (evs.some((ev) => ev.kind === "synced")) this.#screens.synced();
         await this.#deliver(evs);
-        await this.#keep(evs);
+        if (s !== this.#s || this.#forgetting) continue; // what is another user's is not kept
+        await this.#keeping.keep(evs, !this.#closed);
         if (!this.#closed) this.#tick(); // there is room
       }
     };
@@ -271,7 +265,7 @@ export class Engine {
     let over = (): void => undefined;
     this.#draining = new Promise((done) => (over = done));
     void work()
-      .catch((err: unknown) => this.#storeFailed(err))
+      .catch((err: unknown) => this.#keeping.fail(err))
       .finally(() => {
         this.#draining = undefined;
         over();
@@ -279,46 +273,13 @@ export class Engine {
       });
   }
 
-  /**
-   * Has the store take events that were told: at once where little happens, else
-   * what came in a while together. Waits when it is too far behind.
-   */
-  async #keep(evs: Event[]): Promise<void> {
-    if (!this.#store) return;
-    this.#untaken.push(...evs);
-    const later = (): void => void this.flush().catch(() => undefined); // storeFailed told it
-    const wait = this.#closed ? 0 : this.#takenAt + takeEvery - Date.now();
-    if (wait <= 0 && !this.#taking) later();
-    else this.#taker ??= setTimeout(later, Math.min(Math.max(wait, 0), takeEvery));
-    if (this.#untaken.length >= maxUntaken) await this.flush();
-  }
-
   /** Waits until the store has what was told up to now. Rejects when the store failed. */
-  async flush(): Promise<void> {
-    clearTimeout(this.#taker);
-    this.#taker = undefined;
-    await this.#taking;
-    if (!this.#taking && this.#untaken.length > 0 && !this.#failed) this.#taking = this.#take();
-    await this.#taking;
-  }
-
-  async #take(): Promise<void> {
-    const evs = this.#untaken;
-    this.#untaken = [];
-    this.#takenAt = Date.now();
-    try {
-      await this.#store!.apply(evs);
-    } catch (err) {
-      this.#storeFailed(err);
-      throw err;
-    } finally {
-      this.#taking = undefined;
-    }
+  flush(): Promise<void> {
+    return this.#keeping.flush();
   }
 
   /** Without the store the next start would miss what came since: the client stops. */
   #storeFailed(err: unknown): void {
-    if (this.#failed) return;
     const why = (this.#failed = asGrimaError(err, "store", "keeping the client's state"));
     this.#drop();
     this.#s.stop(Date.now());
@@ -332,7 +293,7 @@ export class Engine {
     if (this.#dialEnds > 0 && now >= this.#dialEnds) {
       return this.#lost(new GrimaError({ reason: "network", message: "the server could not be reached in time" }));
     }
-    this.#watch(now);
+    this.#screens.watch(this.#s, now);
     this.#try((s) => s.tick(now));
   }
 
@@ -344,7 +305,7 @@ export class Engine {
     const c = s.connection;
     let due = s.deadline();
     if (this.#dialEnds > 0) due = Math.min(due, this.#dialEnds);
-    if (s.ready && this.#watching !== "" && this.#watchUntil > 0) due = Math.min(due, this.#watchUntil);
+    due = Math.min(due, this.#screens.due(s));
     if (!this.#ws) due = c.link === "offline" ? (c.retryAt ?? 0) : Infinity;
     if (due === Infinity) return;
     // Browsers take a longer time for none.
@@ -386,7 +347,7 @@ export class Engine {
       case "queue":
         return await this.#queue(c.draft);
       case "retry":
-        await this.#store?.put({ ...this.#item(c.id), progress: "pending" });
+        await this.#put({ ...this.#item(c.id), progress: "pending" });
         this.#s.retry(Date.now(), c.id);
         break;
       case "discard": {
@@ -423,13 +384,20 @@ export class Engine {
     const had = this.#s.outbox().find((x) => x.id === d.id);
     if (had) return had;
     const it = this.#s.draft(Date.now(), d);
-    await this.#store?.put(it);
+    await this.#put(it);
     const meanwhile = this.#s.outbox().find((x) => x.id === it.id);
     if (meanwhile) return meanwhile;
     if (this.#closed) throw new GrimaError({ reason: "closed", message: "the client is closed" });
     this.#s.enqueue(Date.now(), it);
     this.#after();
     return it;
+  }
+
+  /** Keeps something of the outbox, which is sent only as who wrote it. */
+  async #put(it: Item): Promise<void> {
+    const s = this.#s;
+    if (!this.#forgetting) await this.#keeping.put(it);
+    if (this.#forgetting || s !== this.#s) throw new GrimaError({ reason: "other_user", message: "another user is logged in by now" });
   }
 
   async #call(op: string, params: unknown, signal?: AbortSignal): Promise<unknown> {
@@ -504,50 +472,9 @@ export class Engine {
 
   /** What a tab has on its screen; undefined: the tab is gone. */
   setScreen(tab: string, screen: Screen | undefined): void {
-    if (screen) this.#screens.set(tab, screen);
-    else if (!this.#screens.delete(tab)) return;
-    this.#applyScreens();
+    if (!this.#screens.set(tab, screen)) return;
+    this.#screens.apply(this.#s);
     this.#after();
-  }
-
-  #applyScreens(): void {
-    const s = this.#s;
-    const all = [...this.#screens.values()];
-    const now = Date.now();
-    const said = all.filter((x) => x.focus !== undefined);
-    if (said.length > 0) {
-      const focus = [...new Set(said.flatMap((x) => x.focus ?? []))];
-      if (!s.focused || focus.join() !== s.focused.join()) s.focus(now, focus);
-    }
-    if (all.length > 0) {
-      const active = all.some((x) => x.active !== false);
-      if (active !== (s.active ?? true)) s.setActive(now, active);
-    }
-    const watch = [...new Set(all.flatMap((x) => x.watch ?? []))].slice(0, 200).join();
-    if (watch !== this.#watching) {
-      const nobody = watch === "";
-      this.#watching = watch;
-      this.#watchUntil = 0;
-      if (nobody && s.ready) this.#fire("presence.watch", { user_ids: [] });
-    }
-    this.#watch(now);
-  }
-
-  /** Asks for the presence of who is watched, when it is time. */
-  #watch(now: number): void {
-    const c = this.#s.connection.link;
-    if (this.#watching === "" || c !== "online" || now < this.#watchUntil) return;
-    this.#watchUntil = now + 60_000; // until the answer says how long
-    this.#fire("presence.watch", { user_ids: this.#watching.split(",") });
-  }
-
-  /** Asks something of which the answer is told, if one comes. */
-  #fire(op: "presence.watch", params: { user_ids: string[] }): void {
-    this.#s.askFor(Date.now(), op, params, (now, r, failure) => {
-      if (failure) return;
-      if (params.user_ids.length > 0) this.#watchUntil = now + Math.max(r.expires_ms - watchAhead, watchAhead);
-      for (const p of r.presence) this.#s.queue.put({ kind: "presence", userId: p.user_id, status: p.status });
-    });
   }
 }
 
@@ -563,36 +490,7 @@ export function sessionConfig(c: Config): SessionConfig {
   return out;
 }
 
-/** Why a WebSocket was closed. */
-function closed(code: number, reason: string): GrimaError {
-  if (code >= 4000 && code < 5000) {
-    // The Goodbye got lost, or was never there.
-    const name = Object.entries(goodbyeCodes).find(([, n]) => n === code)?.[0] ?? String(code);
-    const message = `the server said goodbye: ${reason || name}`;
-    return new GrimaError({ reason: "goodbye", code: name, message, reconnect: code < 4500 });
-  }
-  return new GrimaError({ reason: "network", message: `the connection ended (${code}${reason ? ": " + reason : ""})` });
-}
-
 /** What a call gets when the client has stopped. */
 export function stoppedError(why: GrimaError): GrimaError {
   return permanent(why) || why.reason === "store" ? why : new GrimaError({ reason: "closed", message: "the client is closed" });
-}
-
-/** The address of the WebSocket. */
-export function address(url: string | undefined): string {
-  const base = (globalThis as { location?: { href: string } }).location?.href;
-  if (url === undefined && base === undefined) throw new TypeError("outside of a page a client needs the url of its server");
-  const u = new URL(url ?? "/v1/ws", base);
-  u.protocol = { "http:": "ws:", "https:": "wss:" }[u.protocol] ?? u.protocol;
-  if (u.protocol !== "ws:" && u.protocol !== "wss:") throw new TypeError(`the server's address begins with https or wss, and not ${u.protocol}`);
-  if (u.pathname === "/" || u.pathname === "") u.pathname = "/v1/ws";
-  u.hash = "";
-  return u.href;
-}
-
-function globalSocket(): WebSocketConstructor {
-  const ws = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
-  if (!ws) throw new TypeError("there is no WebSocket here: give Config.WebSocket one, as of the package ws");
-  return ws;
 }

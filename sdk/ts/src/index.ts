@@ -15,6 +15,7 @@ export { Fault } from "./json.js";
 export * from "./protocol.gen.js";
 export { addRange, hasPosition, rangeAround, removeRange, type Range, type Ranges } from "./ranges.js";
 export { newId } from "./ids.js";
+export { Roster } from "./roster.js";
 export { Session, type Answer, type SessionConfig } from "./session.js";
 export { indexedDBStore, memoryStore } from "./store.js";
 export { pageRange, Timeline } from "./timeline.js";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { memoryStore, open, type Client, type Event, type Store, type WebSocketConstructor, type WebSocketLike } from "../src/index.js";
+import { memoryStore, open, type Client, type Event, type Item, type Store, type WebSocketConstructor, type WebSocketLike } from "../src/index.js";
 import { created, hello, started, stateOf } from "./talk.js";
 
 // What the store is asked while a client is told things.
@@ -168,4 +168,82 @@ void test("a client is closed from within a reader that is far behind", async ()
     break;
   }
   assert(told > 0);
+});
+
+void test("a reader that ended leaves nothing at a signal that goes on", async () => {
+  const c = await start(memoryStore());
+  const all = new AbortController();
+  let listeners = 0;
+  const signal = new Proxy(all.signal, {
+    get: (of, name) => {
+      if (name === "addEventListener") listeners++;
+      if (name === "removeEventListener") listeners--;
+      const v = Reflect.get(of, name, of) as unknown;
+      return typeof v === "function" ? (v.bind(of) as unknown) : v;
+    },
+  });
+  for (let i = 0; i < 3; i++) await c.events({ signal }).return!();
+  assert.equal(listeners, 0);
+  const open = c.events({ signal });
+  assert.equal(listeners, 1);
+  all.abort();
+  assert.deepEqual(await open.next(), { value: undefined, done: true });
+  assert.equal(listeners, 0);
+  assert.deepEqual(await c.events({ signal }).next(), { value: undefined, done: true }, "one that is over when it begins");
+  await c.close();
+});
+
+void test("people are remembered up to a bound, whoever told of them", async () => {
+  const c = await start(memoryStore());
+  const person = (n: number) => ({ user_id: `u_${n}`, username: `n${n}`, name: `N ${n}`, role: "member", created_at: "2026-01-01T00:00:00.000Z" });
+  const told = new Promise<void>((done) => c.on("user", (ev) => void (ev.user.user_id === "u_10019" && done())));
+  for (let n = 10; n < 10_020; n++) {
+    Line.last.says(JSON.stringify({ type: "BroadcastResponse", event: "user", user: person(n) }));
+    if (n % 50 === 0) await new Promise((done) => setImmediate(done));
+  }
+  await told;
+  assert.equal(c.user("u_10"), undefined, "who was heard of first is let go");
+  assert.equal(c.user("u_20")?.name, "N 20", "and nobody else is");
+  await c.close();
+});
+
+void test("what one user writes while the store is found to be another's is not kept, and sent as nobody", async () => {
+  const store = memoryStore();
+  await store.apply([{ kind: "cursor", userId: "u_9", epoch: "e1", cursor: "k", complete: true }]);
+  let putting = (): void => undefined;
+  let release = (): void => undefined;
+  const reached = new Promise<void>((done) => (putting = done));
+  const gate = new Promise<void>((done) => (release = done));
+  const slow = new Proxy(store, {
+    get: (of, name) => {
+      if (name !== "put") return (of[name as keyof Store] as () => unknown).bind(of);
+      return async (item: Item) => {
+        putting();
+        await gate;
+        await of.put(item);
+      };
+    },
+  });
+  let held = false;
+  let logIn = (): void => undefined; // the answer to the first login
+  class Late extends Line {
+    override send(line: string): void {
+      if (line.includes("session.start") && (held = !held)) logIn = () => super.send(line);
+      else super.send(line);
+    }
+  }
+  const c = await open({ url: "http://localhost", auth: { token: "gt_x" }, store: slow, otherUser: "forget", WebSocket: Late as unknown as WebSocketConstructor });
+  const reset = new Promise<void>((done) => c.on("reset", () => done()));
+  const refused = assert.rejects(c.queue({ id: "m_1", chatId: "c_1", content: "mine" }), { reason: "other_user" });
+  await reached;
+  logIn();
+  for (let i = 0; i < 20; i++) await new Promise((done) => setImmediate(done));
+  release();
+  await refused;
+  await reset;
+  await c.ready();
+  assert.deepEqual([c.self?.user_id, c.outbox()], ["u_1", []]);
+  await c.queue({ id: "m_2", chatId: "c_1", content: "the other's" });
+  await c.close();
+  assert.deepEqual((await store.load()).outbox.map((it) => it.id), ["m_2"]);
 });

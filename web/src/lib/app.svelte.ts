@@ -1,7 +1,7 @@
 // What the whole page knows: who is here, how the connection stands, the chats, and
 // where one is. It hears the SDK's events in batches and tells Svelte once a frame.
 import { SvelteMap } from "svelte/reactivity";
-import { indexedDBStore, open, type Chat as SDKChat, type Client, type Event, type Item, type Store } from "@grima/sdk";
+import { indexedDBStore, limits, open, type Chat as SDKChat, type Client, type Event, type Item, type Store } from "@grima/sdk";
 import { logOut, type Me, type Session, whoAmI } from "./account.ts";
 import { Conversation } from "./conversation.svelte.ts";
 import { plain } from "./markdown.ts";
@@ -47,6 +47,8 @@ class App {
   /** Called when the connection is back. */
   onback: (() => void) | undefined;
   storageFailed = $state(false);
+  /** How many bytes a message may have, as the server says. */
+  maxContent = $state<number>(limits.maxContent);
   path = $state(location.pathname);
 
   readonly users = new SvelteMap<string, Me>();
@@ -57,6 +59,7 @@ class App {
 
   client: Client | null = null;
   #leaving = false;
+  #unkept = false; // it was said
   #lost = false; // chats have to be made anew
   #old = false; // chats are to be made anew when it is time
   #listed = 0; // when they were
@@ -197,6 +200,9 @@ class App {
         case "user":
           if (this.users.has(ev.user.user_id)) this.learn([ev.user as Me]);
           break;
+        case "hello":
+          this.maxContent = ev.hello.limits.max_content;
+          continue;
         case "presence":
           this.presence.set(ev.userId, ev.status);
           continue;
@@ -473,6 +479,14 @@ class App {
 
   async setNotify(chatId: string, notify: string): Promise<void> {
     await this.call("participants.update", { chat_id: chatId, user_id: this.self!.user_id, notify });
+  }
+
+  /** Something of this device's could not be kept: it is said once. */
+  unkept(e: unknown): void {
+    if (!this.client) return; // signed out meanwhile: there is nothing to keep
+    console.info("grima: not kept:", e);
+    if (!this.#unkept) this.storageFailed = true;
+    this.#unkept = true;
   }
 
   reconnect(): void {

@@ -2,7 +2,7 @@
 // it, and what is being written. The slice moves along the window; it never has
 // more than some hundred rows, however much is held.
 import { SvelteMap } from "svelte/reactivity";
-import type { ChatWindow, Client, Item, Participant } from "@grima/sdk";
+import { Roster, type ChatWindow, type Client, type Item, type Participant, type ParticipantsListResult } from "@grima/sdk";
 import { app, itemMsg, rowMsg, type Chat } from "./app.svelte.ts";
 import { mentionsIn, type Candidate } from "./mentions.ts";
 import { Failure, problem } from "./problem.ts";
@@ -34,11 +34,15 @@ export class Conversation {
   editing = $state.raw<Msg | null>(null);
 
   readonly members = new SvelteMap<string, Participant>();
+  readonly #roster = new Roster(this.members);
 
   /** The list is at its end and stays there. */
   stuck = true;
   /** How many rows stay when it does: as many as the list looks ahead, and more. */
-  keep = 120;
+  keep = 72;
+
+  /** Rows above the last ones are still coming, a few in each frame. */
+  filling = false;
 
   readonly #client: Client;
   readonly chatId: string;
@@ -80,7 +84,7 @@ export class Conversation {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.text && !this.editing) void this.#client.setDraft(this.chatId, this.text);
+    if (this.text && !this.editing) this.#keepDraft(this.text);
     this.#stopTyping();
     this.#end();
     this.#window.close();
@@ -118,16 +122,24 @@ export class Conversation {
     let j = this.#hi === Infinity ? all.length : lowerBound(all, this.#hi + 1);
     if (this.#hi === Infinity && this.stuck) {
       // Where much is said a few come and a few go in each frame, so that none
-      // takes long. Who is far behind sees the last ones.
+      // takes long. Who is far behind sees the last ones, and then what is above.
       const was = lowerBound(all, this.#drawn + 1);
       let from = i;
       if (was > i && j - was > burst) {
         if (j - was <= 2 * first) j = was + burst;
-        else from = j - first;
+        else {
+          from = j - 2 * burst;
+          this.filling = true;
+        }
         app.draw();
+      } else if (this.filling) {
+        from = Math.max(0, j - this.keep, from - burst);
+        if (from < i) app.draw();
+        else this.filling = false;
       }
-      if (j - from > this.keep) from = Math.min(j - this.keep, i + 2 * burst);
-      if (from > i) this.#lo = all[(i = from)]!.seq;
+      // What goes moves all that stays, which is then drawn anew: so not in each frame.
+      if (j - from >= this.keep + 2 * burst) from = Math.min(j - this.keep, i + 2 * burst);
+      if (from !== i) this.#lo = all[(i = from)]!.seq;
     } else if (this.#hi === Infinity && j - i > most) {
       j = i + most;
       this.#hi = all[j - 1]!.seq;
@@ -211,6 +223,7 @@ export class Conversation {
     this.#lo = all[Math.max(0, all.length - first)]?.seq ?? 0;
     this.#hi = Infinity;
     this.stuck = true;
+    this.filling = false;
     this.target = "end";
     return true;
   }
@@ -319,8 +332,7 @@ export class Conversation {
 
   readBy(chatId: string, userId: string, seq: number): void {
     if (chatId !== this.chatId) return;
-    const p = this.members.get(userId);
-    if (p && seq > (p.read_seq ?? 0)) this.members.set(userId, { ...p, read_seq: seq });
+    this.#roster.read(userId, seq);
     if (this.chat.kind === "private" && userId !== app.self?.user_id) this.otherRead = Math.max(this.otherRead, seq);
   }
 
@@ -357,32 +369,29 @@ export class Conversation {
   }
 
   async #loadMembers(): Promise<void> {
-    let cursor: string | undefined;
-    const there = new Set<string>();
-    do {
-      const got = await app.call<{ participants: Participant[]; cursor?: string; has_more: boolean }>("participants.list", {
-        chat_id: this.chatId,
-        limit: 200,
-        ...(cursor ? { cursor } : {}),
-      });
-      for (const p of got.participants) {
-        there.add(p.user_id);
-        this.members.set(p.user_id, p);
-        if (this.chat.kind === "private" && p.user_id !== app.self?.user_id) this.otherRead = Math.max(this.otherRead, p.read_seq ?? 0);
-      }
-      app.learn(got.participants.filter((p) => p.username).map((p) => ({ ...p, username: p.username ?? "", name: p.name ?? "" })).map(person));
-      cursor = got.has_more ? got.cursor : undefined;
-    } while (cursor && !this.#closed);
-    for (const id of this.members.keys()) if (!there.has(id)) this.members.delete(id);
-    this.memberCount = there.size;
+    const whole = await this.#roster.load(
+      async (cursor) => {
+        const got = await app.call<ParticipantsListResult>("participants.list", { chat_id: this.chatId, limit: 200, ...(cursor ? { cursor } : {}) });
+        app.learn(got.participants.filter((p) => p.username).map((p) => ({ ...p, username: p.username ?? "", name: p.name ?? "" })).map(person));
+        return got;
+      },
+      () => this.#closed,
+    );
+    if (!whole) return;
+    if (this.chat.kind === "private") {
+      for (const p of this.members.values()) if (p.user_id !== app.self?.user_id) this.otherRead = Math.max(this.otherRead, p.read_seq ?? 0);
+    }
+    this.memberCount = this.members.size;
     app.watchAgain();
   }
 
   participant(chatId: string, p: Participant): void {
     if (chatId !== this.chatId) return;
-    if (p.left_seq) this.members.delete(p.user_id);
-    else this.members.set(p.user_id, { ...this.members.get(p.user_id), ...p });
-    this.memberCount = this.members.size;
+    this.#roster.apply(p);
+    // How many they are is not known of a part of the list.
+    if (this.#roster.complete) this.memberCount = this.members.size;
+    // Of a chat that was not there yet when it was opened nobody asked.
+    else if (!this.#membersLoaded) void this.loadMembers().catch(() => undefined); // as in the constructor
   }
 
   /** Whom a name that is being written may mean. */
@@ -409,11 +418,15 @@ export class Conversation {
   write(text: string): void {
     this.text = text;
     if (this.editing) return;
-    void this.#client.setDraft(this.chatId, text);
+    this.#keepDraft(text);
     if (!text) return this.#stopTyping();
     this.#client.typing(this.chatId);
     clearTimeout(this.#typing);
     this.#typing = setTimeout(() => this.#stopTyping(), 6000);
+  }
+
+  #keepDraft(text: string): void {
+    this.#client.setDraft(this.chatId, text).catch((e: unknown) => app.unkept(e));
   }
 
   #stopTyping(): void {
@@ -492,7 +505,7 @@ export class Conversation {
       this.replyTo = replyTo;
       throw e;
     }
-    void this.#client.setDraft(this.chatId, this.text);
+    this.#keepDraft(this.text);
     if (!this.atEnd) void this.jumpEnd();
     else {
       this.stuck = true;

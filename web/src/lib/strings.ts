@@ -135,6 +135,7 @@ const en = {
     more: "More actions",
     actions: "Actions for this message",
     copied: "Copied",
+    notCopied: "The browser did not let it be copied.",
     copyCode: "Copy code",
     showMore: "Show all",
     showLess: "Show less",
