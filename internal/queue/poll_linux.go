@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -109,7 +110,7 @@ func (p *poller) run() {
 		n := 0
 		var failed error
 		err := p.raw.Read(func(epoll uintptr) bool {
-			n, failed = unix.EpollWait(int(epoll), events, 0)
+			n, failed = epollNow(epoll, events)
 			if failed == unix.EINTR {
 				n, failed = 0, nil
 			}
@@ -142,7 +143,7 @@ func (p *poller) run() {
 			}
 		}
 		p.mu.Unlock()
-		p.lane.pushAll(ready)
+		yours := p.lane.pushAll(ready)
 		clear(ready)
 		for _, h := range stirred {
 			if w, ok := h.client.(Waiter); ok {
@@ -150,7 +151,20 @@ func (p *poller) run() {
 			}
 		}
 		stirred = nil
+		if yours {
+			p.lane.work(1)
+		}
 	}
+}
+
+// epollNow is EpollWait without waiting, of which Go's scheduler need not be
+// told.
+func epollNow(epoll uintptr, events []unix.EpollEvent) (int, error) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 func (p *poller) close() {

@@ -9,7 +9,7 @@
 //   - sharded: one such queue for each processor.
 //
 // In the last two a client that is idle has no goroutine: the kernel says who
-// is ready. Where it cannot be asked so (all but Linux) they are per-client.
+// is ready, and who comes alone has its turn from who asked the kernel. Where it cannot be asked so (all but Linux) they are per-client.
 package queue
 
 import (

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -103,10 +104,12 @@ func (l *lane) push(h *Handle, _ uint32) {
 	l.mu.Unlock()
 }
 
-// pushAll puts all of them at the end.
-func (l *lane) pushAll(hs []*Handle) {
+// pushAll puts all of them at the end. If that is one alone, and nobody is at
+// work, the caller is to give it its turn, by work(1): for that nobody need be
+// woken.
+func (l *lane) pushAll(hs []*Handle) (yours bool) {
 	if len(hs) == 0 {
-		return
+		return false
 	}
 	now := clock()
 	l.mu.Lock()
@@ -115,7 +118,12 @@ func (l *lane) pushAll(hs []*Handle) {
 		h.since = now
 		l.ready.push(h)
 	}
+	if len(hs) == 1 && l.workers == 0 && l.ready.len() == 1 && !l.closed {
+		l.workers++
+		return true
+	}
 	l.staffLocked()
+	return false
 }
 
 // staffLocked sees that there are workers for who is ready.
@@ -125,7 +133,7 @@ func (l *lane) staffLocked() {
 	}
 	for n := min(l.max-l.workers, l.ready.len()); n > 0; n-- {
 		l.workers++
-		l.working.Go(l.work)
+		l.working.Go(func() { l.work(math.MaxInt) })
 	}
 }
 
@@ -133,11 +141,12 @@ func (l *lane) staffLocked() {
 // which would else wait until Go takes the processor away: 10 ms.
 const breath = int64(200 * time.Microsecond)
 
-// work gives turns while somebody is ready.
-func (l *lane) work() {
+// work gives turns while somebody is ready, up to so many; somebody else goes on
+// then.
+func (l *lane) work(most int) {
 	began := clock()
 	l.mu.Lock()
-	for l.ready.len() > 0 && !l.closed {
+	for n := 0; n < most && l.ready.len() > 0 && !l.closed; n++ {
 		h := l.ready.pop()
 		now := clock()
 		l.stats.Wait.add(now - h.since)
@@ -163,6 +172,7 @@ func (l *lane) work() {
 		}
 	}
 	l.workers--
+	l.staffLocked()
 	l.mu.Unlock()
 }
 

@@ -3,7 +3,6 @@
 package stream
 
 import (
-	"io"
 	"os"
 	"syscall"
 
@@ -12,38 +11,6 @@ import (
 
 // canTry says whether sockets can be read and written without waiting.
 const canTry = true
-
-func tryRead(fd uintptr, b []byte) (int, error) {
-	for {
-		n, err := syscall.Read(int(fd), b)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.EAGAIN:
-			return 0, errNotNow
-		case err != nil:
-			return 0, os.NewSyscallError("read", err)
-		case n == 0 && len(b) > 0:
-			return 0, io.EOF
-		}
-		return n, nil
-	}
-}
-
-func tryWrite(fd uintptr, b []byte) (int, error) {
-	for {
-		n, err := syscall.Write(int(fd), b)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.EAGAIN:
-			return 0, errNotNow
-		case err != nil:
-			return max(n, 0), os.NewSyscallError("write", err)
-		}
-		return n, nil
-	}
-}
 
 // duplicate gives another descriptor of what fd is one of.
 func duplicate(fd uintptr) (int32, error) {
