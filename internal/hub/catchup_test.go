@@ -3,6 +3,9 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,6 +130,18 @@ func TestScanLooksAtAsManyPeopleAsItHasTimeFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const people, slow = 400, 5 * time.Millisecond
 		w := newWorld(t)
+		var slowly atomic.Bool
+		var mu sync.Mutex
+		var reads []time.Time
+		w.reading = func(what string) {
+			if what != "memberships" || !slowly.Load() {
+				return
+			}
+			mu.Lock()
+			reads = append(reads, time.Now())
+			mu.Unlock()
+			time.Sleep(slow)
+		}
 		stranger := w.person()
 		devices := make([]*device, people)
 		for i := range devices {
@@ -139,29 +154,32 @@ func TestScanLooksAtAsManyPeopleAsItHasTimeFor(t *testing.T) {
 		synctest.Wait()
 		last.hears("participant.added 2")
 
-		reads := 0
-		w.reading = func(what string) {
-			if what == "memberships" {
-				reads++
-				time.Sleep(slow)
-			}
-		}
+		slowly.Store(true)
 		w.group(stranger, chat.HistoryAll, last.user)
 		w.forget()
-		scans := 0
-		for heard := false; !heard && scans < 20; scans++ {
-			reads = 0
-			time.Sleep(6 * time.Second)
-			synctest.Wait()
-			if share := int(5 * time.Second / scanShare / slow); reads != share {
-				t.Errorf("%d people were looked at, not %d", reads, share)
-			}
+		heard := func() bool {
 			last.mu.Lock()
-			heard = len(last.heard) > 0
-			last.mu.Unlock()
+			defer last.mu.Unlock()
+			return len(last.heard) > 0
 		}
-		if scans != 4 {
-			t.Errorf("found with scan %d", scans)
+		for range 120 {
+			if heard() {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		var scans []int // how many people each looked at
+		for i, at := range reads {
+			if i == 0 || at.Sub(reads[i-1]) > time.Second {
+				scans = append(scans, 0)
+			}
+			scans[len(scans)-1]++
+		}
+		share := int(5 * time.Second / scanShare / slow)
+		if want := slices.Repeat([]int{share}, people/share); !slices.Equal(scans, want) {
+			t.Errorf("%d people were looked at in each scan, not %d", scans, want)
 		}
 		last.hears("participant.added 2")
 	})
