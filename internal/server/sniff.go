@@ -18,7 +18,7 @@ import (
 const (
 	// silence is how long a client may say nothing before it is taken for
 	// somebody who waits for our Hello.
-	silence = 200 * time.Millisecond
+	silence = 500 * time.Millisecond
 	// firstWords bounds a TLS handshake, and a method that does not end.
 	firstWords = 10 * time.Second
 )
@@ -73,8 +73,9 @@ func inside(nc net.Conn) *tls.Conn {
 
 // sniff reads what it takes to tell what nc speaks, of which head was read
 // already. Nothing is lost: the connection it returns begins at the beginning.
-// When ctx ends, so does the reading; whoever calls sees to that (see hurried).
-func sniff(ctx context.Context, nc net.Conn, head []byte) (speech, net.Conn, error) {
+// Who says nothing for that long waits for our Hello. When ctx ends, so does the
+// reading; whoever calls sees to that (see hurried).
+func sniff(ctx context.Context, nc net.Conn, head []byte, silence time.Duration) (speech, net.Conn, error) {
 	if err := patient(ctx, nc, silence); err != nil {
 		return 0, nil, err
 	}
@@ -223,7 +224,11 @@ func (s *Server) welcome(nc net.Conn) {
 // is what it begins with.
 func (s *Server) hear(nc net.Conn, head []byte) (what speech, conn net.Conn, err error) {
 	keep := s.hurried(nc)
-	what, conn, err = sniff(s.ctx, nc, head)
+	wait := silence
+	if s.wantsTLS(addrOf(nc)) {
+		wait = firstWords // a handshake whose first packet was lost comes late, and Hello would end it
+	}
+	what, conn, err = sniff(s.ctx, nc, head, wait)
 	if err == nil && what == speaksTLS && s.cert != nil {
 		what, conn, err = s.unwrap(conn)
 	}
@@ -249,7 +254,7 @@ func (s *Server) unwrap(nc net.Conn) (speech, net.Conn, error) {
 	if secure.ConnectionState().NegotiatedProtocol == alpnHTTP {
 		return speaksHTTP, secure, nil
 	}
-	what, conn, err := sniff(s.ctx, secure, nil)
+	what, conn, err := sniff(s.ctx, secure, nil, silence)
 	if what == speaksTLS {
 		what = speaksElse
 	}
@@ -289,7 +294,7 @@ func (s *Server) turnAway(nc net.Conn, why error) {
 	}
 	defer s.gate.turnedAway()
 	defer s.hurried(nc)()
-	what, conn, err := sniff(s.ctx, nc, nil)
+	what, conn, err := sniff(s.ctx, nc, nil, silence)
 	switch {
 	case err != nil, what == speaksTLS:
 		_ = nc.Close() // a handshake is more than we can afford

@@ -79,7 +79,7 @@ func TestSniffWaitsAsLongAsItMust(t *testing.T) {
 				defer done.Wait()
 				defer func() { _ = nc.Close() }()
 				began := time.Now()
-				what, conn, err := sniff(t.Context(), nc, nil)
+				what, conn, err := sniff(t.Context(), nc, nil, silence)
 				if (err != nil) != tt.fails || what != tt.what || time.Since(began) != tt.after {
 					t.Fatalf("%v, %v after %v", what, err, time.Since(began))
 				}
@@ -112,7 +112,7 @@ func TestSniffBoundsWhoDrips(t *testing.T) {
 			}
 		})
 		began := time.Now()
-		_, _, err := sniff(t.Context(), here, nil)
+		_, _, err := sniff(t.Context(), here, nil, silence)
 		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != firstWords {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
@@ -152,7 +152,7 @@ func TestStopBetweenTwoReads(t *testing.T) {
 		c := &stopping{nc, s.stop}
 		defer s.hurried(c)()
 		began := time.Now()
-		_, _, err = sniff(s.ctx, c, nil)
+		_, _, err = sniff(s.ctx, c, nil, silence)
 		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}

@@ -55,9 +55,29 @@ func visit(t *testing.T, cfg Config, addr string) net.Conn {
 	return there
 }
 
+// A handshake whose first packet was lost comes after some hundred milliseconds.
+// It found a Hello, in the clear, which ended it.
+func TestALateHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nc := visit(t, Config{}, "192.0.2.1")
+		time.Sleep(firstWords - time.Second)
+		if _, err := io.WriteString(nc, "GET / HTTP/1.1\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		const want = "HTTP/1.1 403"
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(nc, got); err != nil || string(got) != want {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
+
 func TestPlainTextFromAnotherMachine(t *testing.T) {
 	t.Run("lines", func(t *testing.T) {
 		nc := visit(t, Config{}, "192.0.2.1")
+		if _, err := io.WriteString(nc, "\n"); err != nil {
+			t.Fatal(err)
+		}
 		got, err := io.ReadAll(nc)
 		if want := `"code":"protocol_violation","message":"use TLS"`; err != nil || !strings.Contains(string(got), want) {
 			t.Errorf("%s, %v, want %s", got, err, want)

@@ -130,19 +130,20 @@ func (p *Person) Reload() {
 func (p *Person) click(what, expr string) {
 	p.t.Helper()
 	p.wait(what, expr)
-	// Where it comes to rest: people do not click at what moves.
+	// Where it comes to rest: people do not click at what moves, nor at a button
+	// that is gray because something is under way.
 	at := get[struct{ X, Y float64 }](p, fmt.Sprintf(`(async () => {
 		let was = '', calm = 0;
-		for (let i = 0; i < 100; i++) {
+		for (const late = performance.now() + 30000; performance.now() < late;) {
 			const e = %s;
 			e?.scrollIntoView({ block: 'nearest' });
-			const r = e?.getBoundingClientRect(), at = r && { X: r.x + r.width / 2, Y: r.y + r.height / 2 };
+			const r = e && !e.disabled && e.getBoundingClientRect(), at = r && { X: r.x + r.width / 2, Y: r.y + r.height / 2 };
 			calm = at && was === JSON.stringify(at) ? calm + 1 : 0;
 			if (calm === 3) return at;
 			was = JSON.stringify(at);
 			await new Promise((done) => requestAnimationFrame(done));
 		}
-		throw new Error('it does not come to rest');
+		throw new Error('it does not come to rest, or is not to be clicked');
 	})()`, expr))
 	p.do("clicking "+what, chromedp.MouseClickXY(at.X, at.Y))
 }
