@@ -42,7 +42,7 @@ func TestNoCopyWhileTheWriterIsAway(t *testing.T) {
 	url := pgtest.New(t)
 	s := open(t, url)
 	id := makeChat(t, s, 1)
-	log(t, s, id, 1) // there is one
+	log(t, s, id, 2) // there is one
 	exec(t, pgtest.Admin(t, url), fmt.Sprintf(`SELECT pg_terminate_backend(%d)`, s.writer.conn.PgConn().PID()))
 	if to, err := OpenDestination(t.Context(), Config{URL: url}); err == nil {
 		t.Error("a copy may write to it")
