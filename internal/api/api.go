@@ -97,9 +97,10 @@ func New(svc *chat.Service) *API {
 func (a *API) Close() { a.aside.Close() }
 
 // Aside carries f out where Heavy operations are, behind who waits there, and
-// does not wait for it. f waits for nothing but reads of the store, and does not
-// panic. After Close it does not happen: then the answer is false.
-func (a *API) Aside(f func()) bool { return a.aside.Go(f) }
+// waits for its end. waits is called before it waits for others'. f waits for
+// nothing but reads of the store. If ctx ends before f has begun, or after Close,
+// it does not begin, and there is an error.
+func (a *API) Aside(ctx context.Context, waits, f func()) error { return a.aside.Do(ctx, waits, f) }
 
 // Do answers req: it calls done exactly once, with the complete answer.
 //

@@ -43,7 +43,7 @@ type Pool struct {
 
 type job struct {
 	do       func()
-	done     chan struct{} // closed when it is; nil: nobody waits
+	done     chan struct{} // closed when it is
 	panicked any
 }
 
@@ -79,13 +79,6 @@ func (p *Pool) Do(ctx context.Context, waits, f func()) error {
 		panic(j.panicked)
 	}
 	return nil
-}
-
-// Go carries f out, which must not panic, and does not wait for it. After Close
-// it does not happen: then the answer is false.
-func (p *Pool) Go(f func()) bool {
-	_, err := p.push(&job{do: f})
-	return err == nil
 }
 
 // Close waits for the jobs there are.
@@ -164,10 +157,6 @@ func (p *Pool) work() {
 }
 
 func (j *job) run() {
-	if j.done == nil {
-		j.do()
-		return
-	}
 	defer close(j.done)
 	defer func() {
 		if v := recover(); v != nil {

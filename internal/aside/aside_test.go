@@ -24,7 +24,7 @@ func TestTurns(t *testing.T) {
 		gate := make(chan struct{})
 		var running, waited atomic.Int64
 		order := make(chan int, 10)
-		for i := range 5 {
+		for i := range 6 {
 			go func() {
 				err := p.Do(t.Context(), func() { waited.Add(1) }, func() {
 					running.Add(1)
@@ -37,11 +37,8 @@ func TestTurns(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		if r, w := running.Load(), waited.Load(); r != threads || w != 5-threads {
+		if r, w := running.Load(), waited.Load(); r != threads || w != 6-threads {
 			t.Fatalf("%d run and %d wait", r, w)
-		}
-		if !p.Go(func() { <-gate; order <- 5 }) {
-			t.Error("not taken")
 		}
 		for i := range 6 {
 			gate <- struct{}{}
@@ -92,27 +89,33 @@ func TestPanicIsTheCallers(t *testing.T) {
 }
 
 func TestCloseWaits(t *testing.T) {
-	p := New(1)
-	gate, began := make(chan struct{}), make(chan struct{})
-	var done atomic.Int64
-	p.Go(func() { close(began); <-gate; done.Add(1) })
-	p.Go(func() { done.Add(1) })
-	<-began
-	closed := make(chan struct{})
-	go func() { p.Close(); close(closed) }()
-	select {
-	case <-closed:
-		t.Error("it did not wait")
-	default:
-	}
-	close(gate)
-	<-closed
-	if done.Load() != 2 {
-		t.Errorf("%d jobs were done", done.Load())
-	}
-	if err := p.Do(t.Context(), nil, func() { t.Error("after the end") }); !errors.Is(err, ErrClosed) || p.Go(func() { t.Error("after the end") }) {
-		t.Errorf("after the end: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1)
+		gate := make(chan struct{})
+		var done atomic.Int64
+		for range 2 {
+			go func() {
+				if err := p.Do(t.Context(), nil, func() { <-gate; done.Add(1) }); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		var closed atomic.Bool
+		go func() { p.Close(); closed.Store(true) }()
+		synctest.Wait()
+		if closed.Load() {
+			t.Error("it did not wait")
+		}
+		close(gate)
+		synctest.Wait()
+		if !closed.Load() || done.Load() != 2 {
+			t.Errorf("closed: %v, after %d jobs", closed.Load(), done.Load())
+		}
+		if err := p.Do(t.Context(), nil, func() { t.Error("after the end") }); !errors.Is(err, ErrClosed) {
+			t.Errorf("after the end: %v", err)
+		}
+	})
 }
 
 // Threads go when there is nothing to do, and with them their places.

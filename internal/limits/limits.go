@@ -169,8 +169,13 @@ func (b bound) take(due *int64, now int64) (wait, over time.Duration) {
 	return 0, 0
 }
 
-// owe adds n requests to what is owed until due.
-func (b bound) owe(due *int64, n, now int64) { *due = max(*due, now) + n*b.every }
+// owe adds n requests to what is owed until due. It has nobody refused for longer
+// than they may be slowed down before: how dear requests are shows when many
+// have been let through already, and who shares an address did not ask for them.
+func (b bound) owe(due *int64, n, now int64) {
+	slack := b.most - b.free
+	*due = max(*due, min(max(*due, now)+n*b.every, now+b.most+slack))
+}
 
 // bound is what a user or an address may ask this server for: where there are
 // several, its share of their rate, and as much as a connection may in any case.

@@ -380,6 +380,44 @@ func TestWorkIsCountedForAll(t *testing.T) {
 	}
 }
 
+// What somebody has under way at once is let through before anybody knows how dear
+// it is. Others at their address wait for that no longer than for a flood: with
+// three servers it was two minutes, for one account's burst over HTTP.
+func TestOneBurstDoesNotShutAnAddressOut(t *testing.T) {
+	school := netip.MustParseAddr("192.0.2.1")
+	for _, nodes := range []int{1, 3} {
+		clock := newClock()
+		l := clock.limits(Config{Nodes: func() int { return nodes }})
+		burst := 0
+		for ; burst < 1000; burst++ {
+			if _, err := l.TakeAddress(school, api.Heavy); err != nil {
+				break
+			}
+			if _, err := l.TakeUser(1, api.Heavy); err != nil {
+				break
+			}
+		}
+		for range burst {
+			l.Spent(1, school, time.Second)
+		}
+		pupil := l.Client(school)
+		if err := pupil.Login(2); err != nil {
+			t.Fatal(err)
+		}
+		_, err := pupil.Take(api.Heavy)
+		if err == nil {
+			t.Fatalf("%d servers: a burst of %d is let through, and nobody feels it", nodes, burst)
+		}
+		if err.RetryAfter > defaultSlack+time.Second {
+			t.Errorf("%d servers: others are to wait for %v after a burst of %d", nodes, err.RetryAfter, burst)
+		}
+		clock.pass(err.RetryAfter)
+		if _, err := pupil.Take(api.Heavy); err != nil {
+			t.Errorf("%d servers: %v after the time it said", nodes, err)
+		}
+	}
+}
+
 // A cost that nobody gave a rate is as good as light, rather than free.
 func TestCostWithoutRate(t *testing.T) {
 	clock := newClock()

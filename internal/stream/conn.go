@@ -437,7 +437,7 @@ func (c *conn) apart(aside bool, do func(aside bool)) {
 		c.busy.Store(false)
 		c.turns.Wake()
 	}
-	work := func() {
+	work := func(aside bool) {
 		do(aside)
 		if c.input == nil || c.input.room == nil {
 			end()
@@ -448,9 +448,19 @@ func (c *conn) apart(aside bool, do func(aside bool)) {
 		c.out.flush()
 		c.srv.crew.do(func() { room(); end() }) // nothing waits aside
 	}
-	if !aside || !c.srv.cfg.API.Aside(work) {
-		c.srv.crew.do(work)
+	if !aside {
+		c.srv.crew.do(func() { work(false) })
+		return
 	}
+	c.srv.crew.do(func() {
+		// Behind others' work it waits like a request, which ends with the
+		// connection: then there is little left to do, and nobody to wait for.
+		ctx, begin := c.patient()
+		if err := c.srv.cfg.API.Aside(ctx, c.out.flush, func() { begin(); work(true) }); err != nil {
+			begin()
+			work(false)
+		}
+	})
 }
 
 // aside has what was just read wait for room in the store. Nothing more is read

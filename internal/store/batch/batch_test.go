@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,6 +79,33 @@ func TestNobodyPassesWhoWaits(t *testing.T) {
 					t.Errorf("%d: somebody passed", i)
 				}
 			}
+			synctest.Wait()
+		}
+	})
+}
+
+// Those for whom there is room at the same time are in their order, too. Each used
+// to queue its update itself, once it had been let in.
+func TestManyAreLetInInTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 20
+		q := newQueue(most)
+		items := make([]*Item, 3*most)
+		for i := range items {
+			items[i] = new(Item)
+			go func() {
+				if err := q.wait(t.Context(), items[i]); err != nil {
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+		}
+		for len(items) > 0 {
+			got := q.take(nil)
+			if !slices.Equal(got, items[:most]) {
+				t.Fatalf("with %d to come, %d others came, or in another order", len(items), len(got))
+			}
+			items = items[most:]
 			synctest.Wait()
 		}
 	})

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"container/list"
 	"context"
 	"sync"
 	"time"
@@ -19,13 +20,19 @@ type Item struct {
 // finds it full waits for a while, is let in by the order of coming, and is
 // refused in the end. Nobody passes who waits.
 type queue struct {
-	room    chan struct{} // holds as much as items, and what is about to be put
-	closing chan struct{} // closed with the queue
+	most int
 
-	mu     sync.Mutex
-	work   sync.Cond // there is something to take, or the queue was closed
-	items  []*Item
-	closed bool
+	mu      sync.Mutex
+	work    sync.Cond // there is something to take, or the queue was closed
+	items   []*Item
+	waiting list.List // *waiter; only while there is no room
+	closed  bool
+}
+
+// waiter is an update for which there is no room yet.
+type waiter struct {
+	item *Item
+	over chan error // has room for the one that comes
 }
 
 // putTimeout is how long a full queue keeps callers waiting. It is shorter than
@@ -38,7 +45,7 @@ var (
 )
 
 func newQueue(most int) *queue {
-	q := &queue{room: make(chan struct{}, most), closing: make(chan struct{})}
+	q := &queue{most: most}
 	q.work.L = &q.mu
 	return q
 }
@@ -46,42 +53,63 @@ func newQueue(most int) *queue {
 // put queues i, or says why not. If there is no room it is not done, and nothing
 // has happened.
 func (q *queue) put(i *Item) (done bool, err error) {
-	select {
-	case q.room <- struct{}{}: // never while others wait to send
-		return true, q.push(i)
-	default:
-		return false, nil
-	}
-}
-
-// wait queues i when there is room, or says why not: the queue was closed, it
-// took too long, or ctx ended.
-func (q *queue) wait(ctx context.Context, i *Item) error {
-	late := time.NewTimer(putTimeout)
-	defer late.Stop()
-	select {
-	case q.room <- struct{}{}:
-		return q.push(i)
-	case <-q.closing:
-		return errClosed
-	case <-late.C:
-	case <-ctx.Done():
-	}
-	return errQueue
-}
-
-// push queues i, for which there is room.
-func (q *queue) push(i *Item) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
-		return errClosed
+	return q.putLocked(i)
+}
+
+func (q *queue) putLocked(i *Item) (done bool, err error) {
+	switch {
+	case q.closed:
+		return true, errClosed
+	case len(q.items) >= q.most: // so it is while others wait
+		return false, nil
 	}
 	q.items = append(q.items, i)
 	if len(q.items) == 1 {
 		q.work.Signal()
 	}
-	return nil
+	return true, nil
+}
+
+// wait queues i when there is room, or says why not: the queue was closed, it
+// took too long, or ctx ended.
+func (q *queue) wait(ctx context.Context, i *Item) error {
+	q.mu.Lock()
+	if done, err := q.putLocked(i); done {
+		q.mu.Unlock()
+		return err
+	}
+	w := &waiter{i, make(chan error, 1)}
+	at := q.waiting.PushBack(w)
+	q.mu.Unlock()
+
+	late := time.NewTimer(putTimeout)
+	defer late.Stop()
+	select {
+	case err := <-w.over:
+		return err
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	select {
+	case err := <-w.over: // it was quicker
+		return err
+	default:
+		q.waiting.Remove(at)
+		return errQueue
+	}
+}
+
+// admitLocked lets those in who wait, as far as there is room.
+func (q *queue) admitLocked() {
+	for at := q.waiting.Front(); at != nil && (q.closed || len(q.items) < q.most); at = q.waiting.Front() {
+		w := q.waiting.Remove(at).(*waiter)
+		_, err := q.putLocked(w.item)
+		w.over <- err
+	}
 }
 
 // take moves everything that is queued to the end of into, and waits for
@@ -94,11 +122,9 @@ func (q *queue) take(into []*Item) []*Item {
 		q.work.Wait()
 	}
 	into = append(into, q.items...)
-	for range q.items {
-		<-q.room
-	}
 	clear(q.items)
 	q.items = q.items[:0]
+	q.admitLocked()
 	return into
 }
 
@@ -106,6 +132,6 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	close(q.closing)
+	q.admitLocked()
 	q.work.Broadcast()
 }
