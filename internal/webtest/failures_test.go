@@ -62,8 +62,8 @@ func TestDraftsThatCannotBeKept(t *testing.T) {
 	srv.NoReports()
 }
 
-// fullFor makes the browser's database take nothing of a kind any more, until it
-// is called with none.
+// fullFor makes the browser's database take nothing of a kind any more, until it is
+// called with the name of no kind, "".
 func (p *Person) fullFor(kind string) {
 	p.t.Helper()
 	get[bool](p, fmt.Sprintf(`(() => {
