@@ -8,7 +8,8 @@ import (
 )
 
 // TestAnswerThatWasLost: who joined and never heard so tries again, and is in: the
-// name and the invite are theirs. Of another's name they hear.
+// name and the invite are theirs. Who asks for another's name hears that it is taken,
+// and is not let in by a password that happens to be the same.
 func TestAnswerThatWasLost(t *testing.T) {
 	srv := Serve(t, "")
 	ana := srv.Person("ana")
@@ -35,7 +36,7 @@ func TestAnswerThatWasLost(t *testing.T) {
 	bob := srv.Person("bob")
 	bob.Goto(ana.Invite())
 	bob.Fill("username", "ana")
-	bob.Fill("password", "another battery horse")
+	bob.Fill("password", secret) // which is hers, too
 	bob.Click("Create account")
 	bob.wait("that it is taken", `all('[role=alert]').some((e) => e.innerText === 'This username is taken.')`)
 	srv.NoReports()
@@ -62,8 +63,8 @@ func TestDraftsThatCannotBeKept(t *testing.T) {
 	srv.NoReports()
 }
 
-// fullFor makes the browser's database take nothing of a kind any more, until it
-// is called with none.
+// fullFor makes the browser's database take nothing of a kind any more, until it is
+// called with the name of no kind, "".
 func (p *Person) fullFor(kind string) {
 	p.t.Helper()
 	get[bool](p, fmt.Sprintf(`(() => {

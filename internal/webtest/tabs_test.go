@@ -114,6 +114,12 @@ func TestFailedSends(t *testing.T) {
 	ana.In()
 	ana.InChat("Port")
 	ana.wait("the failed one", failed("@bob are you there?"))
+	// A try that does not come into the outbox is said, and changes nothing.
+	ana.fullFor("outbox")
+	ana.click("Send again", `[...message('@bob are you there?').querySelectorAll('button')].find((b) => b.innerText === 'Send again')`)
+	ana.wait("that it did not work", `document.querySelector('.toast')?.innerText === "This browser's storage does not work, or is full."`)
+	ana.wait("the failed one, as before", failed("@bob are you there?"))
+	ana.fullFor("")
 	ana.click("Send again", `[...message('@bob are you there?').querySelectorAll('button')].find((b) => b.innerText === 'Send again')`)
 	ana.wait("the refusal again", failed("@bob are you there?"))
 	ana.click("Discard", `[...message('@bob never mind').querySelectorAll('button')].find((b) => b.innerText === 'Discard')`)

@@ -198,6 +198,7 @@ export class Tabs implements Backend {
   #lost(turn: AbortController, err: unknown): void {
     if (this.#turn !== turn) return;
     this.#leave();
+    if (this.#closed) return;
     if ((err as { name?: string }).name === "AbortError") {
       this.#stand(); // it was stolen
     } else {
@@ -435,7 +436,16 @@ export class Tabs implements Backend {
     }
     p.asked = this.#reign;
     const engine = this.#engine;
-    if (!engine) return this.#post({ t: "ask", from: this.#id, reign: this.#reign, id, command: c });
+    if (!engine) {
+      try {
+        this.#post({ t: "ask", from: this.#id, reign: this.#reign, id, command: c });
+      } catch (err) {
+        // It is no data, as a function in it. No other leader can be asked either.
+        this.#pending.delete(id);
+        p.reject(err);
+      }
+      return;
+    }
     engine.request(c, this.#id, p.signal).then(
       (result) => {
         if (this.#pending.delete(id)) p.resolve(result);

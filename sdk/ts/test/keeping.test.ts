@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { memoryStore, open, type Client, type Event, type Item, type Store, type WebSocketConstructor, type WebSocketLike } from "../src/index.js";
+import { IDBFactory, IDBKeyRange, IDBObjectStore } from "fake-indexeddb";
+import { indexedDBStore, memoryStore, open, type Client, type Event, type Item, type Store, type WebSocketConstructor, type WebSocketLike } from "../src/index.js";
 import { created, hello, started, stateOf } from "./talk.js";
+
+Object.assign(globalThis, { IDBKeyRange });
 
 // What the store is asked while a client is told things.
 
@@ -246,4 +249,28 @@ void test("what one user writes while the store is found to be another's is not 
   await c.queue({ id: "m_2", chatId: "c_1", content: "the other's" });
   await c.close();
   assert.deepEqual((await store.load()).outbox.map((it) => it.id), ["m_2"]);
+});
+
+void test("a try that a full browser does not keep is refused, and leaves the message as it was", async () => {
+  const store = await indexedDBStore("s", new IDBFactory());
+  const failed: Item = { id: "m_1", chatId: "c_1", content: "x", progress: "failed", queuedAt: 1, tries: 1, error: { code: "not_found", message: "no such chat", retryable: false } };
+  await store.put(failed);
+  const c = await start(store);
+  const told: Event[] = [];
+  c.on("*", (ev) => void told.push(ev));
+  const { put } = IDBObjectStore.prototype;
+  IDBObjectStore.prototype.put = function (...args) {
+    if (this.name === "outbox") throw new DOMException("no space left", "QuotaExceededError");
+    return put.apply(this, args);
+  };
+  try {
+    await assert.rejects(c.retry("m_1"), { reason: "store", code: "store" });
+  } finally {
+    IDBObjectStore.prototype.put = put;
+  }
+  assert.deepEqual([told, c.outbox()], [[], [failed]]);
+  assert.equal(c.connection.link, "online");
+  await c.retry("m_1");
+  assert.equal(c.outbox()[0]?.progress, "pending");
+  await c.close();
 });

@@ -240,3 +240,37 @@ regression("a store that cannot be read is tried again, and by others", async (p
   await p.b.pass(12_000);
   p.check();
 });
+
+regression("what cannot be said to another tab is refused, and nothing else waits for it", async (p) => {
+  const a = await online(p);
+  const c = await online(p);
+  const b = await online(p);
+  const unsaid = { user_ids: [() => "u_2"] } as never;
+  let why = "";
+  b.tab.run(() => b.client!.call("users.get", unsaid)).catch((err: Error) => (why = err.name));
+  await p.b.pass(1000);
+  assert.equal(why, "DataCloneError");
+  p.close(a);
+  await p.b.pass(10);
+  const asked = p.ask(b, "me");
+  await p.b.pass(10_000);
+  assert.equal(c.client!.leader, true);
+  assert.equal(asked!.outcome, "done");
+  p.check();
+});
+
+regression("a tab whose lock is taken while it is being closed does not wait for it again", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  p.b.storeDelays = [20_000];
+  p.hear();
+  await p.b.pass(100); // it is being kept
+  p.close(a);
+  await p.b.pass(9000);
+  const lock = p.b.lock("grima:2:t");
+  assert.equal(lock.holder?.tab, b.tab, "nobody answers while it is being closed");
+  assert.deepEqual(lock.waiting.map((x) => x.tab.id), []);
+  p.b.storeDelays = [0];
+  await p.b.pass(60_000);
+  p.check();
+});

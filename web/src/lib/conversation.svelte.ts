@@ -487,6 +487,7 @@ export class Conversation {
       return true;
     }
     const replyTo = this.replyTo;
+    const written = this.text;
     this.text = "";
     this.replyTo = 0;
     this.#stopTyping();
@@ -500,12 +501,17 @@ export class Conversation {
         ...(everybody ? { mentionAll: true } : {}),
       });
     } catch (e) {
-      // Nothing of it is lost.
-      if (!this.text) this.text = content;
-      this.replyTo = replyTo;
+      // Nothing of it is lost, nor of what was written since.
+      if (!this.editing && !this.#closed) {
+        this.text = this.text ? content + "\n" + this.text : content;
+        this.replyTo ||= replyTo;
+        this.#keepDraft(this.text);
+      } else if (!this.#client.draft(this.chatId)) this.#keepDraft(content);
       throw e;
     }
-    this.#keepDraft(this.text);
+    // What is edited by now is no draft, and who came back has another.
+    if (!this.editing && !this.#closed) this.#keepDraft(this.text);
+    else if (this.#client.draft(this.chatId) === written) this.#keepDraft("");
     if (!this.atEnd) void this.jumpEnd();
     else {
       this.stuck = true;

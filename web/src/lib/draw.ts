@@ -2,6 +2,7 @@
 // addresses that markdown.ts let through. They are made by hand and not by a
 // template: most of what a busy chat costs is making messages, and nothing in one
 // changes by itself.
+import { app } from "./app.svelte.ts";
 import { copyText } from "./copy.ts";
 import { onlyEmoji, parse, type Block, type Inline } from "./markdown.ts";
 import { t } from "./strings.ts";
@@ -129,7 +130,7 @@ function code(lang: string, text: string): HTMLElement {
   copy.appendChild(element("span", "done")).appendChild(icon("check"));
   copy.addEventListener("click", () => {
     void copyText(text).then((ok) => {
-      if (!ok) return;
+      if (!ok) return app.toast(t.msg.notCopied);
       copy.classList.add("copied");
       setTimeout(() => copy.classList.remove("copied"), 2000);
     });

@@ -28,6 +28,8 @@ export function problem(e: unknown): string {
       return t.err.notFound;
     case "rate_limited":
       return t.err.limited;
+    case "store":
+      return t.err.full;
     case "":
     case "internal":
     case "unavailable":

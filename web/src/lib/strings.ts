@@ -311,6 +311,7 @@ const en = {
     conflict: "That cannot be done now.",
     limited: "Too fast. Try again in a moment.",
     other: "Something went wrong. Try again.",
+    full: "This browser's storage does not work, or is full.",
     picture: "This browser cannot show that file as a picture.",
     part: "This part of the page could not be loaded.",
     crash: "This part of the page failed. The rest goes on.",
