@@ -135,9 +135,9 @@ func New(cfg Config) *Limits {
 		cfg.Now = time.Now
 	}
 	l := &Limits{cfg: cfg, start: cfg.Now(), known: newBuckets(cfg.Buckets), live: make(map[chat.UserID]int)}
-	for c := range api.Costs {
+	for c := range api.Instant {
 		if cfg.Rates[Connection][c] != (Rate{}) {
-			l.as[c] = c // else Light
+			l.as[c] = c // else Light, as is Instant
 		}
 	}
 	for k := range l.rates {
@@ -258,8 +258,8 @@ type Client struct {
 	limits *Limits
 	peer   netip.Addr // zero: not known
 	user   chat.UserID
-	due    [api.Costs]int64
-	more   uint8 // requests for which the last Heavy one counted more than once
+	due    [api.Instant]int64 // of all below: Instant counts as Light
+	more   uint8              // requests for which the last Heavy one counted more than once
 }
 
 // Client makes the Client of a connection from peer; the zero Addr is one that

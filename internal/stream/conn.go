@@ -39,7 +39,6 @@ type conn struct {
 	joined   bool        // the answer that is being made leaves with those before it
 	seated   bool        // seat is or was in use
 	waited   bool        // the last turn ended before it had read everything
-	streak   uint8       // breaths in a row after which more was there, see greedy
 	violated uint16      // what to close a WebSocket with, if it is not the Goodbye's code
 	operator bool        // logged in from the start, as whoever runs the server
 	stranger *stranger   // before login, and as long as there is something in it
@@ -66,11 +65,12 @@ type stranger struct {
 // reading is what takes lines out of what is read, and those that it took and
 // that are not yet dealt with.
 type reading struct {
-	lines *protocol.LineReader
-	ws    *websocket.Reader // nil: lines come as they are
-	slow  *slowed           // waits for its time; nil: nothing does
-	next  *protocol.Request // waits for the answers before it
-	room  func()            // waits for room in the store; nil: nothing does
+	lines  *protocol.LineReader
+	ws     *websocket.Reader // nil: lines come as they are
+	slow   *slowed           // waits for its time; nil: nothing does
+	next   *protocol.Request // waits for the answers before it
+	room   func()            // waits for room in the store; nil: nothing does
+	streak uint8             // breaths in a row after which more was there, see greedy
 }
 
 // listener is a client that only listens.
@@ -155,6 +155,7 @@ func (c *conn) who() chat.Actor {
 // allRead ends the reading of what there was, when it has been dealt with.
 func (c *conn) allRead() {
 	r := c.input
+	r.streak = 0
 	r.lines.Release()
 	if r.lines.Idle() && (r.ws == nil || r.ws.Idle()) {
 		c.input = nil
@@ -295,7 +296,6 @@ func (c *conn) turn() (queue.Verdict, error) {
 			if c.out.to.full() {
 				return queue.Again, nil
 			}
-			c.streak = 0
 			return queue.Park, nil
 		}
 		if bad, ok := errors.AsType[*protocol.Error](err); ok {
@@ -370,7 +370,7 @@ func (c *conn) carryOut(req protocol.Request) {
 	c.joined = joins(req.Op)
 	n := c.out.begin()
 	light := op != nil && op.Cost == api.Light
-	c.apart(light && c.streak >= greedy, func(aside bool) {
+	c.apart(light && c.input.streak >= greedy, func(aside bool) {
 		c.done(n, c.do(req))
 		c.goOn(aside)
 	})
@@ -423,8 +423,8 @@ func (c *conn) goOn(aside bool) {
 		}
 		c.done(c.out.begin(), c.do(req))
 	}
-	if c.streak < greedy {
-		c.streak++
+	if c.input.streak < greedy {
+		c.input.streak++
 	}
 }
 
