@@ -127,6 +127,10 @@ func create(cfg Config) error {
 		return errors.New("it is empty or gone, but its write-ahead log is not: the database was cut off. " +
 			"Put both files back as they were, or restore a backup")
 	}
+	if err == nil {
+		return errors.New("the file is empty, as a copy on a full disk leaves it and Grima never does. " +
+			"Restore a backup, or move it away to start afresh")
+	}
 	if err := removeFiles(cfg.Dir, unfinished, unfinished+"-journal", unfinished+"-wal", unfinished+"-shm"); err != nil {
 		return err
 	}

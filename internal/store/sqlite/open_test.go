@@ -78,6 +78,11 @@ func TestWhatIsNotOursIsRefusedAndLeftAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "damaged"},
+		{"an empty file", func(t *testing.T, dir string) {
+			if err := os.Truncate(made(t, dir), 0); err != nil {
+				t.Fatal(err)
+			}
+		}, "is empty"},
 		{"an empty file beside a log", func(t *testing.T, dir string) {
 			overwrite(t, filepath.Join(dir, dbName), 0, nil)
 			overwrite(t, filepath.Join(dir, dbName+"-wal"), 0, []byte("frames"))
