@@ -198,7 +198,7 @@ func listUsers(ctx context.Context, op operator, prefix string) ([]protocol.User
 
 // findUser finds the user whose username is name, in any case.
 func findUser(ctx context.Context, op operator, name string) (protocol.User, error) {
-	users, err := listUsers(ctx, op, strings.ToLower(name))
+	users, err := listUsers(ctx, op, name)
 	if err != nil {
 		return protocol.User{}, err
 	}

@@ -22,21 +22,29 @@ func CanonicalUsername(username string) (string, error) {
 	if username == "" || len(username) > MaxUsername {
 		return "", Errorf(CodeInvalidRequest, "a username has 1 to %d characters", MaxUsername)
 	}
-	name := []byte(username)
-	for i, c := range name {
+	name := lowerASCII(username)
+	for i, c := range []byte(name) {
 		switch {
-		case 'A' <= c && c <= 'Z':
-			name[i] = c + 'a' - 'A'
 		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
 		case i > 0 && (c == '.' || c == '_' || c == '-'):
 		default:
 			return "", Errorf(CodeInvalidRequest, "a username has letters (a to z) and digits, and after the first also . _ -")
 		}
 	}
-	if slices.Contains(reservedUsernames, string(name)) {
+	if slices.Contains(reservedUsernames, name) {
 		return "", Errorf(CodeInvalidRequest, "the username %s is reserved; choose another", name)
 	}
-	return string(name), nil
+	return name, nil
+}
+
+// lowerASCII has the case that usernames have.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 // checkLine trims a line of text that people see and sees that it has at most

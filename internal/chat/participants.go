@@ -83,12 +83,8 @@ func (s *Service) AddParticipants(ctx context.Context, a Actor, id ChatID, users
 		if err := checkUsers(tx, adds...); err != nil {
 			return nil, err
 		}
-		count, err := tx.CountParticipants(id, RoleOwner, RoleAdmin, RoleMember)
-		if err != nil {
+		if err := p.checkRoom(tx, len(adds)); err != nil {
 			return nil, err
-		}
-		if count+len(adds) > MaxParticipants {
-			return nil, Errorf(CodeConflict, "a chat has at most %d participants; %d are in", MaxParticipants, count)
 		}
 		for i, user := range sorted {
 			if list[i].In() {
@@ -123,14 +119,31 @@ func openTo(r Reader, a Actor, id ChatID, users []UserID, role Role) (place, err
 		return place{}, err
 	}
 	// Where everybody has left nobody could be an owner.
-	in, unseen := r.CountParticipants(id, RoleOwner, RoleAdmin, RoleMember)
+	in, unseen := r.Participants(id, 0, 1)
 	if unseen != nil {
 		return place{}, unseen
 	}
-	if in == 0 {
+	if len(in) == 0 {
 		return place{}, err
 	}
 	return place{chat: c, me: Participant{Chat: id, User: a.User, Role: RoleMember}}, nil
+}
+
+// checkRoom refuses more people than a chat may have. To count those of the
+// largest takes a while, for which everybody's writes wait: it is left out where
+// the chat has not even had so many changes, of which everybody who came is one.
+func (p *place) checkRoom(r Reader, more int) error {
+	if p.chat.LastSeq+int64(more) <= MaxParticipants {
+		return nil
+	}
+	count, err := r.CountParticipants(p.chat.ID, RoleOwner, RoleAdmin, RoleMember)
+	if err != nil {
+		return err
+	}
+	if count+more > MaxParticipants {
+		return Errorf(CodeConflict, "a chat has at most %d participants; %d are in", MaxParticipants, count)
+	}
+	return nil
 }
 
 // putParticipant stores a change of one's place that took the chat's latest

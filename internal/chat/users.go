@@ -244,6 +244,26 @@ type UserPatch struct {
 	HidesPresence   *bool
 }
 
+// onto is u as p changes it, save the password, which has to be hashed.
+func (p *UserPatch) onto(u User) User {
+	if p.Name != nil {
+		u.Name = *p.Name
+	}
+	if p.Status != nil {
+		u.Status = *p.Status
+	}
+	if p.Role != nil {
+		u.Role = *p.Role
+	}
+	if p.Disabled != nil {
+		u.Disabled = *p.Disabled
+	}
+	if p.HidesPresence != nil {
+		u.HidesPresence = *p.HidesPresence
+	}
+	return u
+}
+
 // UpdateUser changes oneself (user 0 or one's own) or, for the server's admins
 // and the operator, somebody else. A new password ends all the user's sessions
 // but the one that asks, if it is theirs, and a disabling all of them. The server
@@ -274,9 +294,14 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 			return User{}, err
 		}
 	}
-	var before User
+	var (
+		before User
+		heir   UserID
+	)
 	err := s.view(ctx, "reading a user", func(r Reader) (err error) {
-		before, err = mayUpdate(r, a, user, p)
+		if before, err = mayUpdate(r, a, user, p); err == nil && leads(before) && !leads(p.onto(before)) {
+			heir, err = anotherOwner(r, user)
+		}
 		return err
 	})
 	if err != nil {
@@ -294,21 +319,7 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 			return User{}, err
 		}
 		old := u
-		if p.Name != nil {
-			u.Name = *p.Name
-		}
-		if p.Status != nil {
-			u.Status = *p.Status
-		}
-		if p.Role != nil {
-			u.Role = *p.Role
-		}
-		if p.Disabled != nil {
-			u.Disabled = *p.Disabled
-		}
-		if p.HidesPresence != nil {
-			u.HidesPresence = *p.HidesPresence
-		}
+		u = p.onto(u)
 		if hash != "" {
 			if u.PasswordHash != before.PasswordHash {
 				return User{}, errPasswordMoved
@@ -319,7 +330,7 @@ func (s *Service) UpdateUser(ctx context.Context, a Actor, user UserID, p UserPa
 			return u, nil
 		}
 		if leads(old) && !leads(u) {
-			if err := anotherOwner(tx, u.ID); err != nil {
+			if err := keepServerOwner(tx, u.ID, heir); err != nil {
 				return User{}, err
 			}
 		}
@@ -410,21 +421,34 @@ func (s *Service) newPassword(ctx context.Context, a Actor, u User, p UserPatch)
 
 func leads(u User) bool { return u.Role == RoleOwner && !u.Disabled }
 
-// anotherOwner sees that the server keeps an owner besides user.
-func anotherOwner(r Reader, user UserID) error {
+// keepServerOwner sees that the server keeps an owner besides user. heir is one
+// who was it a moment ago, 0: nobody. Everybody is looked through only if they
+// are it no more: all who write wait for that.
+func keepServerOwner(tx Tx, user, heir UserID) error {
+	if heir != 0 {
+		if u, err := tx.User(heir); err != nil || leads(u) {
+			return err
+		}
+	}
+	_, err := anotherOwner(tx, user)
+	return err
+}
+
+// anotherOwner finds an owner besides user.
+func anotherOwner(r Reader, user UserID) (UserID, error) {
 	var after UserID
 	for {
 		users, err := r.Users("", after, MaxPage)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		for _, u := range users {
 			if leads(u) && u.ID != user {
-				return nil
+				return u.ID, nil
 			}
 		}
 		if len(users) < MaxPage {
-			return Errorf(CodeConflict, "the server would be left without an owner; make somebody else one first")
+			return 0, Errorf(CodeConflict, "the server would be left without an owner; make somebody else one first")
 		}
 		after = users[len(users)-1].ID
 	}
@@ -443,8 +467,9 @@ func (s *Service) User(ctx context.Context, a Actor, user UserID) (User, error) 
 	return u, err
 }
 
-// Users lists users by ascending id. ids, when not nil, asks for exactly those,
-// in that order; unknown ones are left out.
+// Users lists users by ascending id, those whose username begins with prefix, in
+// any case. ids, when not nil, asks for exactly those, in that order; unknown
+// ones are left out.
 func (s *Service) Users(ctx context.Context, a Actor, ids []UserID, prefix string, after UserID, limit int) (users []User, more bool, err error) {
 	if err := anybody(a); err != nil {
 		return nil, false, err
@@ -457,7 +482,7 @@ func (s *Service) Users(ctx context.Context, a Actor, ids []UserID, prefix strin
 	}
 	err = s.view(ctx, "listing users", func(r Reader) error {
 		if ids == nil {
-			list, err := r.Users(prefix, after, limit+1)
+			list, err := r.Users(lowerASCII(prefix), after, limit+1)
 			users, more = cutPage(list, limit)
 			return err
 		}
