@@ -14,7 +14,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 .PHONY: help
 help: ## this list
 	@echo "make run ARGS=--dev  is the way in. All of them:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: go
 go:

@@ -277,7 +277,9 @@ type configCheckCmd struct{ serveFlags }
 func (*configCheckCmd) Help() string {
 	return configHelp + `
 
-    grima config check --config /etc/grima/grima.conf && systemctl restart grima`
+Ask as the user that the server runs as: others may see files that it does not.
+
+    sudo -u grima GRIMA_DATA=/var/lib/grima grima config check --config /etc/grima/grima.conf && sudo systemctl restart grima`
 }
 
 // Run checks what can be checked without serving.

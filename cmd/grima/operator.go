@@ -69,23 +69,32 @@ func (f *dataFlags) openOperator(ctx context.Context, log *slog.Logger) (operato
 // prepareData makes the data directory, for its owner alone, or sees that it is
 // ours.
 func prepareData(data string) error {
-	if data == "" {
-		return usagef("there is no home directory to keep data in: say where with --data DIR or GRIMA_DATA")
-	}
 	keepPrivate()
+	if there, err := lookAtData(data); there || err != nil {
+		return err
+	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return fmt.Errorf("making the data directory: %w", err)
+	}
+	return nil
+}
+
+// lookAtData reports whether the data directory is there, and sees that it is
+// ours if it is.
+func lookAtData(data string) (there bool, err error) {
+	if data == "" {
+		return false, usagef("there is no home directory to keep data in: say where with --data DIR or GRIMA_DATA")
+	}
 	info, err := os.Stat(data)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := os.MkdirAll(data, 0o700); err != nil {
-			return fmt.Errorf("making the data directory: %w", err)
-		}
-		return nil
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("looking at the data directory: %w", err)
+		return false, fmt.Errorf("looking at the data directory: %w", err)
 	case !info.IsDir():
-		return usagef("%s is not a directory: choose another with --data DIR", data)
+		return false, usagef("%s is not a directory: choose another with --data DIR", data)
 	}
-	return checkOwner(data, info)
+	return true, checkOwner(data, info)
 }
 
 // findData sees that there is a data directory with something in it, and that

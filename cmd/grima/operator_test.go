@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -41,6 +42,28 @@ func TestOnlyRequestsAreBounded(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// Whoever else has a data directory is told so before they change the settings of
+// the server on it, or leave files there that it cannot read. config check, asked
+// by root, once found everything in order.
+func TestSomebodyElsesData(t *testing.T) {
+	theirs := "/" // which is root's
+	if os.Geteuid() == 0 {
+		theirs = t.TempDir()
+		if err := os.Chown(theirs, 1, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stdout, stderr strings.Builder
+	for _, args := range [][]string{{"config", "check"}, {"serve", "--listen", "127.0.0.1:0"}, {"user", "add", "ana"}} {
+		stdout.Reset()
+		stderr.Reset()
+		code := run(t.Context(), append(args, "--data", theirs), strings.NewReader("battery staple"), &stdout, &stderr)
+		if code != exitFailed || !strings.Contains(stderr.String(), theirs+" belongs to the user with id ") {
+			t.Errorf("%v: code %d\n%s%s", args, code, stdout.String(), stderr.String())
+		}
 	}
 }
 

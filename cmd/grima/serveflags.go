@@ -55,8 +55,8 @@ type serveFlags struct {
 // check finds what is wrong with the flags together, before anything starts, and
 // cleans --url.
 func (f *serveFlags) check() error {
-	if f.Data == "" {
-		return prepareData("")
+	if _, err := lookAtData(f.Data); err != nil {
+		return err
 	}
 	if err := f.checkStore(); err != nil {
 		return err
