@@ -83,10 +83,7 @@ func removeOwnerLink(data string) error {
 // the one place that shows the owner's link; the log never does.
 func banner(w io.Writer, f *serveFlags, at net.Addr, link string) {
 	url := f.publicURL(at)
-	host, port, err := net.SplitHostPort(at.String())
-	if err != nil {
-		host, port = at.String(), ""
-	}
+	host, port := fromHere(at)
 	b := build()
 	fmt.Fprintf(w, "grima %s · SQLite %s · data in %s\n", b.Version, b.SQLite, f.Data)
 	switch {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,4 +39,20 @@ func TestStopWithAStoreThatIsAway(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// What it tells people to type works where it says so.
+func TestBannerSaysWhereToConnect(t *testing.T) {
+	for at, want := range map[string]string{
+		"127.0.0.1:7007": "  nc 127.0.0.1 7007\n  curl -s http://127.0.0.1:7007/v1/openapi.json\n",
+		"[::1]:7007":     "  nc ::1 7007\n  curl -s http://[::1]:7007/v1/openapi.json\n",
+		"[::]:7007":      "  nc localhost 7007\n  curl -s http://localhost:7007/v1/openapi.json\n",
+		"0.0.0.0:7007":   "  nc localhost 7007\n  curl -s http://localhost:7007/v1/openapi.json\n",
+	} {
+		var out strings.Builder
+		banner(&out, &serveFlags{Insecure: true}, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(at)), "")
+		if !strings.Contains(out.String(), want) || !strings.HasSuffix(out.String(), "\ngrima: listening on "+at+"\n") {
+			t.Errorf("of %s:\n%s", at, out.String())
+		}
+	}
 }

@@ -18,7 +18,7 @@ import (
 const configHelp = `A config file holds flags, one per line, without their dashes:
 
     # /etc/grima/grima.conf
-    listen = 0.0.0.0:7007
+    listen = :7007
     tls-cert = /etc/grima/cert.pem
     tls-key = /etc/grima/key.pem
     registration = invite

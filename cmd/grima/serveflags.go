@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -211,12 +212,17 @@ func (f *serveFlags) publicURL(address net.Addr) string {
 	if f.TLSCert != "" {
 		scheme = "https"
 	}
-	host, port, err := net.SplitHostPort(address.String())
+	return scheme + "://" + net.JoinHostPort(fromHere(address))
+}
+
+// fromHere is where this machine reaches what listens on address.
+func fromHere(address net.Addr) (host, port string) {
+	at, err := netip.ParseAddrPort(address.String())
 	if err != nil {
-		return scheme + "://" + address.String()
+		panic(err) // a port of TCP's has one
 	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+	if host = at.Addr().String(); at.Addr().IsUnspecified() {
 		host = "localhost"
 	}
-	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, port))
+	return host, strconv.Itoa(int(at.Port()))
 }

@@ -133,7 +133,7 @@ func New(cfg Config) (*Server, error) {
 // connect; they are served from Serve on.
 func (s *Server) Listen() error {
 	keepAlive := net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
-	port, err := (&net.ListenConfig{KeepAliveConfig: keepAlive}).Listen(context.Background(), "tcp", s.cfg.Listen)
+	port, err := (&net.ListenConfig{KeepAliveConfig: keepAlive}).Listen(context.Background(), network(s.cfg.Listen), s.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listening on %s (does something else have the port?): %w", s.cfg.Listen, err)
 	}
@@ -144,6 +144,15 @@ func (s *Server) Listen() error {
 	}
 	s.port = port
 	return nil
+}
+
+// network is that of a host:port to listen on. To Go 0.0.0.0 means all addresses,
+// also those of IPv6, which whoever wrote it may have no firewall before.
+func network(listen string) string {
+	if at, err := netip.ParseAddrPort(listen); err == nil && at.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 // Addr is where the server listens, once Listen has returned.
