@@ -86,6 +86,7 @@ type handler struct {
 	mux     *http.ServeMux
 	client  map[string]*clientFile
 	reports reports
+	unready reports
 	drawing chan struct{} // holds one while a picture is drawn
 
 	openAPIOnce     sync.Once
@@ -325,7 +326,9 @@ func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) {
 
 func (h *handler) readyz(w http.ResponseWriter, _ *http.Request) {
 	if err := h.Ready(); err != nil {
-		h.Log.Warn("not ready", "err", err)
+		if h.unready.mayLog(time.Now()) { // anybody may ask, as often as they like
+			h.Log.Warn("not ready", "err", err)
+		}
 		writeProblem(w, http.StatusServiceUnavailable, protocol.NewError(protocol.CodeUnavailable, "not ready; the log says why"))
 		return
 	}

@@ -274,10 +274,14 @@ func TestAbsentAndForeignAreAlike(t *testing.T) {
 }
 
 func TestReady(t *testing.T) {
-	var failure error
+	var (
+		failure error
+		log     bytes.Buffer
+	)
 	degraded := ""
 	s, _ := start(t, func(c *Config) {
 		c.Ready, c.Degraded = func() error { return failure }, func() string { return degraded }
+		c.Log = slog.New(slog.NewTextHandler(&log, nil))
 	})
 	s.expect(200, "", "GET /healthz", "")
 	if _, body := s.expect(200, "", "GET /readyz", ""); body != `{"status":"ok"}`+"\n" {
@@ -293,6 +297,14 @@ func TestReady(t *testing.T) {
 		t.Errorf("%v %s", res.Header, body)
 	}
 	s.expect(200, "", "GET /healthz", "")
+	// Anybody may ask, and nobody fills the disk by it.
+	for range 2 * reportsLog {
+		s.expect(503, "", "GET /readyz", "")
+	}
+	s.Close() // nobody writes to the log any more
+	if n := strings.Count(log.String(), "the disk of /secret is full"); n != reportsLog {
+		t.Errorf("it is in the log %d times", n)
+	}
 }
 
 func TestPages(t *testing.T) {

@@ -21,10 +21,10 @@ const reportPath = "/v1/csp-report"
 
 const (
 	maxReport  = 16 << 10 // bytes
-	reportsLog = 10       // that are logged in a minute
+	reportsLog = 10       // of a kind that are logged in a minute
 )
 
-// reports are how many were logged lately.
+// reports are how many of what strangers bring about were logged lately.
 type reports struct {
 	mu     sync.Mutex
 	minute time.Time
