@@ -11,8 +11,10 @@ import (
 	"github.com/grima-chat/grima/internal/pgtest"
 )
 
-// What a hint costs must not grow with the chat, nor with the store.
-func TestTailsGoByIndexes(t *testing.T) {
+// planOf is how a view carries a statement out once there are these rows. prepare
+// gives it a name and its parameters types, execute gives them values.
+func planOf(t *testing.T, rows, prepare, execute string) string {
+	t.Helper()
 	url := pgtest.New(t)
 	open(t, url)
 	conn, err := pgx.Connect(t.Context(), url)
@@ -26,34 +28,47 @@ func TestTailsGoByIndexes(t *testing.T) {
 		}
 	}
 	var plan strings.Builder
-	explain := ask(`EXPLAIN EXECUTE tails (ARRAY[1, 2]::bigint[], ARRAY[3, 4]::bigint[], 51)`)
+	explain := ask(`EXPLAIN EXECUTE ` + execute)
 	explain.row = func(c *columns) error {
 		plan.WriteString(c.Text() + "\n")
 		return nil
 	}
-	for _, q := range []query{
-		ask(`INSERT INTO messages (chat_id, seq, updated_seq, sender_id, content, mention_all, created_at)
-SELECT c, s, CASE WHEN s % 20 = 0 THEN s + 1000 ELSE s END, 1, 'hi', false, 0 FROM generate_series(1, 10) c, generate_series(1, 3000) s`),
-		ask(`ANALYZE`),
-		ask(`PREPARE tails (bigint[], bigint[], bigint) AS ` + selTails),
-		explain,
-	} {
+	for _, q := range []query{ask(rows), ask(`ANALYZE`), ask(`PREPARE ` + prepare), explain} {
 		if err := r.send(q); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := conn.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return plan.String()
+}
+
+// What a hint costs must not grow with the chat, nor with the store.
+func TestTailsGoByIndexes(t *testing.T) {
+	plan := planOf(t, `INSERT INTO messages (chat_id, seq, updated_seq, sender_id, content, mention_all, created_at)
+SELECT c, s, CASE WHEN s % 20 = 0 THEN s + 1000 ELSE s END, 1, 'hi', false, 0 FROM generate_series(1, 10) c, generate_series(1, 3000) s`,
+		`tails (bigint[], bigint[], bigint) AS `+selTails, `tails (ARRAY[1, 2]::bigint[], ARRAY[3, 4]::bigint[], 51)`)
 	for _, want := range []string{"chats_pkey", "messages_pkey", "messages_by_change", "participants_by_change"} {
-		if !strings.Contains(plan.String(), want) {
-			t.Errorf("%s is not used:\n%s", want, &plan)
+		if !strings.Contains(plan, want) {
+			t.Errorf("%s is not used:\n%s", want, plan)
 		}
 	}
 	for _, no := range []string{"Seq Scan", "Join Filter"} {
-		if strings.Contains(plan.String(), no) {
-			t.Errorf("there is a %s:\n%s", no, &plan)
+		if strings.Contains(plan, no) {
+			t.Errorf("there is a %s:\n%s", no, plan)
 		}
 	}
-	if err := conn.Close(t.Context()); err != nil {
-		t.Fatal(err)
+}
+
+// Who looks for people by their names has those of that name looked at. The order
+// of the page once led through everybody by their ids, for as long as few had it.
+func TestPrefixesGoByNames(t *testing.T) {
+	plan := planOf(t, `INSERT INTO users (user_id, username, name, role, bot, disabled, password_hash, created_at, hides_presence, status, avatar)
+SELECT n, 'user' || n, 'User', 'member', false, false, '', 0, false, '', '' FROM generate_series(1, 50000) n`,
+		`people (text, text, bigint, bigint) AS `+selUsersPrefix, `people ('zo', 'zp', 0, 51)`)
+	if !strings.Contains(plan, "users_username_key") || strings.Contains(plan, "users_pkey") || strings.Contains(plan, "Seq Scan") {
+		t.Errorf("it does not go by names alone:\n%s", plan)
 	}
 }
 

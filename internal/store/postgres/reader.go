@@ -161,8 +161,8 @@ const (
 	selUser        = `SELECT ` + batch.UserColumns + ` FROM users WHERE user_id = $1`
 	selUserByName  = `SELECT ` + batch.UserColumns + ` FROM users WHERE username = $1`
 	selUsers       = `SELECT ` + batch.UserColumns + ` FROM users WHERE user_id > $1 ORDER BY user_id LIMIT $2`
-	selUsersPrefix = `SELECT ` + batch.UserColumns + ` FROM users WHERE username >= $1 AND username < $2 AND user_id > $3
-ORDER BY user_id LIMIT $4`
+	selUsersPrefix = `SELECT ` + batch.UserColumns + ` FROM users WHERE username >= $1 AND username < $2 AND user_id + 0 > $3
+ORDER BY user_id + 0 LIMIT $4` // + 0: not by the primary key
 
 	selAvatar = `SELECT ` + batch.AvatarColumns + ` FROM avatars WHERE hash = $1 ORDER BY user_id LIMIT 1`
 
