@@ -13,11 +13,12 @@ type entry struct {
 	known bool
 	st    Chat // as it is now; st.Mark is what MarkRead wants
 
-	low     int64 // not known: the position before the first event heard of
-	before  int64 // Pos when the connection began
-	counted int64 // the position that the counts are of, and messages told as new since
-	newest  int64 // the last of those
-	live    bool  // an event was heard that could not be applied: catch up even if Lazy
+	low     int64  // not known: the position before the first event heard of
+	before  int64  // Pos when the connection began
+	counted int64  // the position that the counts are of, and messages told as new since
+	newest  int64  // the last of those
+	level   uint64 // the last request asked before an event told Notify; 0: none did
+	live    bool   // an event was heard that could not be applied: catch up even if Lazy
 
 	// What is to be done.
 	queued    bool // it is in Session.work
@@ -265,7 +266,14 @@ func (s *Session) ephemeral(now time.Time, f *protocol.Event) {
 		return
 	}
 	e := s.chats[f.ChatID]
-	if e == nil || !e.known {
+	if e == nil {
+		return
+	}
+	own := f.UserID == s.user.UserID
+	if own && f.Event == protocol.EventRead {
+		s.level(e, f.Notify)
+	}
+	if !e.known {
 		return
 	}
 	switch f.Event {
@@ -279,7 +287,7 @@ func (s *Session) ephemeral(now time.Time, f *protocol.Event) {
 			s.queue.put(ev)
 		}
 	case protocol.EventRead:
-		if f.UserID == s.user.UserID {
+		if own {
 			s.read(e, f.ReadSeq)
 		}
 		if s.room() > 0 {
@@ -303,6 +311,19 @@ func (s *Session) userChanged(u *protocol.User) {
 	if s.room() > 0 {
 		s.queue.put(Event{Kind: UserChanged, UserID: u.UserID, User: u})
 	}
+}
+
+// level takes of what the user wants to be told, if the server says so. It has no
+// number: whether a state that comes later was read before shows in when it was
+// asked for.
+func (s *Session) level(e *entry, notify string) {
+	switch notify {
+	case "": // an older server's
+		return
+	case "all":
+		notify = ""
+	}
+	e.st.Notify, e.level = notify, s.lastID
 }
 
 // read moves the user's own mark up.
@@ -376,7 +397,7 @@ func (s *Session) add(e *entry, cs protocol.ChatState) {
 	if s.removals[cs.ChatID] {
 		s.tellRemoval(cs.ChatID)
 	}
-	e.known, e.fetch, e.counted = true, false, cs.LastSeq
+	e.known, e.fetch, e.counted = true, s.taking <= e.level, cs.LastSeq
 	e.st = Chat{ChatState: cs, Pos: pos}
 	e.st.LastSeq = last
 	snap := e.snapshot()
@@ -408,6 +429,11 @@ func (s *Session) refresh(e *entry, cs protocol.ChatState) {
 	default:
 		st.ReadSeq, st.Unread, st.Mentions, e.counted = cs.ReadSeq, cs.Unread, cs.Mentions, cs.LastSeq
 		e.fetch, st.Uncertain, e.tries = false, false, 0
+	}
+	if cs.Notify != st.Notify && s.taking <= e.level {
+		e.fetch = true // which of the two is older, another answer says
+	} else {
+		st.Notify = cs.Notify
 	}
 	e.news = true
 	s.todo(e)

@@ -91,6 +91,12 @@ func TestConversation(t *testing.T) {
 			if chat, ok := c.Chat(port); !ok || chat.Unread != 0 || chat.ReadSeq != it.Seq {
 				t.Fatalf("after reading: %+v", chat)
 			}
+			// What one wants to be told, another device of one's own says.
+			level := "none"
+			bob.Do(protocol.OpParticipantsUpdate, protocol.ParticipantsUpdateParams{ChatID: port, UserID: bob.ID, Notify: &level}, nil)
+			if ev := until(t, c, is(client.ReadMoved)); ev.UserID != bob.ID || ev.State.Notify != level || ev.State.ReadSeq != it.Seq {
+				t.Fatalf("told %+v of %+v", ev, ev.State)
+			}
 			users, err := c.Users(testContext(t), ana.ID, bob.ID, "u_999")
 			if err != nil || len(users) != 2 || users[ana.ID].Username != "ana" {
 				t.Fatalf("users: %v, %v", users, err)

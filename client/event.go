@@ -39,7 +39,9 @@ const (
 	// Forget its rows. Seq is 0 when that was found by sync.
 	ChatRemoved Kind = "chat.removed"
 
-	ReadMoved Kind = "read"   // a read mark moved: UserID, ReadSeq
+	// ReadMoved: UserID has read up to ReadSeq. Of the user's own it may be Notify
+	// alone, in State, that is another now.
+	ReadMoved Kind = "read"
 	Typing    Kind = "typing" // UserID until Until, or Stopped. May be lost.
 	// Presence: UserID, who is watched (Client.PresenceWatch), is Status now. It
 	// is of no chat. May be lost.

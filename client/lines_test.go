@@ -148,6 +148,69 @@ func TestNewAcrossPages(t *testing.T) {
 	}
 }
 
+func ownRead(seq int, notify string) string {
+	return fmt.Sprintf(`{"type":"BroadcastResponse","event":"read","chat_id":"c_1","user_id":"u_1","read_seq":%d,"notify":%q}`, seq, notify)
+}
+
+// chatAt is how c_1 stands, at 5 and read up to 4.
+func chatAt(notify string) string {
+	return fmt.Sprintf(`{"chat_id":"c_1","kind":"group","title":"Port","created_at":"t","updated_seq":1,"last_seq":5,"membership":"joined","role":"member","joined_seq":2,"read_seq":4,"notify":%q,"unread":1,"mentions":0}`, notify)
+}
+
+// Of what the user wants to be told, one of their other devices says: at once,
+// with a page of sync, and when an answer from before comes after it.
+func TestLevels(t *testing.T) {
+	k := online(t, Config{})
+	level := func(want string) {
+		t.Helper()
+		if c, _ := k.s.Chat("c_1"); c.Notify != want {
+			t.Errorf("told of %q, want %q", c.Notify, want)
+		}
+	}
+	k.says(ownRead(4, "none"))
+	if evs := k.tells(ReadMoved); evs[0].State.Notify != "none" || evs[0].State.Unread != 1 {
+		t.Errorf("told %+v", evs[0].State)
+	}
+	k.asks()
+	// Others' marks and those of an older server say nothing of it.
+	k.says(strings.Replace(ownRead(5, "all"), "u_1", "u_2", 1), strings.Replace(ownRead(4, ""), `,"notify":""`, "", 1))
+	k.tells(ReadMoved, ReadMoved)
+	level("none")
+
+	// A state that was asked for before may be older.
+	e := k.s.chats["c_1"]
+	get := func() {
+		k.s.recount(e)
+		if err := k.s.Tick(k.now); err != nil {
+			t.Fatal(err)
+		}
+		k.asks("chats.get")
+	}
+	answer := func(notify string) {
+		k.says(fmt.Sprintf(`{"type":"DataResponse","id":%d,"op":"chats.get","result":{"chat":%s}}`, k.s.lastID, chatAt(notify)))
+	}
+	get()
+	k.says(ownRead(4, "mentions"))
+	k.tells(ReadMoved)
+	answer("none")
+	k.asks("chats.get")
+	level("mentions")
+	k.says(ownRead(4, "all"))
+	k.tells(ChatState, ReadMoved)
+	answer("mentions")
+	k.asks("chats.get")
+	level("")
+	answer("none") // it has the last word
+	k.asks()
+	level("none")
+	k.tells(ChatState, ChatState) // one of them says that it is uncertain
+
+	// Who missed it hears of it by sync.
+	k.again()
+	k.synced(chatAt("mentions"))
+	level("mentions")
+}
+
 func TestUnknownEventMovesOn(t *testing.T) {
 	k := online(t, Config{})
 	k.says(`{"type":"BroadcastResponse","event":"reaction.added","chat_id":"c_1","seq":6,"who":{"knows":1}}`)

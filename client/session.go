@@ -60,6 +60,7 @@ type Session struct {
 	ready    bool // and it is logged in
 	gen      int  // counts resets: answers to what was asked before one are void
 	lastID   uint64
+	taking   uint64 // the request whose answer is being taken, or was last
 	asks     map[uint64]*ask
 	oldest   []*ask // those asked, in order; answered ones may be among them
 	out      []byte
@@ -271,6 +272,7 @@ func (s *Session) answered(now time.Time, r *protocol.Response) error {
 		r.Error.RetryAfterMS = 0
 	}
 	if a.answer != nil {
+		s.taking = id
 		return a.answer(now, r.Result, r.Error)
 	}
 	ans := Answer{Ask: id, Result: r.Result}

@@ -160,6 +160,7 @@ type Event struct {
 	ExpiresMS int64  `json:"expires_ms,omitzero"` // typing
 	Stopped   bool   `json:"stopped,omitzero"`    // typing
 	ReadSeq   int64  `json:"read_seq,omitzero"`   // read
+	Notify    string `json:"notify,omitzero"`     // read, of one's own: all, mentions, none; absent: not said
 	Status    string `json:"status,omitzero"`     // presence
 	User      *User  `json:"user,omitzero"`       // user
 }

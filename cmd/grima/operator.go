@@ -180,7 +180,7 @@ func (o *socketOperator) close() error { return o.conn.Close() }
 type nobodyListens struct{}
 
 func (nobodyListens) Publish(chat.Event)                           {}
-func (nobodyListens) PublishRead(chat.ChatID, chat.UserID, int64)  {}
+func (nobodyListens) PublishPlace(chat.Participant, bool)          {}
 func (nobodyListens) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (nobodyListens) PublishPresence(chat.UserID)                  {}
 func (nobodyListens) PublishUser(chat.UserID)                      {}

@@ -173,6 +173,7 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store, bus *natsbus.Bus) (*
 	cfg := hub.Config{
 		Encode:         api.AppendEvent,
 		EncodeRead:     api.AppendRead,
+		EncodePlace:    api.AppendPlace,
 		EncodeTyping:   api.AppendTyping,
 		EncodePresence: api.AppendPresence,
 		EncodeUser:     api.AppendUser,

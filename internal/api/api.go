@@ -48,8 +48,8 @@ type Caller struct {
 	// Aside takes the wait for room in the store away from Do, of what Do answers
 	// later. Nil: Do waits.
 	Aside chat.Aside
-	// OnSpent is told how long a Heavy operation took, its waiting for others not
-	// counted. Nil: it is of no account.
+	// OnSpent is told what a Heavy operation took: processor time, and the work of
+	// a database elsewhere (aside.Meter). Nil: it is of no account.
 	OnSpent func(time.Duration)
 	// OnWatch has a live connection hear when the presence of these users
 	// changes, for as long as it says. Nil over HTTP.
@@ -165,9 +165,9 @@ func (a *API) run(ctx context.Context, c Caller, op *Operation, params any) ([]b
 		took   time.Duration
 	)
 	if err := a.aside.Do(ctx, c.waits, func() {
-		began := time.Now()
-		result, failed = a.result(ctx, c, op, params)
-		took = time.Since(began)
+		meter := aside.Start()
+		result, failed = a.result(chat.WithElsewhere(ctx, meter.Elsewhere), c, op, params)
+		took = meter.Took()
 	}); err != nil {
 		return nil, fmt.Errorf("waiting for other reads: %w", err)
 	}

@@ -139,10 +139,13 @@ func (a *API) participantsUpdate(ctx context.Context, c Caller, p *protocol.Part
 	return protocol.ParticipantResult{Participant: toParticipant(one)}, err
 }
 
+// notifyAll is chat.NotifyAll on the wire, where it is said.
+const notifyAll = "all"
+
 // parseNotify reads a level; the rules refuse one that there is not.
 func parseNotify(s string) chat.Notify {
 	switch s {
-	case "all":
+	case notifyAll:
 		return chat.NotifyAll
 	case "":
 		return "nothing"

@@ -38,13 +38,26 @@ func AppendEvent(dst []byte, e chat.Event) []byte {
 	return append(dst, "}\n"...)
 }
 
-// AppendRead and AppendTyping append the lines of ephemeral events
-// (docs/protocol.md#ephemera).
+// AppendRead and its sisters append the lines of ephemeral events
+// (docs/protocol.md#ephemera). This one is for others than the user.
 func AppendRead(dst []byte, id chat.ChatID, user chat.UserID, seq int64) []byte {
-	return appendJSON(dst, protocol.Event{
+	return appendJSON(dst, readEvent(id, user, seq))
+}
+
+// AppendPlace is AppendRead for the user, with what nobody else is told.
+func AppendPlace(dst []byte, p chat.Participant) []byte {
+	e := readEvent(p.Chat, p.User, p.ReadSeq)
+	if e.Notify = string(p.Notify); p.Notify == chat.NotifyAll {
+		e.Notify = notifyAll
+	}
+	return appendJSON(dst, e)
+}
+
+func readEvent(id chat.ChatID, user chat.UserID, seq int64) protocol.Event {
+	return protocol.Event{
 		Type: protocol.TypeBroadcastResponse, Event: protocol.EventRead,
 		ChatID: FormatChat(id), UserID: FormatUser(user), ReadSeq: seq,
-	})
+	}
 }
 
 func AppendTyping(dst []byte, id chat.ChatID, user chat.UserID, stop bool) []byte {

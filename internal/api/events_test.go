@@ -86,9 +86,11 @@ func TestEventLines(t *testing.T) {
 		})
 	}
 	for want, got := range map[string][]byte{
-		`{"type":"BroadcastResponse","event":"read","chat_id":"c_1","user_id":"u_2","read_seq":7}`:         AppendRead(nil, 1, 2, 7),
-		`{"type":"BroadcastResponse","event":"typing","chat_id":"c_1","user_id":"u_2","expires_ms":10000}`: AppendTyping(nil, 1, 2, false),
-		`{"type":"BroadcastResponse","event":"typing","chat_id":"c_1","user_id":"u_2","stopped":true}`:     AppendTyping(nil, 1, 2, true),
+		`{"type":"BroadcastResponse","event":"read","chat_id":"c_1","user_id":"u_2","read_seq":7}`:                AppendRead(nil, 1, 2, 7),
+		`{"type":"BroadcastResponse","event":"read","chat_id":"c_1","user_id":"u_2","read_seq":7,"notify":"all"}`: AppendPlace(nil, chat.Participant{Chat: 1, User: 2, ReadSeq: 7, Role: chat.RoleOwner}),
+		`{"type":"BroadcastResponse","event":"read","chat_id":"c_1","user_id":"u_2","notify":"none"}`:             AppendPlace(nil, chat.Participant{Chat: 1, User: 2, Notify: chat.NotifyNone}),
+		`{"type":"BroadcastResponse","event":"typing","chat_id":"c_1","user_id":"u_2","expires_ms":10000}`:        AppendTyping(nil, 1, 2, false),
+		`{"type":"BroadcastResponse","event":"typing","chat_id":"c_1","user_id":"u_2","stopped":true}`:            AppendTyping(nil, 1, 2, true),
 		`{"type":"BroadcastResponse","event":"user","user":{"user_id":"u_2","username":"bob","name":"Bob","role":"member","avatar":"a1","status":"away","created_at":"2026-09-20T10:00:07.001Z"}}`: AppendUser(nil, chat.User{
 			ID: 2, Username: "bob", Name: "Bob", Role: chat.RoleMember, Avatar: "a1", Status: "away", CreatedAt: at, PasswordHash: "x", HidesPresence: true,
 		}),

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -81,35 +82,82 @@ func TestHeavyOperationsTakeTurns(t *testing.T) {
 // Whoever counts what a heavy operation takes hears of that, and of nothing else:
 // neither of its waiting for others nor of what is light.
 func TestWorkIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := &slow{Store: storetest.NewMemory(), gate: make(chan struct{})}
-		defer func() {
-			if err := store.Close(); err != nil {
-				t.Error(err)
-			}
-		}()
+	const most = 10 * time.Millisecond
+	store := &working{Store: storetest.NewMemory()}
+	defer func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	a := api.New(chat.NewService(chat.Config{Store: store}))
+	defer a.Close()
+	spent := make(chan time.Duration, 10)
+	ask := func(op, params string) {
+		a.Do(t.Context(), api.Caller{Actor: chat.Actor{User: 1}, OnSpent: func(d time.Duration) { spent <- d }},
+			protocol.Request{Type: protocol.TypeDataRequest, Op: op, Params: []byte(params)}, func(protocol.Response) {})
+	}
+	ask(protocol.OpChatsGet, `{"chat_id":"c_1"}`)
+	ask(protocol.OpSync, "")
+	if d := <-spent; d > most {
+		t.Errorf("nothing took %v", d)
+	}
+	store.work = 3 * most
+	ask(protocol.OpSync, "")
+	if d := <-spent; d < store.work || d > store.work+most {
+		t.Errorf("%v of work took %v", store.work, d)
+	}
+	if len(spent) > 0 {
+		t.Error("what is light was told")
+	}
+}
+
+// TestWaitsAreTold: on Linux a wait is not work, unless somebody is waited for
+// who works for the request alone.
+func TestWaitsAreTold(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("threads have no clocks of their own here")
+	}
+	const wait = 300 * time.Millisecond
+	for what, elsewhere := range map[string]bool{"somebody else": false, "a database": true} {
+		store := &working{Store: storetest.NewMemory(), elsewhere: elsewhere, wait: wait}
 		a := api.New(chat.NewService(chat.Config{Store: store}))
-		defer a.Close()
-		turns := max(1, aside.Processors()-1)
-		spent := make(chan time.Duration, 10)
-		ask := func(op, params string) {
-			a.Do(t.Context(), api.Caller{Actor: chat.Actor{User: 1}, OnSpent: func(d time.Duration) { spent <- d }},
-				protocol.Request{Type: protocol.TypeDataRequest, Op: op, Params: []byte(params)}, func(protocol.Response) {})
+		var spent time.Duration
+		a.Do(t.Context(), api.Caller{Actor: chat.Actor{User: 1}, OnSpent: func(d time.Duration) { spent = d }},
+			protocol.Request{Type: protocol.TypeDataRequest, Op: protocol.OpSync}, func(r protocol.Response) {
+				if r.Error != nil {
+					t.Error(r.Error)
+				}
+			})
+		// What this thread waits for a processor at either end is not told, and may
+		// be a part of it.
+		if elsewhere != (spent > wait/2) {
+			t.Errorf("waiting %v for %s took %v", wait, what, spent)
 		}
-		ask(protocol.OpChatsGet, `{"chat_id":"c_1"}`)
-		store.is.Store(true)
-		for range turns + 1 {
-			go ask(protocol.OpSync, "")
+		a.Close()
+		if err := store.Close(); err != nil {
+			t.Error(err)
 		}
-		for range turns + 1 {
-			time.Sleep(30 * time.Millisecond)
-			store.gate <- struct{}{}
-			if d := <-spent; d < 30*time.Millisecond || d > time.Duration(turns)*30*time.Millisecond {
-				t.Errorf("it took %v", d)
-			}
+	}
+}
+
+// working is a store whose views keep a processor busy, and wait.
+type working struct {
+	chat.Store
+
+	work, wait time.Duration
+	elsewhere  bool // the wait is for a database
+}
+
+func (s *working) View(ctx context.Context, fn func(chat.Reader) error) error {
+	for m := aside.Start(); m.Took() < s.work; {
+	}
+	if s.wait > 0 {
+		back := func() {}
+		if s.elsewhere {
+			back = chat.Elsewhere(ctx)
 		}
-		if len(spent) > 0 {
-			t.Error("what is light was told")
-		}
-	})
+		<-time.After(s.wait)
+		back()
+	}
+	return s.Store.View(ctx, fn)
 }

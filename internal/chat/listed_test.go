@@ -109,6 +109,11 @@ func TestNotify(t *testing.T) {
 		same(t, []any{one.Notify, one.UpdatedSeq}, []any{chat.NotifyMentions, int64(2)})
 	}
 	w.hears()
+	same(t, w.news.levels, []chat.Participant{ // told to bob alone
+		{Chat: port, User: bob.User, Notify: chat.NotifyMentions},
+		{Chat: pair, User: bob.User, Notify: chat.NotifyMentions},
+	})
+	same(t, len(w.news.reads), 0)
 	page, err := w.Sync(ctx, bob.Actor, now, 0, 0)
 	ok(t, err)
 	same(t, len(page.Chats), 2)
@@ -121,6 +126,7 @@ func TestNotify(t *testing.T) {
 	page, err = w.Sync(ctx, bob.Actor, page.Next, 0, 0)
 	ok(t, err)
 	same(t, len(page.Chats), 0)
+	same(t, len(w.news.levels), 2)
 
 	_, err = w.SetNotify(ctx, ana.Actor, port, bob.User, chat.NotifyNone)
 	refused(t, err, chat.CodePermissionDenied)

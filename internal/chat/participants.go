@@ -218,7 +218,7 @@ func (s *Service) SetNotify(ctx context.Context, a Actor, id ChatID, user UserID
 	default:
 		return Participant{}, Errorf(CodeInvalidRequest, "notify must be all, mentions or none")
 	}
-	return update(ctx, s, "setting what somebody is told of", Op{Chat: id, User: a.User}, func(tx Tx, _ *news) (Participant, error) {
+	return update(ctx, s, "setting what somebody is told of", Op{Chat: id, User: a.User}, func(tx Tx, n *news) (Participant, error) {
 		p, err := placeOf(tx, a, id)
 		if err != nil {
 			return Participant{}, err
@@ -233,7 +233,8 @@ func (s *Service) SetNotify(ctx context.Context, a Actor, id ChatID, user UserID
 		if err := tx.PutParticipant(p.me); err != nil {
 			return Participant{}, err
 		}
-		// The stamp is how their other devices learn of it.
+		n.place = &p.me
+		// The stamp is how devices learn of it that are not connected now.
 		return p.me, tx.PutReadMark(id, user, p.me.ReadSeq)
 	})
 }

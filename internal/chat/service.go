@@ -111,9 +111,10 @@ func (s *Service) view(ctx context.Context, doing string, fn func(Reader) error)
 type news struct {
 	events []Event
 	ended  []SessionID
-	read   *Participant
-	seen   UserID // who may look different now; 0: nobody
-	row    UserID // of whom what others see changed; 0: of nobody
+	place  *Participant // how somebody stands in a chat, which is their own affair
+	read   bool         // place: they read on, which others may want to know
+	seen   UserID       // who may look different now; 0: nobody
+	row    UserID       // of whom what others see changed; 0: of nobody
 }
 
 func (n *news) event(e Event) {
@@ -125,8 +126,8 @@ func (s *Service) publish(n news) {
 	for _, e := range n.events {
 		s.cfg.Publisher.Publish(e)
 	}
-	if n.read != nil {
-		s.cfg.Publisher.PublishRead(n.read.Chat, n.read.User, n.read.ReadSeq)
+	if n.place != nil {
+		s.cfg.Publisher.PublishPlace(*n.place, n.read)
 	}
 	if n.seen != 0 {
 		s.cfg.Publisher.PublishPresence(n.seen)

@@ -250,9 +250,10 @@ type Tx interface {
 // called from the store's done goroutine: it must not block.
 type Publisher interface {
 	Publish(Event)
-	// PublishRead tells that user read chat up to seq
+	// PublishPlace tells p's user where they stand in a chat, ReadSeq and Notify,
+	// and the others in it, if they read on, up to where
 	// (docs/protocol.md#ephemera).
-	PublishRead(chat ChatID, user UserID, seq int64)
+	PublishPlace(p Participant, read bool)
 	PublishTyping(chat ChatID, user UserID, stop bool)
 	// PublishPresence says that user may look different to others now.
 	PublishPresence(user UserID)

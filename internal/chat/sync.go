@@ -323,7 +323,7 @@ func (s *Service) SetRead(ctx context.Context, a Actor, id ChatID, seq int64) (i
 			return p.me.ReadSeq, nil
 		}
 		p.me.ReadSeq = seq
-		n.read = &p.me
+		n.place, n.read = &p.me, true
 		return seq, tx.PutReadMark(id, a.User, seq)
 	})
 }

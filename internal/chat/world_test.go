@@ -97,6 +97,7 @@ type news struct {
 	events []chat.Event
 	last   map[chat.ChatID]int64
 	reads  []chat.Participant
+	levels []chat.Participant
 	typing []chat.UserID
 	seen   []chat.UserID
 	rows   []chat.UserID
@@ -113,10 +114,14 @@ func (n *news) Publish(e chat.Event) {
 	n.events = append(n.events, e)
 }
 
-func (n *news) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
+func (n *news) PublishPlace(p chat.Participant, read bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.reads = append(n.reads, chat.Participant{Chat: id, User: user, ReadSeq: seq})
+	if read {
+		n.reads = append(n.reads, chat.Participant{Chat: p.Chat, User: p.User, ReadSeq: p.ReadSeq})
+	} else {
+		n.levels = append(n.levels, chat.Participant{Chat: p.Chat, User: p.User, ReadSeq: p.ReadSeq, Notify: p.Notify})
+	}
 }
 
 func (n *news) PublishTyping(_ chat.ChatID, user chat.UserID, _ bool) {

@@ -75,6 +75,8 @@ type hint struct {
 	entered []chat.UserID
 }
 
+// mark says that somebody has read up to seq; 0: they did not read on, and it is
+// for nobody but themselves to hear where they stand.
 type mark struct {
 	chat.Place
 
@@ -310,7 +312,7 @@ func (h *Hub) hintedLocked(n hint) {
 	for _, user := range n.entered {
 		for c := range h.users.of(int64(user)) {
 			if c.route(n.chat) == nil {
-				h.lookLocked(chat.Place{Chat: n.chat, User: user}, 0)
+				h.lookLocked(chat.Place{Chat: n.chat, User: user}, membership)
 			}
 		}
 	}

@@ -130,37 +130,41 @@ func (r *room) crowded() bool {
 	return false
 }
 
-// PublishRead tells user's own connections at once how far they have read, and
-// the others in the chat a little later, the last mark only, unless they are
-// many.
-func (h *Hub) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
+// PublishPlace tells p's own connections at once how far they have read, and of
+// what they want to be told; if they read on, it tells the others in the chat a
+// little later, the last mark only, unless they are many.
+func (h *Hub) PublishPlace(p chat.Participant, read bool) {
 	if !h.shared() {
-		h.tellRead(id, user, seq)
+		h.tellPlace(p, read)
 		return
 	}
-	at := chat.Place{Chat: id, User: user}
+	m := mark{Place: chat.Place{Chat: p.Chat, User: p.User}}
+	if read {
+		m.seq = p.ReadSeq
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	// With what the others say, so that of two the older is not told last.
-	h.markHereLocked(mark{at, seq})
+	h.markHereLocked(m)
 	t := &h.telling
 	if t.marks == nil {
 		t.marks = make(map[chat.Place]int64)
 	}
-	if _, known := t.marks[at]; known || len(t.marks) < maxTold {
-		t.marks[at] = max(t.marks[at], seq)
+	if _, known := t.marks[m.Place]; known || len(t.marks) < maxTold {
+		t.marks[m.Place] = max(t.marks[m.Place], m.seq)
 		h.tellOthersLocked()
 	}
 }
 
-// tellRead is PublishRead on this node.
-func (h *Hub) tellRead(id chat.ChatID, user chat.UserID, seq int64) {
+// tellPlace is PublishPlace on this node.
+func (h *Hub) tellPlace(p chat.Participant, read bool) {
 	var own []Subscriber
+	id, user := p.Chat, p.User
 	h.mu.Lock()
 	for c := range h.users.of(int64(user)) {
 		own = append(own, c.sub)
 	}
-	if r := h.rooms[id]; r != nil && r.few != many && !h.closed {
+	if r := h.rooms[id]; read && r != nil && r.few != many && !h.closed {
 		if h.marks == nil {
 			h.marks = make(map[chat.ChatID]map[chat.UserID]int64)
 			time.AfterFunc(readEvery, h.begin(h.tellMarks))
@@ -168,11 +172,11 @@ func (h *Hub) tellRead(id chat.ChatID, user chat.UserID, seq int64) {
 		if h.marks[id] == nil {
 			h.marks[id] = make(map[chat.UserID]int64)
 		}
-		h.marks[id][user] = max(h.marks[id][user], seq)
+		h.marks[id][user] = max(h.marks[id][user], p.ReadSeq)
 	}
 	h.mu.Unlock()
 	if len(own) > 0 {
-		h.notify(h.cfg.EncodeRead(nil, id, user, seq), own)
+		h.notify(h.cfg.EncodePlace(nil, p), own)
 	}
 }
 

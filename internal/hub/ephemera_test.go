@@ -80,14 +80,14 @@ func TestReadMarks(t *testing.T) {
 		byAna := func(seq int) string { return fmt.Sprintf("read by %d to %d", w.ana, seq) }
 		byBob := fmt.Sprintf("read by %d to 3", w.bob)
 
-		w.hub.PublishRead(w.port, w.ana, 1)
-		w.hub.PublishRead(w.port, w.ana, 3)
-		w.hub.PublishRead(w.port, w.ana, 2)
-		phone.hears(byAna(1), byAna(3), byAna(2)) // at once, and all of them
-		laptop.hears(byAna(1), byAna(3), byAna(2))
+		w.reads(w.ana, 1)
+		w.reads(w.ana, 3)
+		w.reads(w.ana, 2)
+		phone.hears(toSelf(1, ""), toSelf(3, ""), toSelf(2, "")) // at once, and all of them
+		laptop.hears(toSelf(1, ""), toSelf(3, ""), toSelf(2, ""))
 		b.hears()
-		w.hub.PublishRead(w.port, w.bob, 3)
-		b.hears(byBob)
+		w.reads(w.bob, 3)
+		b.hears(toSelf(3, ""))
 		w.marks()
 		phone.hears(byBob)
 		laptop.hears(byBob)
@@ -99,11 +99,31 @@ func TestReadMarks(t *testing.T) {
 		out.hears()
 
 		w.removes(w.bob)
-		w.hub.PublishRead(w.port, w.ana, 3)
+		w.reads(w.ana, 3)
 		w.tell()
 		w.marks()
 		b.hears(fmt.Sprintf("participant.removed %d", 4))
 		c.hears("participant.removed 4", byAna(3))
+	})
+}
+
+// Of what somebody wants to be told, their own connections hear at once, and nobody
+// else: neither of that nor that anything is new.
+func TestLevelsAreOnesOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.adds(w.bob)
+		w.forget()
+		phone, laptop, b := w.connect(w.ana), w.connect(w.ana), w.connect(w.bob)
+		for _, level := range []chat.Notify{chat.NotifyNone, chat.NotifyNone, chat.NotifyMentions, chat.NotifyAll} {
+			_, err := w.svc.SetNotify(w.Context(), chat.Actor{User: w.ana}, w.port, w.ana, level)
+			w.do(err)
+		}
+		w.marks()
+		for _, d := range []*device{phone, laptop} {
+			d.hears(toSelf(0, chat.NotifyNone), toSelf(0, chat.NotifyMentions), toSelf(0, chat.NotifyAll))
+		}
+		b.hears()
 	})
 }
 
@@ -118,9 +138,9 @@ func TestReadMarksAreOnesOwnInACrowd(t *testing.T) {
 		w.forget()
 		a, b := w.connect(w.ana), w.connect(crowd[0])
 		read := fmt.Sprintf("read by %d to 1", w.ana)
-		w.hub.PublishRead(w.port, w.ana, 1)
+		w.reads(w.ana, 1)
 		w.marks()
-		a.hears(read)
+		a.hears(toSelf(1, ""))
 		b.hears(read)
 
 		w.adds(w.bob) // who makes them 51
@@ -128,17 +148,17 @@ func TestReadMarksAreOnesOwnInACrowd(t *testing.T) {
 		a.hears("participant.added 51")
 		b.hears("participant.added 51")
 		for range 2 {
-			w.hub.PublishRead(w.port, w.ana, 1)
+			w.reads(w.ana, 1)
 			w.marks()
-			a.hears(read)
+			a.hears(toSelf(1, ""))
 			b.hears()
 		}
 
 		w.removes(w.bob)
 		w.tell()
-		w.hub.PublishRead(w.port, w.ana, 1)
+		w.reads(w.ana, 1)
 		w.marks()
-		a.hears("participant.removed 52", read)
+		a.hears("participant.removed 52", toSelf(1, ""))
 		b.hears("participant.removed 52", read)
 	})
 }

@@ -39,7 +39,8 @@ type Config struct {
 	// Encode and its sisters append the line, newline included, that delivers an
 	// event.
 	Encode         func(dst []byte, e chat.Event) []byte
-	EncodeRead     func(dst []byte, id chat.ChatID, user chat.UserID, seq int64) []byte
+	EncodeRead     func(dst []byte, id chat.ChatID, user chat.UserID, seq int64) []byte // to others
+	EncodePlace    func(dst []byte, p chat.Participant) []byte                          // to themselves
 	EncodeTyping   func(dst []byte, id chat.ChatID, user chat.UserID, stop bool) []byte
 	EncodePresence func(dst []byte, user chat.UserID, status chat.Status) []byte
 	EncodeUser     func(dst []byte, u chat.User) []byte

@@ -261,7 +261,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			for i := range 200 {
 				d := w.connect(u)
 				w.hub.PublishTyping(w.port, u, false)
-				w.hub.PublishRead(w.port, u, 1)
+				w.reads(u, 1)
 				if i%3 == 0 {
 					d.setFull(true)
 				}

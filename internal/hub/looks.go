@@ -13,22 +13,31 @@ import (
 
 // looks is guarded by hub.mu.
 type looks struct {
-	places   map[chat.Place]int64 // with the read mark that was heard of; 0: none
+	places   map[chat.Place]heard
 	sessions map[chat.SessionID]struct{}
 	running  bool
 }
 
+// heard is why a place is looked up; each includes the ones before it.
+type heard uint8
+
+const (
+	membership heard = iota // whether they are in
+	ownPlace                // it is told to themselves, too
+	readOn                  // and to others
+)
+
 // lookLocked looks up where somebody stands in a chat.
-func (h *Hub) lookLocked(at chat.Place, read int64) {
+func (h *Hub) lookLocked(at chat.Place, why heard) {
 	l := &h.looks
 	if l.places == nil {
-		l.places = make(map[chat.Place]int64)
+		l.places = make(map[chat.Place]heard)
 	}
 	if _, known := l.places[at]; !known && len(l.places) == maxTold {
 		h.scans.again, h.scans.now = true, true
 		return
 	}
-	l.places[at] = max(l.places[at], read)
+	l.places[at] = max(l.places[at], why)
 	h.startLookingLocked()
 }
 
@@ -39,7 +48,7 @@ func (h *Hub) startLookingLocked() {
 	}
 }
 
-// heardOfMarks hears how far people have read.
+// heardOfMarks hears how far people have read, and that they stand otherwise.
 func (h *Hub) heardOfMarks(list []mark) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -48,12 +57,15 @@ func (h *Hub) heardOfMarks(list []mark) {
 	}
 }
 
-// markHereLocked looks up how far somebody has read, if anybody here wants to
-// know.
+// markHereLocked looks up where somebody stands, if anybody here wants to know.
 func (h *Hub) markHereLocked(m mark) {
+	why := ownPlace
+	if m.seq > 0 {
+		why = readOn
+	}
 	r := h.rooms[m.Chat]
-	if h.users.first(int64(m.User)) != nil || r != nil && r.few != many {
-		h.lookLocked(m.Place, m.seq)
+	if h.users.first(int64(m.User)) != nil || why == readOn && r != nil && r.few != many {
+		h.lookLocked(m.Place, why)
 	}
 }
 
@@ -85,13 +97,13 @@ func (h *Hub) look() {
 		l.sessions = nil
 		var (
 			asked []chat.Place
-			reads []int64
+			whys  []heard
 		)
-		for at, read := range l.places {
+		for at, why := range l.places {
 			if len(asked) == lookEach {
 				break
 			}
-			asked, reads = append(asked, at), append(reads, read)
+			asked, whys = append(asked, at), append(whys, why)
 			delete(l.places, at)
 		}
 		if len(sessions)+len(asked) == 0 || h.closed {
@@ -107,7 +119,7 @@ func (h *Hub) look() {
 			}
 		}
 		if len(asked) > 0 {
-			if err := h.lookUp(asked, reads); err != nil {
+			if err := h.lookUp(asked, whys); err != nil {
 				h.failed("looking up where people stand", err)
 				h.mu.Lock()
 				h.scans.now = true
@@ -117,7 +129,7 @@ func (h *Hub) look() {
 	}
 }
 
-func (h *Hub) lookUp(asked []chat.Place, reads []int64) error {
+func (h *Hub) lookUp(asked []chat.Place, whys []heard) error {
 	h.stats.bus.looks.Add(int64(len(asked)))
 	ctx, cancel := h.reading()
 	defer cancel()
@@ -126,8 +138,8 @@ func (h *Hub) lookUp(asked []chat.Place, reads []int64) error {
 		return err
 	}
 	for i, p := range places {
-		if reads[i] > 0 && p.In() && p.ReadSeq > 0 {
-			h.tellRead(p.Chat, p.User, p.ReadSeq)
+		if whys[i] != membership && p.In() {
+			h.tellPlace(p, whys[i] == readOn && p.ReadSeq > 0)
 		}
 		m := chat.Membership{Chat: p.Chat, LastSeq: seqs[i], JoinedSeq: p.JoinedSeq}
 		if !p.In() {
@@ -171,7 +183,7 @@ func (h *Hub) enterElsewhere(p chat.Participant, m chat.Membership, act bool) (f
 func (h *Hub) loadedLocked(c *Conn) {
 	delete(h.loading, c)
 	for _, at := range c.later {
-		h.lookLocked(at, 0)
+		h.lookLocked(at, membership)
 	}
 	if c.later != nil {
 		c.later = nil

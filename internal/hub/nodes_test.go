@@ -194,7 +194,7 @@ func TestForgery(t *testing.T) {
 	h.receive(Ended, encoded(Ended, (*payload).session, chat.SessionID(n.two.cem), 99))
 	h.receive(Look, newPayload(Look).b)
 	n.settle()
-	bob.hears(fmt.Sprintf("read by %d to 2", n.two.bob)) // which is so
+	bob.hears(toSelf(2, "")) // which is so
 	cem.hears()
 	// What is so is told all the same.
 	n.one.says(1)
@@ -281,10 +281,25 @@ func TestEphemeraBetweenNodes(t *testing.T) {
 
 		_, err := n.one.svc.SetRead(n.one.Context(), chat.Actor{User: n.one.ana}, n.one.port, 4)
 		n.one.do(err)
-		n.hears(phone, fmt.Sprintf("read by %d to 4", n.one.ana))
-		ana.hears(fmt.Sprintf("read by %d to 4", n.one.ana))
+		n.hears(phone, toSelf(4, ""))
+		ana.hears(toSelf(4, ""))
 		time.Sleep(readEvery + time.Millisecond)
 		n.hears(bob, fmt.Sprintf("read by %d to 4", n.one.ana))
+
+		// Of what she wants to be told, she alone hears, also who read nothing yet.
+		quiet := n.one.group(n.one.ana, chat.HistoryAll)
+		n.settle()
+		n.one.forget()
+		for _, id := range []chat.ChatID{n.one.port, quiet} {
+			_, err = n.one.svc.SetNotify(n.one.Context(), chat.Actor{User: n.one.ana}, id, n.one.ana, chat.NotifyNone)
+			n.one.do(err)
+			n.settle()
+		}
+		time.Sleep(readEvery + time.Millisecond)
+		n.hears(bob)
+		for _, d := range []*device{ana, phone} {
+			n.hears(d, "chat.created 1", toSelf(4, chat.NotifyNone), toSelf(0, chat.NotifyNone))
+		}
 	})
 }
 

@@ -207,9 +207,7 @@ func (n *site) Publish(e chat.Event) {
 	}
 }
 
-func (n *site) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
-	n.hub.PublishRead(id, user, seq)
-}
+func (n *site) PublishPlace(p chat.Participant, read bool)   { n.hub.PublishPlace(p, read) }
 func (n *site) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (n *site) PublishPresence(chat.UserID)                  {}
 func (n *site) PublishUser(user chat.UserID)                 { n.hub.PublishUser(user) }

@@ -33,9 +33,10 @@ func newSite(s *stage, store chat.Store, shared bool, a Ablate) *site {
 			}
 			return fmt.Appendf(dst, "%s %d %d %d %d %d\n", e.Kind, e.Chat, e.PrevSeq, e.Seq, b, user)
 		},
-		EncodeRead: func(dst []byte, _ chat.ChatID, _ chat.UserID, _ int64) []byte { return dst },
-		EncodeUser: func(dst []byte, _ chat.User) []byte { return dst },
-		Scan:       time.Second, CatchUps: 2, Ablate: a, Log: slog.New(slog.DiscardHandler),
+		EncodeRead:  func(dst []byte, _ chat.ChatID, _ chat.UserID, _ int64) []byte { return dst },
+		EncodePlace: func(dst []byte, _ chat.Participant) []byte { return dst },
+		EncodeUser:  func(dst []byte, _ chat.User) []byte { return dst },
+		Scan:        time.Second, CatchUps: 2, Ablate: a, Log: slog.New(slog.DiscardHandler),
 	}
 	svc := chat.Config{Store: store, Publisher: n, Passwords: password.New(password.Params{Memory: 64, Time: 1}), NoLimits: true}
 	src := &faulty{s: s}

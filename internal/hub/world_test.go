@@ -88,6 +88,9 @@ func newWorld(t *testing.T, set ...func(*Config)) *world {
 		EncodeRead: func(dst []byte, _ chat.ChatID, user chat.UserID, seq int64) []byte {
 			return fmt.Appendf(dst, "read by %d to %d\n", user, seq)
 		},
+		EncodePlace: func(dst []byte, p chat.Participant) []byte {
+			return fmt.Appendf(dst, "read by oneself to %d, told of %q\n", p.ReadSeq, p.Notify)
+		},
 		EncodeTyping: func(dst []byte, _ chat.ChatID, user chat.UserID, stop bool) []byte {
 			if stop {
 				return fmt.Appendf(dst, "%d stopped\n", user)
@@ -136,8 +139,16 @@ func (w *world) Publish(e chat.Event) {
 	w.kept = append(w.kept, e)
 }
 
-func (w *world) PublishRead(id chat.ChatID, user chat.UserID, seq int64) {
-	w.hub.PublishRead(id, user, seq)
+func (w *world) PublishPlace(p chat.Participant, read bool) { w.hub.PublishPlace(p, read) }
+
+// reads has the hub hear that somebody read up to seq.
+func (w *world) reads(user chat.UserID, seq int64) {
+	w.hub.PublishPlace(chat.Participant{Chat: w.port, User: user, ReadSeq: seq}, true)
+}
+
+// toSelf is what somebody hears of their own place.
+func toSelf(seq int64, notify chat.Notify) string {
+	return fmt.Sprintf("read by oneself to %d, told of %q", seq, notify)
 }
 
 func (w *world) PublishTyping(id chat.ChatID, user chat.UserID, stop bool) {

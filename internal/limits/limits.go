@@ -8,8 +8,10 @@
 // and when that goes on is refused down to the rate. Waiting is the caller's
 // business: nothing here blocks, and nothing of a client's is held meanwhile.
 //
-// How dear a Heavy one is, is known when it is done: what takes long counts for
-// several (Spent), so that the rate is one of work.
+// How dear a Heavy one is, is known when it is done: one that takes much processor
+// time counts for several (Spent), so that the rate is one of work. That is the
+// time of a processor and not the clock's, or whoever asks a busy server would
+// pay for what the others do.
 //
 // A connection's own counts are in its Client. Those of users and addresses are
 // in a table of bounded size, see buckets.
@@ -70,11 +72,11 @@ const (
 	perUser = 50
 	// maxBuckets is how many users and addresses are counted, in about 8 MB.
 	maxBuckets = 1 << 16
-	// heavyTime is what a Heavy request may take; one that takes longer counts
-	// once more for each time as long.
+	// heavyTime is what a Heavy request may take; one that takes more counts once
+	// more for each time as much.
 	heavyTime = 5 * time.Millisecond
-	// mostHeavy is how often one counts again at most: what a sick disk does is
-	// not the client's fault.
+	// mostHeavy is how often one counts again at most: what a database that does
+	// not come forward makes of one is not the client's fault.
 	mostHeavy = 20
 )
 
@@ -234,11 +236,11 @@ func (l *Limits) TakeUser(user chat.UserID, c api.Cost) (wait time.Duration, err
 	return l.said(User, c, wait, over)
 }
 
-// moreOf is for how many more requests a Heavy one counts that took so long.
+// moreOf is for how many more requests a Heavy one counts that took so much.
 func moreOf(took time.Duration) int64 { return int64(min(took/heavyTime, mostHeavy)) }
 
-// Spent counts how long a user's Heavy request over HTTP took, which was let
-// through. It refuses nothing: it is felt by the next one.
+// Spent counts what a user's Heavy request over HTTP took, which was let through
+// (see api.Caller.OnSpent). It refuses nothing: it is felt by the next one.
 func (l *Limits) Spent(user chat.UserID, peer netip.Addr, took time.Duration) {
 	if l == nil || l.cfg.NoRates {
 		return
@@ -313,8 +315,8 @@ func (c *Client) Take(cost api.Cost) (wait time.Duration, err *chat.Error) {
 	return l.said(worst, cost, wait, over)
 }
 
-// Spent counts how long a Heavy request took that was let through. It refuses
-// nothing: it is felt by the next one.
+// Spent counts what a Heavy request took that was let through (see
+// api.Caller.OnSpent). It refuses nothing: it is felt by the next one.
 func (c *Client) Spent(took time.Duration) {
 	l := c.limits
 	if l == nil || l.cfg.NoRates {

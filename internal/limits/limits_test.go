@@ -303,8 +303,8 @@ func TestNoLimits(t *testing.T) {
 	}
 }
 
-// What takes long counts for several: the rate is one of work. Each of these
-// takes three times as long as one may, and so counts for four.
+// What takes much counts for several: the rate is one of work. Each of these
+// takes three times what one may, and so counts for four.
 func TestWorkIsCounted(t *testing.T) {
 	clock := newClock()
 	l := clock.limits(Config{Rates: Rates{Connection: all(Rate{10, 40}), User: plenty, Address: plenty}})

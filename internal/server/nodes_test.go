@@ -122,6 +122,13 @@ func TestPeopleOnSeveralServers(t *testing.T) {
 			t.Errorf("%s", line)
 		}
 	}
+	// What somebody wants to be told is theirs alone, wherever they are.
+	for _, level := range []string{"mentions", "all"} {
+		ana.Do(protocol.OpParticipantsUpdate, protocol.ParticipantsUpdateParams{ChatID: port, UserID: ana.ID, Notify: &level}, nil)
+		if line := laptop.ExpectEvent(protocol.EventRead); !strings.Contains(line, `"read_seq":3,"notify":"`+level+`"`) {
+			t.Errorf("%s", line)
+		}
+	}
 	var watched protocol.PresenceWatchResult
 	eventually(t, "ana is seen from elsewhere", func() bool {
 		bob.Do(protocol.OpPresenceWatch, protocol.PresenceParams{UserIDs: []string{ana.ID, cem.ID}}, &watched)

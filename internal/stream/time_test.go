@@ -42,7 +42,7 @@ func onStore(t *testing.T, wrap func(chat.Store) chat.Store, test func(clockwork
 	synctest.Test(t, func(t *testing.T) {
 		store := wrap(storetest.NewMemory())
 		h := hub.New(hub.Config{
-			Encode: api.AppendEvent, EncodeRead: api.AppendRead, EncodeTyping: api.AppendTyping, EncodePresence: api.AppendPresence, EncodeUser: api.AppendUser,
+			Encode: api.AppendEvent, EncodeRead: api.AppendRead, EncodePlace: api.AppendPlace, EncodeTyping: api.AppendTyping, EncodePresence: api.AppendPresence, EncodeUser: api.AppendUser,
 			Source: chat.NewLog(store),
 		})
 		svc := chat.NewService(chat.Config{

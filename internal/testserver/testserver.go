@@ -228,6 +228,7 @@ func (s *Server) start() {
 	hubConfig := hub.Config{
 		Encode:         api.AppendEvent,
 		EncodeRead:     api.AppendRead,
+		EncodePlace:    api.AppendPlace,
 		EncodeTyping:   api.AppendTyping,
 		EncodePresence: api.AppendPresence,
 		EncodeUser:     api.AppendUser,

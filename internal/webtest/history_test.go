@@ -23,7 +23,7 @@ const many = 50_000
 type nobody struct{}
 
 func (nobody) Publish(chat.Event)                           {}
-func (nobody) PublishRead(chat.ChatID, chat.UserID, int64)  {}
+func (nobody) PublishPlace(chat.Participant, bool)          {}
 func (nobody) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (nobody) PublishPresence(chat.UserID)                  {}
 func (nobody) PublishUser(chat.UserID)                      {}

@@ -43,7 +43,7 @@ func nobodyThere(users []chat.UserID) []chat.Status {
 type deaf struct{}
 
 func (deaf) Publish(chat.Event)                           {}
-func (deaf) PublishRead(chat.ChatID, chat.UserID, int64)  {}
+func (deaf) PublishPlace(chat.Participant, bool)          {}
 func (deaf) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (deaf) PublishPresence(chat.UserID)                  {}
 func (deaf) PublishUser(chat.UserID)                      {}

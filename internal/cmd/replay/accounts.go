@@ -144,7 +144,7 @@ func (noPasswords) Verify(context.Context, string, string) (ok, weak bool, err e
 type nobody struct{}
 
 func (nobody) Publish(chat.Event)                           {}
-func (nobody) PublishRead(chat.ChatID, chat.UserID, int64)  {}
+func (nobody) PublishPlace(chat.Participant, bool)          {}
 func (nobody) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (nobody) PublishPresence(chat.UserID)                  {}
 func (nobody) PublishUser(chat.UserID)                      {}

@@ -82,6 +82,9 @@ var errAlone = errors.New("there is no snapshot to read more of, after Tails")
 
 // pipeline sends queries and reads their answers; read says that there were some.
 func (r *reader) pipeline(all []query) (read bool, err error) {
+	if r.view { // a new connection is looked at on a goroutine of the pool's
+		defer chat.Elsewhere(r.ctx)()
+	}
 	b := &pgx.Batch{}
 	for _, q := range all {
 		b.Queue(q.sql, q.args...)

@@ -112,7 +112,7 @@ func syncAll(t *testing.T, svc *chat.Service, a chat.Actor, pos chat.SyncPos, li
 type silence struct{}
 
 func (silence) Publish(chat.Event)                           {}
-func (silence) PublishRead(chat.ChatID, chat.UserID, int64)  {}
+func (silence) PublishPlace(chat.Participant, bool)          {}
 func (silence) PublishTyping(chat.ChatID, chat.UserID, bool) {}
 func (silence) PublishPresence(chat.UserID)                  {}
 func (silence) PublishUser(chat.UserID)                      {}

@@ -18,6 +18,7 @@ export interface Entry {
   before: number; // pos when the connection began
   counted: number; // the position that the counts are of, and messages told as new since
   newest: number; // the last of those
+  level: number; // the last request asked before an event told st.notify; 0: none did
   live: boolean; // an event was heard that could not be applied: catch up even if lazy
 
   // What is to be done.
@@ -44,7 +45,7 @@ export interface Change {
 
 function entry(st: Chat, known: boolean): Entry {
   return {
-    known, st, low: 0, before: 0, counted: 0, newest: 0, live: false,
+    known, st, low: 0, before: 0, counted: 0, newest: 0, level: 0, live: false,
     queued: false, asking: false, fetch: false, news: false, idle: 0, notBefore: 0, tries: 0, markTold: 0,
   };
 }
@@ -253,14 +254,17 @@ function ephemeral(s: Session, now: number, f: EventFrame): void {
   if (f.event === "user") return userChanged(s, f.user);
   const chatId = f.chat_id ?? "";
   const e = s.chats.get(chatId);
-  if (!e?.known) return;
+  if (!e) return;
+  const own = userId === s.user.user_id;
+  if (own && f.event === "read") level(s, e, f.notify);
+  if (!e.known) return;
   if (f.event === "typing" && roomy) {
     const stopped = f.stopped ?? false;
     const until = stopped ? now : now + Math.max(0, Math.min(f.expires_ms ?? 0, 60_000));
     s.queue.put({ kind: "typing", chatId, userId, until, stopped, state: snapshot(e) });
   } else if (f.event === "read") {
     const readSeq = f.read_seq ?? 0;
-    if (userId === s.user.user_id) read(s, e, readSeq);
+    if (own) read(s, e, readSeq);
     if (room(s) > 0) {
       s.queue.put({ kind: "read", chatId, userId, readSeq, state: snapshot(e) });
     } else {
@@ -280,6 +284,22 @@ function userChanged(s: Session, user: User | undefined): void {
   } else if (room(s) > 0) {
     s.queue.put({ kind: "user", user });
   }
+}
+
+/**
+ * Takes of what the user wants to be told, if the server says so. It has no
+ * number: whether a state that comes later was read before shows in when it was
+ * asked for.
+ */
+function level(s: Session, e: Entry, notify: string | undefined): void {
+  if (!notify) return; // an older server's
+  setLevel(e.st, notify === "all" ? undefined : notify);
+  e.level = s.lastId;
+}
+
+function setLevel(st: Chat, notify: string | undefined): void {
+  if (notify) st.notify = notify;
+  else delete st.notify;
 }
 
 /** Moves the user's own mark up. */
@@ -339,7 +359,7 @@ function add(s: Session, e: Entry, cs: ChatState): void {
   if (s.complete) pos = Math.min(pos, Math.max(cs.joined_seq ?? 0, 1) - 1);
   if (s.removals.has(cs.chat_id)) tellRemoval(s, cs.chat_id);
   e.known = true;
-  e.fetch = false;
+  e.fetch = s.taking <= e.level;
   e.counted = cs.last_seq;
   e.st = { ...cs, pos, last_seq: last };
   s.queue.put({ kind: "chat.added", chatId: cs.chat_id, state: snapshot(e) });
@@ -348,7 +368,7 @@ function add(s: Session, e: Entry, cs: ChatState): void {
 }
 
 /** The members of a chat state that are kept up here. */
-const counted = new Set<string>(["last_seq", "joined_seq", "read_seq", "unread", "mentions", "messages"]);
+const counted = new Set<string>(["last_seq", "joined_seq", "read_seq", "notify", "unread", "mentions", "messages"]);
 
 /** Takes the state of a chat that is known. */
 function refresh(s: Session, e: Entry, cs: ChatState): void {
@@ -375,6 +395,11 @@ function refresh(s: Session, e: Entry, cs: ChatState): void {
     e.fetch = false;
     e.tries = 0;
     delete st.uncertain;
+  }
+  if (cs.notify !== st.notify && s.taking <= e.level) {
+    e.fetch = true; // which of the two is older, another answer says
+  } else {
+    setLevel(st, cs.notify);
   }
   e.news = true;
   todo(s, e);

@@ -425,7 +425,7 @@ export class Engine {
     }
   }
 
-  /** What changed by a call and is told by no event is asked for. */
+  /** What changed by a call and is told by an event that may be lost is asked for. */
   #followUp(op: string, params: unknown): void {
     const { chat_id, notify } = (params ?? {}) as { chat_id?: string; notify?: string };
     const e = op === "participants.update" && notify !== undefined ? this.#s.chats.get(chat_id ?? "") : undefined;

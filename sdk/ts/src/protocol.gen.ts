@@ -268,6 +268,8 @@ export interface EventFrame {
   stopped?: boolean;
   /** read */
   read_seq?: number;
+  /** read, of one's own: all, mentions, none; absent: not said */
+  notify?: string;
   /** presence */
   status?: string;
   /** user */
@@ -891,7 +893,7 @@ export const shapes = {
   ResponseFrame: { type: "s", id: "r?", op: "s?", result: "r?", error: "ErrorBody?", ignored: "s[]?" },
   ErrorFrame: { type: "s", id: "r?", error: "ErrorBody" },
   Goodbye: { type: "s", code: "s", message: "s", reconnect: "b", reconnect_after_ms: "i?" },
-  EventFrame: { type: "s", event: "s", chat_id: "s?", seq: "i?", prev_seq: "i?", message: "Message?", participant: "Participant?", chat: "ChatRow?", actor_id: "s?", user_id: "s?", expires_ms: "i?", stopped: "b?", read_seq: "i?", status: "s?", user: "User?" },
+  EventFrame: { type: "s", event: "s", chat_id: "s?", seq: "i?", prev_seq: "i?", message: "Message?", participant: "Participant?", chat: "ChatRow?", actor_id: "s?", user_id: "s?", expires_ms: "i?", stopped: "b?", read_seq: "i?", notify: "s?", status: "s?", user: "User?" },
   User: { user_id: "s", username: "s", name: "s", role: "s?", bot: "b?", disabled: "b?", avatar: "s?", status: "s?", created_at: "s?", hides_presence: "b?" },
   Presence: { user_id: "s", status: "s" },
   SessionRow: { session_id: "s", device: "s?", client: "s?", created_at: "s", used_at: "s", expires_at: "s", current: "b?" },

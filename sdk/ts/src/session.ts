@@ -122,6 +122,7 @@ export class Session {
   /** @internal */ ready = false; // and it is logged in
   /** @internal */ gen = 0; // counts resets: answers to what was asked before one are void
   /** @internal */ lastId = 0;
+  /** @internal */ taking = 0; // the request whose answer is being taken, or was last
   /** @internal */ asks = new Map<number, Ask>(); // in the order they were asked
   #out: string[] = [];
   #began = 0; // connected
@@ -292,8 +293,10 @@ export class Session {
     a.done = true;
     if (r.error?.retry_after_ms && r.error.retry_after_ms < 0) r.error.retry_after_ms = 0;
     const result = r.error ? null : decodeResult(a.op, r.result ?? null);
-    if (a.answer) a.answer(now, result as Json, r.error);
-    else this.answered.push(r.error ? { ask: id, error: refused(r.error) } : { ask: id, result });
+    if (a.answer) {
+      this.taking = id;
+      a.answer(now, result as Json, r.error);
+    } else this.answered.push(r.error ? { ask: id, error: refused(r.error) } : { ask: id, result });
   }
 
   /** A good part of a long line has come: the server is alive, and has yet to answer what is behind it. */

@@ -144,7 +144,7 @@ export interface ChatRemovedEvent {
   seq: number;
 }
 
-/** A read mark moved, one's own or somebody else's. */
+/** A read mark moved, one's own or somebody else's. Of one's own it may be `notify` alone, in `state`, that is another now. */
 export interface ReadEvent {
   kind: "read";
   chatId: string;

@@ -337,9 +337,14 @@ void test("people who change, and what one is told of", { skip, timeout: 300_000
   await until(c, "the name", () => c.user(bob.id)?.name === "Bob O.");
   assert.equal((await c.users([bob.id])).get(bob.id)?.name, "Bob O.");
   assert.equal(d.self?.name, "Bob O.");
-  // Of what one is told no event tells: it is asked for.
-  await c.call("participants.update", { chat_id: chat.chat_id, user_id: ana.id, notify: "none" });
-  await until(c, "the level", () => c.chat(chat.chat_id)?.notify === "none");
+  // Of what one wants to be told all of one's devices hear.
+  const e = await start(config(ana.token));
+  await e.ready();
+  for (const notify of ["none", "mentions", "all"]) {
+    await c.call("participants.update", { chat_id: chat.chat_id, user_id: ana.id, notify });
+    for (const device of [c, e]) await until(device, "the level", () => (device.chat(chat.chat_id)?.notify ?? "all") === notify);
+  }
+  await e.close();
   await c.close();
   await d.close();
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { recount } from "../src/chats.js";
 import { GrimaError } from "../src/errors.js";
 import { addRange, removeRange, type Ranges } from "../src/ranges.js";
 import { Timeline } from "../src/timeline.js";
@@ -44,6 +45,45 @@ void test("what is new across pages", () => {
   k.answers("changes.list", changes([message(7, 18), message(6, 19), message(20)], 20));
   k.tells("message.updated", "message.created", "message.created");
   assert.equal(k.s.chat("c_1")!.unseen, undefined);
+});
+
+// Of what the user wants to be told, one of their other devices says: at once,
+// with a page of sync, and when an answer from before comes after it.
+void test("levels", () => {
+  const k = online();
+  const own = (notify: string): void =>
+    k.says(JSON.stringify({ type: "BroadcastResponse", event: "read", chat_id: "c_1", user_id: "u_1", read_seq: 4, notify }));
+  const at = (notify: string): object => ({ ...stateOf("c_1", 2, 5), read_seq: 4, unread: 1, notify });
+  const level = (): string | undefined => k.s.chat("c_1")!.notify;
+  own("none");
+  const [a] = k.tells("read") as Extract<Event, { kind: "read" }>[];
+  assert.deepEqual([a!.state.notify, a!.state.unread], ["none", 1]);
+  k.asks();
+  // Others' marks and those of an older server say nothing of it.
+  k.says(
+    `{"type":"BroadcastResponse","event":"read","chat_id":"c_1","user_id":"u_2","read_seq":5,"notify":"all"}`,
+    `{"type":"BroadcastResponse","event":"read","chat_id":"c_1","user_id":"u_1","read_seq":4}`,
+  );
+  k.tells("read", "read");
+  assert.equal(level(), "none");
+
+  // A state that was asked for before may be older.
+  recount(k.s, k.s.chats.get("c_1")!);
+  k.s.tick(k.now);
+  k.asks("chats.get");
+  own("mentions");
+  k.tells("read");
+  k.answers("chats.get", { chat: at("none") });
+  k.asks("chats.get");
+  assert.equal(level(), "mentions");
+  own("all");
+  k.tells("chat.state", "read");
+  k.answers("chats.get", { chat: at("mentions") });
+  k.asks("chats.get");
+  assert.equal(level(), undefined);
+  k.answers("chats.get", { chat: at("none") }); // it has the last word
+  k.asks();
+  assert.equal(level(), "none");
 });
 
 void test("an unknown event moves on", () => {
