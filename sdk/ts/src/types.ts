@@ -305,7 +305,7 @@ export interface Store {
   take?(): Promise<State>;
   /**
    * Keeps what events tell, all of it or nothing: rows, the state of each chat,
-   * the outbox, the cursor. An error stops the client.
+   * the outbox, the cursor. An error stops the client, or lets another tab go on.
    */
   apply(events: readonly Event[]): Promise<void>;
   /** Keeps an item of the outbox, before it is tried for the first time. */
