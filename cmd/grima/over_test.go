@@ -122,7 +122,10 @@ func muffled(t *testing.T, to string) (addr string) {
 				t.Error(err)
 				return
 			}
-			wg.Go(func() { _, _ = io.Copy(far, near) }) // either end may go
+			wg.Go(func() {
+				_, _ = io.Copy(far, near) // either end may go
+				far.Close()
+			})
 			wg.Go(func() {
 				defer near.Close()
 				defer far.Close()
