@@ -81,7 +81,8 @@ func (c *chatCmd) who(ctx context.Context, std stdio) (login.Login, error) {
 			return l, err
 		}
 	}
-	answers, cred, err := tui.RunSetup(ctx, c.Server, c.login, std.in, std.out)
+	j := joining{cfg: client.Config{Insecure: c.Insecure, Device: device(), Agent: agent()}}
+	answers, cred, err := tui.RunSetup(ctx, c.Server, j.login, std.in, std.out)
 	if err != nil {
 		return login.Login{}, err
 	}
@@ -94,25 +95,49 @@ func (c *chatCmd) who(ctx context.Context, std stdio) (login.Login, error) {
 	return c.keep(ctx, std, server, cred, c.Insecure)
 }
 
-// login logs in for a token. With an invite it makes the account first; when
-// that is there already from a try before, whose answer was lost (the name is
-// taken then, or the invite used up), it goes on.
-func (c *chatCmd) login(ctx context.Context, a tui.Answers) (client.Credentials, error) {
-	cfg := client.Config{Server: a.Server, Insecure: c.Insecure, Device: device(), Agent: agent()}
-	if a.Invite != "" {
-		_, err := client.Register(ctx, cfg, protocol.UsersCreateParams{Username: a.Username, Password: a.Password, Invite: a.Invite})
-		if err != nil {
-			if e, ok := errors.AsType[*protocol.Error](err); !ok || e.Code != protocol.CodeConflict && e.Code != protocol.CodePermissionDenied {
-				return client.Credentials{}, err
-			}
-			cred, loginErr := client.Login(ctx, cfg, a.Username, a.Password)
-			if loginErr != nil {
-				return cred, err // the name is somebody else's, or the invite no good
-			}
-			return cred, nil
-		}
+// joining is what somebody who fills in the first screen has tried.
+type joining struct {
+	cfg client.Config // but for the server
+	// unheard is the name, and where, of an account that this one may have made
+	// and is not logged in to: the answer was lost, or the login after it failed.
+	unheard string
+}
+
+// login logs in for a token. With an invite it makes the account first. Who asked
+// for the same before and never heard the answer has it by now: the name is taken
+// then, or the invite used up, by themselves, and so it logs in. A name that is
+// taken otherwise is somebody else's: no password is tried there, which would
+// count as a login of theirs that failed, or let in whoever chose the same.
+func (j *joining) login(ctx context.Context, a tui.Answers) (client.Credentials, error) {
+	cfg := j.cfg
+	cfg.Server = a.Server
+	if a.Invite == "" {
+		return client.Login(ctx, cfg, a.Username, a.Password)
 	}
-	return client.Login(ctx, cfg, a.Username, a.Password)
+	who := strings.ToLower(a.Username) + " " + a.Server
+	_, err := client.Register(ctx, cfg, protocol.UsersCreateParams{Username: a.Username, Password: a.Password, Invite: a.Invite})
+	if err == nil {
+		j.unheard = who
+		return client.Login(ctx, cfg, a.Username, a.Password)
+	}
+	var code protocol.Code
+	if e, ok := errors.AsType[*protocol.Error](err); ok {
+		code = e.Code
+	}
+	switch code {
+	case protocol.CodeConflict, protocol.CodePermissionDenied:
+		if j.unheard != who {
+			return client.Credentials{}, err
+		}
+		cred, loginErr := client.Login(ctx, cfg, a.Username, a.Password)
+		if e, ok := errors.AsType[*protocol.Error](loginErr); ok && e.Code == protocol.CodeInvalidCredentials {
+			return cred, err // the name is somebody else's, or the invite no good
+		}
+		return cred, loginErr
+	case "", protocol.CodeInternal, protocol.CodeUnavailable, protocol.CodeTimeout:
+		j.unheard = who
+	}
+	return client.Credentials{}, err
 }
 
 // device is what this machine is called in the list of sessions.

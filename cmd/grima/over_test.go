@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"sync"
 	"testing"
 
 	"github.com/grima-chat/grima/client"
@@ -98,34 +102,114 @@ func TestReplacedLoginEnds(t *testing.T) {
 	}
 }
 
-// Who made an account and never heard so goes on, though the invite is used up and
-// the name taken; who has another's name or no good invite hears that.
-func TestAnAccountThatIsThere(t *testing.T) {
-	srv := testserver.Start(t)
-	op := srv.DialOperator()
-	op.Line(`{"type":"DataRequest","id":1,"op":"invites.create"}`)
-	var made struct{ Result protocol.InvitesCreateResult }
-	for made.Result.Code == "" {
-		if err := json.Unmarshal([]byte(op.Next()), &made); err != nil {
-			t.Fatal(err)
-		}
-	}
-	server, err := client.Address(srv.Addr)
+// muffled is a way to a server on which the answers to the first connection's
+// request are lost: its greeting comes, and then the end.
+func muffled(t *testing.T, to string) (addr string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := tui.Answers{Server: server, Username: "ana", Password: "correct horse battery", Invite: made.Result.Code}
-	c := chatCmd{Insecure: true}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for first := true; ; first = false {
+			near, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			wg.Go(func() {
+				_, _ = io.Copy(far, near) // either end may go
+				far.Close()
+			})
+			wg.Go(func() {
+				defer near.Close()
+				defer far.Close()
+				if !first {
+					_, _ = io.Copy(near, far)
+					return
+				}
+				lines := bufio.NewScanner(far)
+				if lines.Scan() {
+					_, _ = near.Write(append(lines.Bytes(), '\n'))
+				}
+				lines.Scan()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		wg.Wait()
+	})
+	return ln.Addr().String()
+}
+
+// Who made an account and never heard so goes on, though the invite is used up and
+// the name taken; who has another's name or no good invite hears that, and no
+// password is tried there.
+func TestAnAccountThatIsThere(t *testing.T) {
+	srv := testserver.Start(t)
+	op := srv.DialOperator()
+	invite := func(uses string) string {
+		op.Line(`{"type":"DataRequest","id":1,"op":"invites.create","params":{"max_uses":` + uses + `}}`)
+		var made struct{ Result protocol.InvitesCreateResult }
+		for made.Result.Code == "" {
+			if err := json.Unmarshal([]byte(op.Next()), &made); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return made.Result.Code
+	}
+	at := func(addr string) string {
+		server, err := client.Address(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return server
+	}
+	refusal := func(err error) protocol.Code {
+		refused, ok := errors.AsType[*protocol.Error](err)
+		if !ok {
+			t.Fatalf("no refusal: %v", err)
+		}
+		return refused.Code
+	}
+	a := tui.Answers{Server: at(srv.Addr), Username: "ana", Password: "correct horse battery", Invite: invite("1")}
+	j := joining{cfg: client.Config{Insecure: true}}
 	for try := range 2 {
-		cred, err := c.login(t.Context(), a)
+		cred, err := j.login(t.Context(), a)
 		if err != nil || cred.User.Username != "ana" {
 			t.Fatalf("try %d: %+v, %v", try+1, cred.User, err)
 		}
 	}
 	a.Password = "another battery horse"
-	refused, ok := errors.AsType[*protocol.Error](second(c.login(t.Context(), a)))
-	if !ok || refused.Code != protocol.CodePermissionDenied {
-		t.Errorf("with another password: %v", refused)
+	if code := refusal(second(j.login(t.Context(), a))); code != protocol.CodePermissionDenied {
+		t.Errorf("with another password: %s", code)
+	}
+
+	// Somebody else asks for her name, with a password that happens to be hers.
+	a.Password, a.Invite = "correct horse battery", invite("2")
+	other := joining{cfg: j.cfg}
+	for range 2 {
+		if code := refusal(second(other.login(t.Context(), a))); code != protocol.CodeConflict {
+			t.Errorf("a stranger's name: %s", code)
+		}
+	}
+
+	// The account is made, and the answer lost.
+	a.Server, a.Username = at(muffled(t, srv.Addr)), "Bob"
+	if err := second(other.login(t.Context(), a)); err == nil {
+		t.Fatal("the answer was not lost")
+	} else if e, ok := errors.AsType[*protocol.Error](err); ok {
+		t.Fatalf("it was refused: %v", e)
+	}
+	cred, err := other.login(t.Context(), a)
+	if err != nil || cred.User.Username != "bob" {
+		t.Fatalf("after a lost answer: %+v, %v", cred.User, err)
 	}
 }
 

@@ -100,5 +100,40 @@ func TestKeyboardOnly(t *testing.T) {
 	ana.look("jump-date")
 	ana.Press(kb.Escape)
 	ana.NoDialog()
+
+	// All keys are a key away.
+	ana.Press("/", kb.ModifierCtrl)
+	ana.Dialog("Settings")
+	ana.wait("the keys", `all('dialog kbd').some((e) => e.innerText === 'Ctrl /')`)
+	ana.Press(kb.Escape)
+	ana.NoDialog()
 	srv.NoReports()
+}
+
+// TestFilesAreNotTaken: a file that is let go over the page does not take its
+// place, and one that is pasted is not silently lost.
+func TestFilesAreNotTaken(t *testing.T) {
+	_, ana, _ := pair(t)
+	const note = `document.querySelector('.toast.shown')?.innerText === 'Files and pictures cannot be sent yet.'`
+	event := func(kind, with, text string) bool {
+		return get[bool](ana, `(() => {
+			const data = new DataTransfer();
+			data.items.add(new File(['x'], 'picture.png', { type: 'image/png' }));
+			if (`+quote(text)+`) data.setData('text/plain', `+quote(text)+`);
+			const e = new `+with+`(`+quote(kind)+`, { dataTransfer: data, clipboardData: data, bubbles: true, cancelable: true });
+			document.querySelector('.composer textarea').dispatchEvent(e);
+			return e.defaultPrevented;
+		})()`)
+	}
+	if !event("dragover", "DragEvent", "") || !event("drop", "DragEvent", "") {
+		t.Error("the browser opens a file that is let go")
+	}
+	ana.wait("what is said", note)
+	ana.wait("the end of it", `!document.querySelector('.toast.shown')`)
+	event("paste", "ClipboardEvent", "its name")
+	if get[bool](ana, note) {
+		t.Error("text that comes with a picture is taken, and said not to be")
+	}
+	event("paste", "ClipboardEvent", "")
+	ana.wait("what is said", note)
 }

@@ -141,3 +141,35 @@ func TestFailedSends(t *testing.T) {
 	}
 	srv.NoReports()
 }
+
+// TestTabWhoseStorageFails: the tab that has the connection can keep nothing any
+// more. Another has it then, and both go on.
+func TestTabWhoseStorageFails(t *testing.T) {
+	srv, ana, bob := pair(t)
+	ana.Goto("about:blank")
+	one, two := ana.Tab("ana's first tab"), ana.Tab("ana's second tab")
+	for _, p := range []*Person{one, two} {
+		p.Goto(srv.URL("/"))
+		p.In()
+		p.Open("Port")
+	}
+	get[bool](one, `(() => {
+		IDBObjectStore.prototype.put = () => { throw new DOMException('no space left', 'QuotaExceededError'); };
+		return true;
+	})()`)
+	bob.Send("too much for the first")
+	for _, p := range []*Person{one, two} {
+		p.Expect("too much for the first")
+	}
+	two.wait("that it keeps what is said", `kept().then((rows) => rows.some((r) => r.includes('too much for the first')))`)
+	for _, p := range []*Person{one, two} {
+		p.In()
+	}
+	bob.connections(2) // his own, and one for both tabs
+	one.Front()
+	one.Send("said by the first")
+	one.ExpectSent("said by the first")
+	two.ExpectSent("said by the first")
+	bob.Expect("said by the first")
+	one.forgive("not kept")
+}

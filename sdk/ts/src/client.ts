@@ -372,8 +372,13 @@ export class GrimaClient implements Client {
   async held(p: MessagesListParams): Promise<HeldPage | undefined> {
     const anchors = ["chat_id", "limit", "before", "after", "around"];
     if (!this.#store || Object.keys(p).some((k) => !anchors.includes(k))) return undefined;
-    await this.#backend?.flush();
-    return await this.#store.page(p);
+    try {
+      await this.#backend?.flush();
+      return await this.#store.page(p);
+    } catch (err) {
+      unusable("what is kept of a chat is not read", err);
+      return undefined;
+    }
   }
 
   /** A page of the server's, which the store then keeps. */
@@ -381,9 +386,13 @@ export class GrimaClient implements Client {
     const joined = this.chat(p.chat_id)?.joined_seq ?? 0;
     const page = await this.call("messages.list", p, options);
     const now = this.chat(p.chat_id);
-    if (now && (now.joined_seq ?? 0) === joined) {
-      await this.#backend?.flush(); // of a chat that it does not know it takes no page
-      await this.#store?.putPage(p, page, joined);
+    if (this.#store && now && (now.joined_seq ?? 0) === joined) {
+      try {
+        await this.#backend?.flush(); // of a chat that it does not know it takes no page
+        await this.#store.putPage(p, page, joined);
+      } catch (err) {
+        unusable("a page is not kept", err);
+      }
     }
     return page;
   }
@@ -435,7 +444,7 @@ export class GrimaClient implements Client {
 
   #keepUsers(users: readonly User[]): void {
     for (const u of users) this.#remember(u.user_id, u);
-    this.#store?.putUsers(users).catch((err: unknown) => console.warn("grima: people's names are not kept:", asGrimaError(err, "store", "").message));
+    this.#store?.putUsers(users).catch((err: unknown) => unusable("people's names are not kept", err));
   }
 
   async close(options: { forget?: boolean } = {}): Promise<void> {
@@ -454,4 +463,9 @@ export class GrimaClient implements Client {
       this.#store?.close();
     }
   }
+}
+
+/** Says that the store failed at something that can be had, or done, without it. */
+function unusable(what: string, err: unknown): void {
+  console.warn(`grima: ${what}:`, asGrimaError(err, "store", "").message);
 }

@@ -14,7 +14,7 @@ export type { Screen } from "./screens.js";
 export type Command =
   | { do: "call"; op: string; params: unknown }
   | { do: "queue"; draft: Draft }
-  | { do: "retry" | "discard"; id: string }
+  | { do: "retry" | "discard"; id: string; again?: true } // again: it may have been done already
   | { do: "markRead"; chatId: string; seq: number }
   | { do: "typing"; chatId: string; stop: boolean }
   | { do: "screen"; screen: Screen }
@@ -66,15 +66,18 @@ export class Engine {
   readonly #keeping: Keeping;
   #closed = false;
   #failed: GrimaError | undefined; // the store did
+  readonly #onfail: ((why: GrimaError) => void) | undefined;
   #forgetting = false; // what is kept is another user's, and about to go
   readonly #screens = new Screens();
 
-  constructor(cfg: Config, session: Session, deliver: Deliver) {
+  /** onfail hears that the store failed, and has to close the engine, which tells nothing any more; without it the engine stops and tells that. */
+  constructor(cfg: Config, session: Session, deliver: Deliver, onfail?: (why: GrimaError) => void) {
     this.#cfg = cfg;
     this.#url = address(cfg.url);
     this.#socket = cfg.WebSocket ?? globalSocket();
     this.#store = cfg.store;
     this.#deliver = deliver;
+    this.#onfail = onfail;
     this.#keeping = new Keeping(cfg.store, (err) => this.#storeFailed(err));
     this.#s = session;
   }
@@ -281,6 +284,7 @@ export class Engine {
   /** Without the store the next start would miss what came since: the client stops. */
   #storeFailed(err: unknown): void {
     const why = (this.#failed = asGrimaError(err, "store", "keeping the client's state"));
+    if (this.#onfail) return this.#onfail(why);
     this.#drop();
     this.#s.stop(Date.now());
     void this.#deliver([{ kind: "connection", connection: { link: "stopped", error: why.toFailure() } }]);
@@ -347,13 +351,14 @@ export class Engine {
       case "queue":
         return await this.#queue(c.draft);
       case "retry":
-        await this.#put({ ...this.#item(c.id), progress: "pending" });
-        this.#s.retry(Date.now(), c.id);
+        if (c.again && !this.#has(c.id)) return undefined;
+        await this.#retry(c.id);
         break;
       case "discard": {
+        if (c.again && !this.#has(c.id)) return false; // the answer of then is lost: it may have been tried
         const unsent = this.#s.discard(c.id);
         this.#after();
-        await this.#store?.drop(c.id);
+        await this.#keeping.drop(c.id);
         return unsent;
       }
       case "markRead":
@@ -373,19 +378,28 @@ export class Engine {
     return undefined;
   }
 
-  #item(id: string): Item {
-    const it = this.#s.outbox().find((x) => x.id === id);
-    if (!it) throw new GrimaError({ reason: "refused", code: "not_found", message: "there is no such message in the outbox" });
-    return it;
+  #has(id: string): Item | undefined {
+    return this.#s.outbox().find((x) => x.id === id);
+  }
+
+  async #retry(id: string): Promise<void> {
+    const it = this.#has(id);
+    if (it?.progress === "failed") await this.#put({ ...it, progress: "pending" });
+    try {
+      this.#s.retry(Date.now(), id);
+    } catch (err) {
+      if (it) await this.#keeping.drop(id); // it was discarded meanwhile
+      throw err;
+    }
   }
 
   async #queue(d: Draft): Promise<Item> {
     // A tab asks again when it does not know whether this was heard.
-    const had = this.#s.outbox().find((x) => x.id === d.id);
+    const had = d.id === undefined ? undefined : this.#has(d.id);
     if (had) return had;
     const it = this.#s.draft(Date.now(), d);
     await this.#put(it);
-    const meanwhile = this.#s.outbox().find((x) => x.id === it.id);
+    const meanwhile = this.#has(it.id);
     if (meanwhile) return meanwhile;
     if (this.#closed) throw new GrimaError({ reason: "closed", message: "the client is closed" });
     this.#s.enqueue(Date.now(), it);
@@ -404,7 +418,7 @@ export class Engine {
     for (;;) {
       signal?.throwIfAborted();
       const s = this.#s;
-      if (s.stopped) throw this.#failed ?? stoppedError(s.stopped);
+      if (s.stopped) throw (this.#onfail ? undefined : this.#failed) ?? stoppedError(s.stopped);
       try {
         if (s.ready) {
           const result = await this.#ask(op, params, signal);

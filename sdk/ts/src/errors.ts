@@ -100,3 +100,8 @@ export function asGrimaError(err: unknown, reason: Reason, doing: string): Grima
   const message = err instanceof Error ? err.message : String(err);
   return new GrimaError({ reason, message: doing ? doing + ": " + message : message }, { cause: err });
 }
+
+/** Whether a store refused something since another tab has taken it. */
+export function taken(err: unknown): boolean {
+  return err instanceof GrimaError && err.code === "taken";
+}

@@ -1,3 +1,4 @@
+import { taken } from "./errors.js";
 import type { Event, Item, Store } from "./types.js";
 
 /** How often the store is written at most while much happens, in ms. */
@@ -72,9 +73,24 @@ export class Keeping {
     const put = this.#store.put(item);
     this.#putting.add(put);
     try {
-      await put;
+      await this.#mine(put);
     } finally {
       this.#putting.delete(put);
+    }
+  }
+
+  /** Forgets something of the outbox. */
+  async drop(id: string): Promise<void> {
+    if (this.#store) await this.#mine(this.#store.drop(id));
+  }
+
+  /** What fails here is of who asked for it, unless the store is another's by now. */
+  async #mine(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (err) {
+      if (taken(err)) this.fail(err);
+      throw err;
     }
   }
 

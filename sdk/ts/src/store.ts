@@ -1,4 +1,5 @@
-import { MemoryKv, openIndexedDB, type Kv, type Tx } from "./kv.js";
+import { GrimaError } from "./errors.js";
+import { MemoryKv, openIndexedDB, tables, type Kv, type Tx } from "./kv.js";
 import { limits, type Message, type MessagesListParams, type MessagesListResult, type User } from "./protocol.gen.js";
 import { addRange, rangeAround, type Range, type Ranges } from "./ranges.js";
 import { pageRange } from "./timeline.js";
@@ -15,7 +16,12 @@ export async function indexedDBStore(name: string, factory: IDBFactory = indexed
 
 /** A store that lasts as long as it is held. */
 export function memoryStore(): Store {
-  return new RowStore(new MemoryKv());
+  return storeOn(new MemoryKv());
+}
+
+/** A store of its own on tables that it may share with others. */
+export function storeOn(kv: Kv): Store {
+  return new RowStore(kv);
 }
 
 /** What is kept of a chat. */
@@ -31,29 +37,53 @@ interface OutboxRecord {
 }
 
 const metaKey = "state";
+const holderKey = "holder"; // which take was the last
 type Meta = Omit<State, "chats" | "outbox">;
 const noMeta: Meta = { userId: "", epoch: "", cursor: "", complete: false };
 
 class RowStore implements Store {
   readonly #kv: Kv;
+  #holder = 0; // the take that was this one's; 0: none
 
   constructor(kv: Kv) {
     this.#kv = kv;
   }
 
   load(): Promise<State> {
-    return this.#kv.transact("readonly", async (tx) => {
-      const [meta, chats, outbox] = await Promise.all([tx.get("meta", metaKey), tx.list("chats"), tx.list("outbox")]);
-      return {
-        ...((meta as Meta | undefined) ?? noMeta),
-        chats: (chats as ChatRecord[]).map((c) => c.state),
-        outbox: (outbox as OutboxRecord[]).sort((a, b) => a.ordinal - b.ordinal).map((o) => o.item),
-      };
+    return this.#kv.transact("readonly", (tx) => this.#load(tx));
+  }
+
+  async #load(tx: Tx): Promise<State> {
+    const [meta, chats, outbox] = await Promise.all([tx.get("meta", metaKey), tx.list("chats"), tx.list("outbox")]);
+    return {
+      ...((meta as Meta | undefined) ?? noMeta),
+      chats: (chats as ChatRecord[]).map((c) => c.state),
+      outbox: (outbox as OutboxRecord[]).sort((a, b) => a.ordinal - b.ordinal).map((o) => o.item),
+    };
+  }
+
+  async take(): Promise<State> {
+    const [state, holder] = await this.#kv.transact("readwrite", async (tx) => {
+      const n = (((await tx.get("meta", holderKey)) as number | undefined) ?? 0) + 1;
+      tx.put("meta", holderKey, n);
+      return [await this.#load(tx), n] as const;
+    });
+    this.#holder = holder;
+    return state;
+  }
+
+  /** A transaction of the holder's, if there is one. */
+  #write(work: (tx: Tx) => Promise<void>): Promise<void> {
+    return this.#kv.transact("readwrite", async (tx) => {
+      if (this.#holder > 0 && (await tx.get("meta", holderKey)) !== this.#holder) {
+        throw new GrimaError({ reason: "store", code: "taken", message: "another tab has taken the store" });
+      }
+      await work(tx);
     });
   }
 
   apply(events: readonly Event[]): Promise<void> {
-    return this.#kv.transact("readwrite", async (tx) => {
+    return this.#write(async (tx) => {
       const b = new Batch(tx);
       await b.read(events);
       for (const ev of events) await b.apply(ev);
@@ -62,11 +92,11 @@ class RowStore implements Store {
   }
 
   put(item: Item): Promise<void> {
-    return this.#kv.transact("readwrite", (tx) => putItem(tx, item, true));
+    return this.#write((tx) => putItem(tx, item, true));
   }
 
   drop(id: string): Promise<void> {
-    return this.#kv.transact("readwrite", async (tx) => tx.delete("outbox", id));
+    return this.#write(async (tx) => tx.delete("outbox", id));
   }
 
   page(p: MessagesListParams): Promise<HeldPage> {
@@ -149,7 +179,9 @@ class RowStore implements Store {
 
   clear(): Promise<void> {
     return this.#kv.transact("readwrite", async (tx) => {
-      for (const t of ["meta", "chats", "messages", "outbox", "users", "drafts"] as const) tx.clear(t);
+      const holder = await tx.get("meta", holderKey);
+      for (const t of tables) tx.clear(t);
+      if (holder !== undefined) tx.put("meta", holderKey, holder); // who has it has it still
     });
   }
 

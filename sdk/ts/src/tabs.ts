@@ -1,7 +1,7 @@
 import type { Config } from "./api.js";
 import type { Audience, Backend, Channel, Platform } from "./backend.js";
 import { Engine, repeatable, sessionConfig, type Command, type Screen } from "./engine.js";
-import { asGrimaError, GrimaError, type Failure } from "./errors.js";
+import { asGrimaError, GrimaError, taken, type Failure } from "./errors.js";
 import { newId } from "./ids.js";
 import { snapshotOf, type Snapshot } from "./mirror.js";
 import { Session } from "./session.js";
@@ -34,6 +34,11 @@ import type { Event } from "./types.js";
 //     answer. What is hidden steals nothing: it may be as frozen as the leader.
 //  5. What a tab asks is asked of one reign, and of the next one if that ended before
 //     the answer: unless it is not to be done twice. Then its outcome is unknown.
+//     A leader that was frozen, and has yet to hear that it is none, does nothing of
+//     what it was asked: the store is not its own any more.
+//  6. Who cannot read the store, or keep what it is told, leaves its turn and waits a
+//     while before the next: whoever waits for the lock goes first. A tab whose store
+//     does not work follows all the same, and asks the server for what it has not.
 
 /** Of what tabs say to each other: those of another version of this page are left alone, with a connection of their own. */
 const version = 2;
@@ -42,9 +47,11 @@ const calm = 10_000;
 const uneasy = 1000;
 /** How often a leader may leave that without an answer before it loses the lock: its tab may be frozen. */
 const patience = 5;
-/** How long reading the store may take before the lock goes to another, and how long to wait after it failed, in ms. */
+/** How long reading the store may take before the lock goes to another, in ms. */
 const maxLoad = 30_000;
-const loadAgain = 5000;
+/** How long to wait after it failed, the first time and at most, in ms: each time twice as long, until a reign was good for as long as the longest wait. */
+const failedOnce = 5000;
+const failedOften = 60_000;
 
 /** The time in which a tab has the lock. */
 interface Reign {
@@ -101,6 +108,8 @@ export class Tabs implements Backend {
   #reigns = false; // it takes or leads
   #turns = new Set<Promise<void>>(); // those too that were left and are not over
   #again: ReturnType<typeof setTimeout> | undefined; // the next turn, after one that failed
+  #wait = failedOnce; // until then, the next time
+  #good: ReturnType<typeof setTimeout> | undefined; // when this reign was a good one
   #reign: Reign = { gen: 0, leader: "" }; // the latest that was heard of, or one's own
   #n = 0; // the last of its events
   #screen: Screen = {};
@@ -199,12 +208,14 @@ export class Tabs implements Backend {
     if (this.#turn !== turn) return;
     this.#leave();
     if (this.#closed) return;
-    if ((err as { name?: string }).name === "AbortError") {
+    if ((err as { name?: string }).name === "AbortError" || taken(err)) {
       this.#stand(); // it was stolen
     } else {
       const error = asGrimaError(err, "store", "taking the connection").toFailure();
-      this.#audience.tell([{ kind: "connection", connection: { link: "offline", error, retryAt: Date.now() + loadAgain } }]);
-      this.#again = setTimeout(() => this.#stand(), loadAgain);
+      const wait = this.#wait;
+      this.#wait = Math.min(2 * wait, failedOften);
+      this.#again = setTimeout(() => this.#stand(), wait);
+      void this.#audience.tell([{ kind: "connection", connection: { link: "offline", error, retryAt: Date.now() + wait } }]);
     }
     this.#who();
     this.#watch();
@@ -213,6 +224,7 @@ export class Tabs implements Backend {
   /** Leaves the turn: nothing is done or heard in it any more, and the lock is given back when its engine ended. */
   #leave(): void {
     clearTimeout(this.#again);
+    clearTimeout(this.#good);
     const turn = this.#turn;
     if (!turn) return;
     this.#hush();
@@ -242,17 +254,19 @@ export class Tabs implements Backend {
     this.#attached = false;
     this.#post({ t: "taking", reign });
     const store = this.#cfg.store;
-    const state = store && (await within(maxLoad, store.load()));
+    const state = store && (await within(maxLoad, store.take ? store.take() : store.load()));
     // A store may be slow, and the lock taken from who waits for it.
     if (this.#turn !== turn) return;
     if (state) this.#audience.jump(snapshotOf(state));
-    const engine = new Engine(this.#cfg, new Session(sessionConfig(this.#cfg), state), (events) => {
+    const deliver = (events: readonly Event[]): void | Promise<void> => {
       if (this.#engine !== engine) return;
       // What a tab tells that is being closed, others are told by one of them.
       if (!this.#closed) this.#post({ t: "events", reign, n: ++this.#n, events });
       return this.#audience.tell(events);
-    });
+    };
+    const engine = new Engine(this.#cfg, new Session(sessionConfig(this.#cfg), state), deliver, (why) => this.#lost(turn, why));
     this.#engine = engine;
+    this.#good = setTimeout(() => (this.#wait = failedOnce), failedOften);
     this.#attached = true;
     engine.setScreen(this.#id, this.#screen);
     engine.start();
@@ -428,12 +442,13 @@ export class Tabs implements Backend {
   /** Asks the leader of now, unless that could do it twice. */
   #askNow(id: number, p: Pending): void {
     if (same(p.asked, this.#reign)) return;
-    const c = p.command;
+    let c = p.command;
     if (p.asked && c.do === "call" && !repeatable(c.op, c.params)) {
       this.#pending.delete(id);
       const message = "the tab that had the connection was closed before the answer came; it may have happened";
       return p.reject(new GrimaError({ reason: "unknown_outcome", message }));
     }
+    if (p.asked && (c.do === "retry" || c.do === "discard")) c = { ...c, again: true };
     p.asked = this.#reign;
     const engine = this.#engine;
     if (!engine) {
@@ -452,7 +467,7 @@ export class Tabs implements Backend {
       },
       (err: unknown) => {
         // What was under way when the turn ended is asked of the next leader.
-        if (this.#engine !== engine && !this.#closed && err instanceof GrimaError && err.reason === "closed") return;
+        if (this.#engine !== engine && !this.#closed && err instanceof GrimaError && (err.reason === "closed" || taken(err))) return;
         if (this.#pending.delete(id)) p.reject(err);
       },
     );

@@ -298,8 +298,14 @@ export interface Store {
   /** What was kept. */
   load(): Promise<State>;
   /**
+   * The same for who is to keep what comes: from here on apply, put and drop fail,
+   * with the code taken, for whoever took it before, as a tab that was frozen and
+   * does not know. A store without it may be written by two tabs for a moment.
+   */
+  take?(): Promise<State>;
+  /**
    * Keeps what events tell, all of it or nothing: rows, the state of each chat,
-   * the outbox, the cursor. An error stops the client.
+   * the outbox, the cursor. An error stops the client, or lets another tab go on.
    */
   apply(events: readonly Event[]): Promise<void>;
   /** Keeps an item of the outbox, before it is tried for the first time. */

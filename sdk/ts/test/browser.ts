@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Channel, Platform, Store, WebSocketLike } from "../src/index.js";
+import { GrimaError, type Channel, type Platform, type Store, type WebSocketLike } from "../src/index.js";
 import type { Random, Wire, World } from "./world.js";
 
 // A browser of values: tabs that can be frozen, hidden and killed, their timers,
@@ -205,6 +205,8 @@ export class Tab {
   visible = true;
   frozen = false;
   dead = false;
+  /** What of its store does not work any more: a full disk takes nothing, and a database that was closed gives nothing either. */
+  broken: "nothing" | "writing" | "all" = "nothing";
   held: Task[] = [];
   readonly page = new EventTarget();
   readonly document: { readonly visibilityState: string; addEventListener: EventTarget["addEventListener"]; removeEventListener: EventTarget["removeEventListener"] };
@@ -298,7 +300,9 @@ export class Tab {
         const work = async (): Promise<void> => {
           if (this.dead) return;
           try {
-            if (name === "load" && b.storeFails) throw new Error("it cannot be read");
+            if ((name === "load" || name === "take") && b.storeFails) throw new Error("it cannot be read");
+            const writes = ["take", "apply", "put", "drop", "putPage", "putUsers", "setDraft", "clear"].includes(name);
+            if (this.broken === "all" || (this.broken === "writing" && writes)) throw new GrimaError({ reason: "store", message: "it does not work" });
             const result = await (kept[name] as (...args: unknown[]) => Promise<unknown>).apply(kept, args);
             answer(() => resolve(result));
           } catch (err) {

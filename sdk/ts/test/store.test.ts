@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
-import { indexedDBStore, memoryStore } from "../src/store.js";
+import { MemoryKv } from "../src/kv.js";
+import { indexedDBStore, memoryStore, storeOn } from "../src/store.js";
 import type { Chat, Event, Item, Store } from "../src/types.js";
 import { message, stateOf } from "./talk.js";
 
@@ -11,10 +12,20 @@ const chat = (pos: number): Chat => ({ ...stateOf("c_1", 1, pos), pos });
 const told = (seq: number): Event => ({ kind: "message.created", chatId: "c_1", seq, prevSeq: seq - 1, message: message(seq), state: chat(seq) });
 const cursor = (c: string): Event => ({ kind: "cursor", userId: "u_1", epoch: "e", cursor: c, complete: true });
 
-for (const [name, make] of [
-  ["memory", () => Promise.resolve(memoryStore())],
-  ["IndexedDB", () => indexedDBStore("s", new IDBFactory())],
-] as [string, () => Promise<Store>][]) {
+/** Two stores on the same rows, as two tabs have them. */
+const twoInMemory = (): Promise<Store[]> => {
+  const kv = new MemoryKv();
+  return Promise.resolve([storeOn(kv), storeOn(kv)]);
+};
+const twoInIndexedDB = (): Promise<Store[]> => {
+  const factory = new IDBFactory();
+  return Promise.all([indexedDBStore("s", factory), indexedDBStore("s", factory)]);
+};
+
+for (const [name, make, two] of [
+  ["memory", () => Promise.resolve(memoryStore()), twoInMemory],
+  ["IndexedDB", () => indexedDBStore("s", new IDBFactory()), twoInIndexedDB],
+] as [string, () => Promise<Store>, () => Promise<[Store, Store]>][]) {
   void test(`a store in ${name}: a batch and its cursor are kept together, or not at all`, async () => {
     const s = await make();
     await s.apply([{ kind: "chat.added", chatId: "c_1", state: chat(5) }, told(6), cursor("k1")]);
@@ -28,6 +39,23 @@ for (const [name, make] of [
     assert.equal(held.whole, false); // what is before 6 may be there
     await s.apply([{ kind: "reset", epoch: "f" }]);
     assert.deepEqual([(await s.load()).chats, (await s.load()).cursor], [[], ""]);
+  });
+
+  void test(`a store in ${name}: who took it last has it, and keeps it when it is emptied`, async () => {
+    const [first, second] = await two();
+    await first.take!();
+    await first.apply([{ kind: "chat.added", chatId: "c_1", state: chat(5) }, cursor("k1")]);
+    assert.deepEqual((await second.take!()).chats.map((c) => c.pos), [5]);
+    const it: Item = { id: "i", chatId: "c_1", content: "x", progress: "pending", queuedAt: 1, tries: 0 };
+    for (const late of [() => first.apply([told(6)]), () => first.put(it), () => first.drop("i")]) await assert.rejects(late(), { code: "taken" });
+    await second.put(it);
+    await second.apply([told(6), told(7)]);
+    const st = await first.load();
+    assert.deepEqual([st.chats[0]?.pos, st.outbox.map((x) => x.id)], [7, ["i"]], "anybody may read it");
+    await second.clear();
+    await assert.rejects(first.put(it), { code: "taken" });
+    await second.put(it);
+    await (await make()).apply([told(6)]); // of whom nobody took it
   });
 
   void test(`a store in ${name}: a page from far back is as new as what was told`, async () => {

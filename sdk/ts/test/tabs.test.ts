@@ -274,3 +274,103 @@ regression("a tab whose lock is taken while it is being closed does not wait for
   await p.b.pass(60_000);
   p.check();
 });
+
+regression("a leader whose store takes nothing any more gives the connection to another, and follows it", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  p.break(a, "writing");
+  const told = links(b);
+  p.hear();
+  await p.b.pass(10_000);
+  assert.deepEqual([a.client!.leader, b.client!.leader], [false, true]);
+  assert(!told.includes("stopped"), told.join());
+  // It leads again when nobody else is there and its store works, and not before.
+  p.close(b);
+  await p.b.pass(60_000);
+  assert.equal(a.client!.leader, false);
+  assert.equal(a.client!.connection.error?.reason, "store");
+  p.break(a, "nothing");
+  await p.b.pass(70_000);
+  assert.equal(a.client!.leader, true);
+  p.check();
+});
+
+regression("what is asked of a leader whose store fails is asked of the next one", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  p.b.delays = [20];
+  p.break(a, "writing");
+  p.hear();
+  const asks = [p.ask(a, "me"), p.ask(b, "me"), p.ask(b, "invite")];
+  await p.b.pass(10_000);
+  assert.equal(b.client!.leader, true);
+  assert.deepEqual([asks[0]!.outcome, asks[1]!.outcome], ["done", "done"]);
+  p.check();
+});
+
+/** Tabs, the first of which leads, and an item that was refused. */
+async function refused(p: Play, n: number): Promise<[Page[], string]> {
+  const pages: Page[] = [];
+  while (pages.length < n) pages.push(await online(p));
+  p.ask(pages[1]!, "refused");
+  await p.b.pass(1000);
+  const it = pages[1]!.client!.outbox()[0]!;
+  assert.equal(it.progress, "failed");
+  p.b.world.refuses = false;
+  return [pages, it.id];
+}
+
+/** What a tab's client answers, once it does. */
+function answer(page: Page, work: () => Promise<unknown>): { is: unknown } {
+  const a = { is: "none" as unknown };
+  void page.tab.run(work).then((r) => (a.is = r), (err: unknown) => (a.is = err));
+  return a;
+}
+
+regression("a discard whose answer was lost with its leader is done already", async (p) => {
+  const [[a, b], id] = (await refused(p, 2)) as [[Page, Page], string];
+  p.b.delays = [20];
+  const got = answer(b, () => b.client!.discard(id));
+  while ((await p.kept.load()).outbox.length > 0) await p.b.pass(1);
+  assert.equal(got.is, "none");
+  a.tab.kill();
+  await p.b.pass(5000);
+  assert.deepEqual([b.client!.leader, got.is], [true, false]);
+  await assert.rejects(b.tab.run(() => b.client!.discard(id)), { code: "not_found" }, "who asks for the first time hears that it is not there");
+  p.check();
+});
+
+regression("a retry that its leader never heard, of what was sent meanwhile, is done already", async (p) => {
+  const [[a, b, c], id] = (await refused(p, 3)) as [[Page, Page, Page], string];
+  p.freeze(a);
+  const got = answer(b, () => b.client!.retry(id));
+  await p.b.pass(100);
+  p.freeze(b);
+  p.ask(c, "me");
+  await p.b.pass(20_000);
+  assert.equal(c.client!.leader, true);
+  answer(c, () => c.client!.retry(id));
+  await p.b.pass(1000);
+  assert.deepEqual([c.client!.outbox(), got.is], [[], "none"]);
+  p.thaw(b);
+  await p.b.pass(5000);
+  assert.equal(got.is, undefined);
+  p.check();
+});
+
+regression("a leader that was frozen keeps nothing of what it was asked when it thaws", async (p) => {
+  const a = await online(p);
+  const b = await online(p);
+  p.freeze(a);
+  const ask = p.ask(b, "refused")!;
+  await p.b.pass(20_000);
+  assert.deepEqual([b.client!.leader, ask.outcome], [true, "done"]);
+  const it = b.client!.outbox()[0]!;
+  void b.tab.run(() => b.client!.discard(it.id));
+  await p.b.pass(1000);
+  p.b.world.refuses = false;
+  p.thaw(a); // it has yet to hear of all that
+  await p.b.pass(5000);
+  assert.deepEqual((await p.kept.load()).outbox, []);
+  p.check();
+});

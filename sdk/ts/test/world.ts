@@ -70,6 +70,7 @@ export class World {
   chats = new Map<string, Room>();
   sent = new Map<string, MessageSendResult>(); // by client_msg_id
   busy = 0;
+  refuses = true; // for good what begins with "refused"
   conn: Wire | undefined;
   page: number; // rows of a page of changes; 0: as asked for
 
@@ -250,6 +251,7 @@ export class World {
     const was = this.sent.get(id);
     if (was) return { ...was, duplicate: true };
     const r = this.#room(chat_id);
+    if (content.startsWith("refused") && this.refuses) throw new Refused("invalid_request");
     if (content.startsWith("busy") && this.busy++ % 3 === 0) throw new Refused("unavailable", true);
     const seq = r.last + 1;
     const res = { chat_id, seq, created_at: "t", duplicate: false };

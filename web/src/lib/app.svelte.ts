@@ -18,7 +18,7 @@ export interface Chat extends SDKChat {
   last?: Msg | undefined;
 }
 
-export type Panel = "settings" | "switcher" | "new" | "browse" | null;
+export type Panel = "settings" | "keys" | "switcher" | "new" | "browse" | null;
 /** How often the list of chats and the title are made anew at most, in ms. */
 const listEvery = 150;
 /** How often what comes is said to who listens to the page, in ms. */
@@ -251,7 +251,9 @@ class App {
     const c = this.client?.connection;
     if (!c) return;
     const why = c.error;
-    if (why?.reason === "store") this.storageFailed = true;
+    // Another tab whose storage works has the connection in a moment, if there is one.
+    const unusable = () => this.client?.connection.error?.reason === "store";
+    if (unusable()) setTimeout(() => (this.storageFailed ||= unusable()), 2000);
     if (c.link === "stopped") {
       if (why?.reason === "login" || why?.code === "session_revoked") void this.#out(this.self !== undefined && !this.#leaving);
       else this.status = "offline";
@@ -367,6 +369,11 @@ class App {
   chatName(chat: SDKChat): string {
     const other = this.other(chat);
     return other ? this.name(other) : (chat.title ?? "");
+  }
+
+  /** Whether what is unread in a chat is for this person in particular. */
+  loud(chat: SDKChat): boolean {
+    return chat.mentions > 0 || (chat.unread > 0 && chat.kind === "private" && chat.notify !== "none");
   }
 
   typingIn(chatId: string): string[] {

@@ -160,6 +160,7 @@ const en = {
     hint: "Enter sends, Shift+Enter begins a new line",
     mentions: "People to mention",
     everybody: "Everybody here",
+    noFiles: "Files and pictures cannot be sent yet.",
   },
 
   emoji: {
@@ -300,6 +301,7 @@ const en = {
     ["↑", "in an empty message: edit your last one"],
     ["Shift Tab", "from the message box to the messages; ↑ ↓ move, R replies, E edits, C copies, Del deletes"],
     ["Home End", "among messages: beginning and end of the chat"],
+    ["Ctrl /", "this list"],
   ] as [string, string][],
 
   confirm: { cancel: "Cancel", close: "Close" },
