@@ -598,7 +598,7 @@ func (in input) Read(b []byte) (n int, err error) {
 	}
 	if before {
 		st.budget -= n
-	} else if st != nil && st.early == nil {
+	} else if st != nil && len(st.early) == 0 {
 		c.stranger = nil
 	}
 	if n > 0 {
