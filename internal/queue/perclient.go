@@ -15,12 +15,15 @@ import (
 type perClient struct {
 	meter
 
-	poll    *poller // guarded by mu; nil: nobody came yet, or it cannot be asked
+	asks    bool    // the kernel
+	poll    *poller // guarded by mu, set once; nil: nobody came yet
 	closing chan struct{}
 	over    sync.WaitGroup
 }
 
-func newPerClient() *perClient { return &perClient{closing: make(chan struct{})} }
+func newPerClient(asks bool) *perClient {
+	return &perClient{asks: asks, closing: make(chan struct{})}
+}
 
 // seat is where a client's goroutine waits.
 type seat struct {
@@ -53,7 +56,7 @@ func (s *seat) watch(h *Handle, src Source) (err error) {
 	switch {
 	case src == nil:
 		return nil
-	case !polls:
+	case !s.queue.asks:
 		s.src = src
 		s.raw, err = src.SyscallConn()
 		return err
@@ -83,7 +86,7 @@ func (q *perClient) poller() (_ *poller, err error) {
 	return q.poll, err
 }
 
-func (q *perClient) Polls() bool { return polls }
+func (q *perClient) Polls() bool { return q.asks }
 
 // past is a deadline that is over.
 var past = time.Unix(1, 0)
@@ -121,7 +124,7 @@ func (s *seat) await(h *Handle) error {
 //go:noinline
 func deepen() byte {
 	var room [turnStack]byte
-	return room[len(os.Args)%turnStack]
+	return room[uint(len(os.Args))%turnStack] // which the compiler does not know
 }
 
 // turnStack is what a turn uses, roughly.
