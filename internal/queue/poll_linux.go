@@ -14,11 +14,11 @@ import (
 // polls says whether the kernel can be asked who is ready.
 const polls = true
 
-// poller says which clients of a lane have input. It has an epoll instance of
-// its own, in which each is once, edge-triggered. That instance is a file which
-// Go's own poller watches, so that no thread waits in it.
+// poller says which clients have input. It has an epoll instance of its own, in
+// which each is once, edge-triggered. That instance is a file which Go's own
+// poller watches, so that no thread waits in it.
 type poller struct {
-	lane *lane
+	tell func([]*Handle) // who has input, and is to be pushed
 	file *os.File
 	raw  syscall.RawConn
 	over sync.WaitGroup
@@ -27,7 +27,7 @@ type poller struct {
 	byFile []*Handle // index: file descriptor
 }
 
-func newPoller(l *lane) (*poller, error) {
+func newPoller(tell func([]*Handle)) (*poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -35,7 +35,7 @@ func newPoller(l *lane) (*poller, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, errors.Join(fmt.Errorf("epoll: %w", err), unix.Close(fd))
 	}
-	p := &poller{lane: l, file: os.NewFile(uintptr(fd), "epoll")}
+	p := &poller{tell: tell, file: os.NewFile(uintptr(fd), "epoll")}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		return nil, errors.Join(fmt.Errorf("epoll: %w", err), p.file.Close())
 	}
@@ -143,17 +143,14 @@ func (p *poller) run() {
 			}
 		}
 		p.mu.Unlock()
-		yours := p.lane.pushAll(ready)
-		clear(ready)
 		for _, h := range stirred {
 			if w, ok := h.client.(Waiter); ok {
 				w.Stirred()
 			}
 		}
 		stirred = nil
-		if yours {
-			p.lane.work(1)
-		}
+		p.tell(ready)
+		clear(ready)
 	}
 }
 

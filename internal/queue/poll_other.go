@@ -8,7 +8,7 @@ const polls = false
 
 type poller struct{}
 
-func newPoller(*lane) (*poller, error) { return nil, errors.ErrUnsupported }
+func newPoller(func([]*Handle)) (*poller, error) { return nil, errors.ErrUnsupported }
 
 func (*poller) add(*Handle, Source) error { return errors.ErrUnsupported }
 func (*poller) await(*Handle) error       { return errors.ErrUnsupported }

@@ -2,14 +2,15 @@
 // state machine that takes a bounded turn whenever there is something for it to
 // do. Three designs give turns:
 //
-//   - per-client: a goroutine for each client, which waits for its input
-//     without a buffer; Go's scheduler is the queue;
+//   - per-client: a goroutine for each client, which waits without a buffer until
+//     there is input; Go's scheduler is the queue;
 //   - shared: one queue of clients that are ready, and goroutines that take the
 //     first, give it a turn, and put it at the end if it has more to do;
 //   - sharded: one such queue for each processor.
 //
-// In the last two a client that is idle has no goroutine: the kernel says who
-// is ready, and who comes alone has its turn from who asked the kernel. Where it cannot be asked so (all but Linux) they are per-client.
+// The kernel says who is ready. In the last two a client that is idle has no
+// goroutine, and who comes alone has its turn from who asked the kernel. Where it
+// cannot be asked so (all but Linux) all are per-client, and Go says it.
 package queue
 
 import (
@@ -92,7 +93,7 @@ func New(d Design) (Queue, error) {
 	}
 	switch d {
 	case PerClient:
-		return newPerClient(), nil
+		return newPerClient(polls), nil
 	case Shared:
 		return newRing(1, 2*runtime.GOMAXPROCS(0)), nil
 	case Sharded:

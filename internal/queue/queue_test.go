@@ -26,6 +26,11 @@ func each(t *testing.T, test func(t *testing.T, q Queue)) {
 			q.Close()
 		})
 	}
+	t.Run("per-client, the kernel not asked", func(t *testing.T) {
+		q := newPerClient(false)
+		test(t, q)
+		q.Close()
+	})
 }
 
 // turner is a client that is a function. It sees that it has one turn at a time.

@@ -74,7 +74,7 @@ func (l *lane) add(h *Handle, c Client, src Source) error {
 		return errClosed
 	}
 	if src != nil && l.poll == nil {
-		p, err := newPoller(l)
+		p, err := newPoller(l.come)
 		if err != nil {
 			l.mu.Unlock()
 			return err
@@ -102,6 +102,13 @@ func (l *lane) push(h *Handle, _ uint32) {
 	l.ready.push(h)
 	l.staffLocked()
 	l.mu.Unlock()
+}
+
+// come takes those who have input. Who comes alone has its turn here.
+func (l *lane) come(hs []*Handle) {
+	if l.pushAll(hs) {
+		l.work(1)
+	}
 }
 
 // pushAll puts all of them at the end. If that is one alone, and nobody is at
@@ -183,7 +190,12 @@ func (l *lane) leave(h *Handle) {
 	}
 }
 
-func (l *lane) await(h *Handle) error { return l.poll.await(h) }
+func (l *lane) await(h *Handle) error {
+	if h.fd < 0 {
+		return errors.ErrUnsupported
+	}
+	return l.poll.await(h)
+}
 
 func (l *lane) close() {
 	l.mu.Lock()

@@ -97,7 +97,7 @@ type Server struct {
 	gate *gate
 	http *httpDoor
 
-	port    net.Listener
+	port    *port
 	control net.Listener
 
 	ctx     context.Context // over when the server stops taking connections
@@ -129,13 +129,19 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// keepAlive finds out who is gone without a word.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
+
 // Listen takes the port and makes the control socket. After it, clients can
 // connect; they are served from Serve on.
 func (s *Server) Listen() error {
-	keepAlive := net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
-	port, err := (&net.ListenConfig{KeepAliveConfig: keepAlive}).Listen(context.Background(), network(s.cfg.Listen), s.cfg.Listen)
+	ln, err := (&net.ListenConfig{KeepAliveConfig: keepAlive}).Listen(context.Background(), network(s.cfg.Listen), s.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listening on %s (does something else have the port?): %w", s.cfg.Listen, err)
+	}
+	port, err := newPort(ln)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", s.cfg.Listen, err)
 	}
 	if s.cfg.Control != "" {
 		if s.control, err = listenControl(s.cfg.Control); err != nil {
@@ -197,7 +203,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	broken := make(chan error, 3)
 	var loops sync.WaitGroup
-	loops.Go(func() { broken <- s.accept(s.port, s.welcome) })
+	loops.Go(func() { broken <- s.acceptPort() })
 	if s.control != nil {
 		loops.Go(func() { broken <- s.accept(s.control, s.welcomeOperator) })
 	}
@@ -250,16 +256,28 @@ const (
 // accept hands what it accepts to serve, each on a goroutine, until the
 // listener is closed.
 func (s *Server) accept(ln net.Listener, serve func(net.Conn)) error {
+	return s.acceptEach(func() error {
+		nc, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		if err := boundUnsent(nc); err != nil {
+			s.log.Debug("a connection keeps more than it should, or is closed already", "error", err)
+		}
+		s.serving.Go(func() { serve(nc) })
+		return nil
+	})
+}
+
+// acceptEach has accept accept, over and over, until the server stops or accept
+// fails for good.
+func (s *Server) acceptEach(accept func() error) error {
 	pause := time.Duration(0)
 	for {
-		nc, err := ln.Accept()
+		err := accept()
 		switch {
 		case err == nil:
 			pause = 0
-			if err := boundUnsent(nc); err != nil {
-				s.log.Debug("a connection keeps more than it should, or is closed already", "error", err)
-			}
-			s.serving.Go(func() { serve(nc) })
 			continue
 		case s.ctx.Err() != nil:
 			return nil

@@ -45,7 +45,9 @@ func (p *peeked) Read(b []byte) (int, error) {
 		return p.Conn.Read(b)
 	}
 	n := copy(b, p.head)
-	p.head = p.head[n:]
+	if p.head = p.head[n:]; len(p.head) == 0 {
+		p.head = nil // below TLS it stays as long as that
+	}
 	return n, nil
 }
 
@@ -79,7 +81,7 @@ func sniff(ctx context.Context, nc net.Conn, head []byte, silence time.Duration)
 	if err := patient(ctx, nc, silence); err != nil {
 		return 0, nil, err
 	}
-	buf := make([]byte, sniffed)
+	buf := make([]byte, max(sniffed, len(head)))
 	n := copy(buf, head)
 	for begun := false; ; {
 		what, sure := tell(buf[:n])
@@ -175,18 +177,30 @@ func (s *Server) welcome(nc net.Conn) {
 	if socket := t.room.Socket(nc); socket != nil {
 		nc = socket
 	}
-	what := speaksLines
 	conn, head, lines := glance(nc)
-	if !lines {
-		what, conn, err = s.hear(nc, head)
+	if lines {
+		s.serve(conn, t, speaksLines)
+		return
 	}
+	s.hearOut(nc, t, head)
+}
+
+// hearOut finds out what nc speaks, of which head was read already, and has it
+// served.
+func (s *Server) hearOut(nc net.Conn, t *arrival, head []byte) {
+	what, conn, err := s.hear(nc, head)
 	if err != nil {
-		s.log.Debug("a connection came to nothing", "peer", peer, "error", err)
+		s.log.Debug("a connection came to nothing", "peer", addrOf(nc), "error", err)
 		t.leave()
 		_ = nc.Close()
 		return
 	}
+	s.serve(conn, t, what)
+}
 
+// serve has a connection served that speaks that.
+func (s *Server) serve(conn net.Conn, t *arrival, what speech) {
+	peer := addrOf(conn)
 	switch {
 	case what == speaksTLS:
 		stream.Refuse(conn, stream.Farewell(protocol.NewError(protocol.CodeParseError, "this server has no TLS; connect without it"),

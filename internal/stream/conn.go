@@ -195,6 +195,11 @@ func (c *conn) start(head []byte) {
 		if err = sock.park(&c.turns, c, c.srv.queue); err == nil {
 			return
 		}
+		if sock.file == nil {
+			c.out.uncork()
+			go c.depart(err)
+			return
+		}
 		// Out of files, perhaps. A goroutine that waits needs none.
 		c.log().Warn("a connection cannot be polled", "error", err)
 		sock.waits = true
@@ -598,7 +603,7 @@ func (in input) Read(b []byte) (n int, err error) {
 	}
 	if before {
 		st.budget -= n
-	} else if st != nil && st.early == nil {
+	} else if st != nil && len(st.early) == 0 {
 		c.stranger = nil
 	}
 	if n > 0 {

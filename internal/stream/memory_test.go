@@ -46,27 +46,34 @@ func BenchmarkIdleConnection(b *testing.B) {
 				srv := testserver.Start(b, testserver.Options{Stream: func(c *stream.Config) { c.Workers = d }})
 				ana := srv.User("ana").Connect()
 				ana.Group("Port")
+				var handshake []byte
 				start := []byte(testserver.Request("1", "session.start", protocol.SessionStartParams{Mechanism: "TOKEN", Token: ana.Token}) + "\n")
 				if over == "WebSocket" {
-					start = append([]byte("GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-						"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"),
-						testserver.Frame(0x81, string(start[:len(start)-1]))...)
+					handshake = []byte("GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+						"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+					start = testserver.Frame(0x81, string(start[:len(start)-1]))
 				}
 				connect := func(n int) (fds []int) {
 					buf := make([]byte, 4096)
-					for range n {
-						fd := bareSocket(b, srv.Addr)
-						fds = append(fds, fd)
-						if _, err := unix.Write(fd, start); err != nil {
+					say := func(fd int, words []byte, answer string) {
+						if _, err := unix.Write(fd, words); err != nil {
 							b.Fatal(err)
 						}
-						for got := 0; !bytes.Contains(buf[:got], []byte(`"session.start"`)); {
+						for got := 0; !bytes.Contains(buf[:got], []byte(answer)); {
 							m, err := unix.Read(fd, buf[got:])
 							if err != nil || m == 0 {
 								b.Fatalf("%q: %v", buf[:got], err)
 							}
 							got += m
 						}
+					}
+					for range n {
+						fd := bareSocket(b, srv.Addr)
+						fds = append(fds, fd)
+						if handshake != nil {
+							say(fd, handshake, `"Hello"`)
+						}
+						say(fd, start, `"session.start"`)
 					}
 					return fds
 				}

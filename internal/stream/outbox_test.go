@@ -438,3 +438,21 @@ func TestRoomForRequests(t *testing.T) {
 		<-answered
 	})
 }
+
+// What only strangers need goes with the first read after login that has nothing
+// early left, also of a WebSocket whose handshake left nothing behind: an empty slice is not nil.
+func TestNobodyStaysAStranger(t *testing.T) {
+	for _, early := range [][]byte{nil, {}, []byte("a line\n")} {
+		c := newConn(New(Config{}), new(net.TCPConn), Peer{Early: early})
+		c.out.bounds = &c.srv.bounds[0]
+		c.out.to = carrier{sock: &Socket{fd: -1, parked: true, empty: true}}
+		c.loggedIn.Store(true)
+		buf := make([]byte, 64)
+		if n, err := (input{c}).Read(buf); n != len(early) || n == 0 && err != errNotNow {
+			t.Errorf("early %q: %d, %v", early, n, err)
+		}
+		if c.stranger != nil {
+			t.Errorf("early %q: it stays a stranger", early)
+		}
+	}
+}

@@ -84,19 +84,40 @@ func (s *Socket) of(nc net.Conn) *Socket {
 	return s
 }
 
+// bare makes s, which is zero, the Socket of a descriptor that does not block. It
+// can be tried to read, and be parked where the queue polls; for all else it is to
+// be adopted first.
+func (s *Socket) bare(fd int) *Socket {
+	s.fd = int32(fd)
+	return s
+}
+
+// Adopt makes the Socket of a bare descriptor one of a connection that Go polls.
+// After an error it is closed.
+func (s *Socket) Adopt() error {
+	f := os.NewFile(uintptr(s.fd), "socket")
+	nc, err := net.FileConn(f)
+	err = errors.Join(err, f.Close()) // it was duplicated
+	s.fd = -1
+	if err == nil && s.of(nc) == nil {
+		err = errors.Join(errors.ErrUnsupported, nc.Close())
+	}
+	return err
+}
+
 // park makes c, whose turns these are, a client of q, with s as its input. If
 // that fails s is what it was.
 func (s *Socket) park(turns *queue.Handle, c queue.Client, q queue.Queue) error {
 	s.turns, s.parked = turns, true
 	own := s.file
-	if q.Polls() {
+	if own != nil && q.Polls() {
 		if fd, err := own.duplicate(); err == nil { // else out of files, perhaps
 			s.become(nil, fd)
 		}
 	}
 	err := q.Add(turns, c, s)
 	switch {
-	case s.file != nil:
+	case s.file != nil, own == nil:
 	case err == nil:
 		_ = own.Close() // of the two descriptors, the one that is not used any more
 	default:

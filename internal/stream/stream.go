@@ -189,6 +189,15 @@ type Room struct {
 // Socket is NewSocket in the room.
 func (r *Room) Socket(nc net.Conn) *Socket { return r.socket.of(nc) }
 
+// Bare is a Socket in the room that is no more than a descriptor, of a connection
+// that was just accepted and does not block. If it speaks lines at once, as those
+// do who come back, Take takes it as it is, and Go need not hear of it; else it is
+// to be adopted.
+func (r *Room) Bare(fd int) *Socket { return r.socket.bare(fd) }
+
+// TakesBare reports whether Take takes bare descriptors.
+func (s *Server) TakesBare() bool { return s.queue.Polls() }
+
 // Serve speaks with nc until either side ends the conversation, and closes it.
 func (s *Server) Serve(nc net.Conn, p Peer) {
 	over := make(chan struct{})
@@ -205,7 +214,10 @@ func (s *Server) Take(nc net.Conn, p Peer) {
 	if s.bye != nil {
 		bye := s.byeLocked()
 		s.mu.Unlock()
-		Refuse(nc, append(slices.Clone(p.Head), c.lastBytes(bye)...))
+		// A bare descriptor that cannot be adopted is closed: there is nobody to tell.
+		if sock := c.out.to.sock; sock == nil || sock.file != nil || sock.Adopt() == nil {
+			Refuse(nc, append(slices.Clone(p.Head), c.lastBytes(bye)...))
+		}
 		if c.guest != nil {
 			c.guest.Closed()
 		}

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+
+	"github.com/grima-chat/grima/protocol"
 )
 
 // ends gives a connection: the descriptor of one end, and the other.
@@ -91,5 +93,45 @@ func TestTrying(t *testing.T) {
 	closeBoth(fd)
 	if n, err := tryWrite(fd, buf); n != 0 || !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("writing to what is closed: %d, %v", n, err)
+	}
+}
+
+// Who comes as a descriptor when the server stops is told so; one that cannot be
+// made a net.Conn any more is closed.
+func TestBareWhileStopping(t *testing.T) {
+	s := New(Config{})
+	if err := s.Shutdown(t.Context(), protocol.GoodbyeShutdown, "the server is stopping"); err != nil {
+		t.Fatal(err)
+	}
+	own, far := ends(t)
+	fd, err := duplicate(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan struct{})
+	go func() {
+		defer close(taken)
+		room := new(Room)
+		s.Take(room.Bare(int(fd)), Peer{Room: room})
+	}()
+	buf := make([]byte, 1<<10)
+	n, err := far.Read(buf)
+	if err != nil || !bytes.Contains(buf[:n], []byte(`"Goodbye"`)) {
+		t.Errorf("%q, %v", buf[:n], err)
+	}
+	if err := far.Close(); err != nil {
+		t.Error(err)
+	}
+	<-taken
+
+	var pipe [2]int
+	if err := syscall.Pipe(pipe[:]); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(pipe[0])
+	room := new(Room)
+	s.Take(room.Bare(pipe[1]), Peer{Room: room}) // no connection at all
+	if n, err := syscall.Read(pipe[0], buf); n != 0 || err != nil {
+		t.Errorf("what cannot be told stays open: %d, %v", n, err)
 	}
 }
