@@ -116,7 +116,7 @@ func TestLongContentsAreNotInTheWay(t *testing.T) {
 		}
 		return nil
 	})
-	const fits = 12 // pages: the schema, and a tree of 600 rows; 41 with the contents in these
+	const fits = 12 // pages: the schema, and the way through a tree of 600 short rows
 	view(t, s, func(r chat.Reader) error {
 		c := r.(*reader).c
 		before, _, err := c.db.Status(sqlite3.DBSTATUS_CACHE_MISS, false)
