@@ -15,7 +15,7 @@ var (
 	chatOf        = batch.Of("c", batch.ChatColumns)
 	participantOf = batch.Of("p", batch.ParticipantColumns)
 	// messageOf are the columns of messages, with a long content from where it is.
-	messageOf = strings.Replace(batch.MessageColumns, "content", `CASE WHEN octet_length(content) > 0 OR deleted_at IS NOT NULL THEN content ELSE ifnull(
+	messageOf = strings.Replace(batch.MessageColumns, "content", `CASE WHEN octet_length(content) > 0 THEN content ELSE ifnull(
 (SELECT l.content FROM long_contents l WHERE l.chat_id = messages.chat_id AND l.seq = messages.seq), '') END`, 1)
 
 	selChat           = `SELECT ` + chatOf + ` FROM chats c WHERE c.chat_id = ?`

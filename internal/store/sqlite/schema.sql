@@ -125,8 +125,8 @@ CREATE INDEX participants_by_user ON participants (user_id, chat_id);
 CREATE INDEX participants_by_change ON participants (chat_id, updated_seq);
 
 -- Clustered by chat, so that a page of history is a few neighbouring pages of
--- the file. A deleted message keeps its row, without content and mentions. That
--- of a living one without content is in long_contents.
+-- the file. A deleted message keeps its row, without content and mentions; one
+-- without content that is not deleted has it in long_contents.
 CREATE TABLE messages (
   chat_id     INTEGER NOT NULL,
   seq         INTEGER NOT NULL, -- identity, and position at birth
