@@ -209,7 +209,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	loops.Go(func() { broken <- s.http.serve() })
 	loops.Go(func() { s.cfg.Lines.CheckSessions(s.ctx) })
-	loops.Go(func() { s.gate.tidyUp(s.ctx, s.tidy) })
+	loops.Go(func() { s.gate.tidyUp(s.ctx, allocatedBytes, s.tidy) })
 
 	code, message := protocol.GoodbyeShutdown, "the server is stopping"
 	var failure error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 )
 
@@ -12,14 +13,19 @@ import (
 // before it collects, keeps what it has, and when nothing happens any more looks
 // at it only every two minutes. So when it is calm after a rush, what is not
 // needed is given back. It costs two collections, since pools are empty after
-// the second: some 2 ms of CPU each for each MB that lives, beside requests that
-// go on.
+// the second: some 2 ms of CPU each for each MB that lives, on every processor
+// that is idle just then. Who asks for something meanwhile waits for one. So it
+// is put off while many ask: their garbage has Go collect by itself before long,
+// and once.
 const (
 	// A rush is so many connections that came or went, or that part of all.
 	rushLeast = 1000
 	rushPart  = 8
-	// It is over when fewer than calmMoves came or went for calmTime.
+	// It is over when fewer than calmMoves came or went for calmTime, and less was
+	// allocated than calmBytes: a hundred light requests a second, or the
+	// heartbeats of some ten thousand.
 	calmMoves = 50
+	calmBytes = 4 << 20
 	calmTime  = 2 * time.Second
 )
 
@@ -43,23 +49,27 @@ func (g *gate) moves() int {
 	return n
 }
 
-// tidyUp calls tidy after each rush, until ctx ends.
-func (g *gate) tidyUp(ctx context.Context, tidy func()) {
+// tidyUp calls tidy after each rush, until ctx ends. allocated is how many bytes
+// were, since the program began.
+func (g *gate) tidyUp(ctx context.Context, allocated func() uint64, tidy func()) {
 	for {
 		select {
 		case <-g.rush:
 		case <-ctx.Done():
 			return
 		}
-		for g.moves(); ; {
+		g.moves()
+		for had := allocated(); ; {
 			select {
 			case <-time.After(calmTime):
 			case <-ctx.Done():
 				return
 			}
-			if g.moves() < calmMoves {
+			moved, has := g.moves(), allocated()
+			if moved < calmMoves && has-had < calmBytes {
 				break
 			}
+			had = has
 		}
 		select {
 		case <-g.rush: // was the same one
@@ -67,6 +77,13 @@ func (g *gate) tidyUp(ctx context.Context, tidy func()) {
 		}
 		tidy()
 	}
+}
+
+// allocatedBytes is how much was allocated since the program began.
+func allocatedBytes() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
 }
 
 func (s *Server) tidy() {

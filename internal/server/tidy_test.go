@@ -4,12 +4,14 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// After a rush, and only then, memory is given back: once, when it is calm.
+// After a rush, and only then, memory is given back: once, when it is calm, and
+// nobody is kept busy.
 func TestTidyAfterARush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(Config{MaxConnections: 100_000, NoLimits: true})
@@ -17,7 +19,8 @@ func TestTidyAfterARush(t *testing.T) {
 		var over sync.WaitGroup
 		var at []time.Duration
 		began := time.Now()
-		over.Go(func() { g.tidyUp(ctx, func() { at = append(at, time.Since(began)) }) })
+		var allocated atomic.Uint64
+		over.Go(func() { g.tidyUp(ctx, allocated.Load, func() { at = append(at, time.Since(began)) }) })
 		var open []*ticket
 		come := func(n int) {
 			for range n {
@@ -52,6 +55,25 @@ func TestTidyAfterARush(t *testing.T) {
 		synctest.Wait()
 		if len(at) != 1 {
 			t.Errorf("when all had left: %v", at)
+		}
+		at = nil
+		come(rushLeast)
+		began = time.Now()
+		for range 20 { // they came, and now they ask
+			time.Sleep(calmTime / 2)
+			synctest.Wait()
+			allocated.Add(calmBytes)
+		}
+		if len(at) > 0 {
+			t.Errorf("beside requests, after %v", at)
+		}
+		for range 3600 { // some do, now and then
+			time.Sleep(time.Second)
+			synctest.Wait()
+			allocated.Add(calmBytes / 4)
+		}
+		if len(at) != 1 || at[0] < 10*calmTime || at[0] > 13*calmTime {
+			t.Errorf("after requests for %v: %v", 10*calmTime, at)
 		}
 		come(rushLeast)
 		stop()

@@ -35,6 +35,9 @@ WHERE NOT ifnull(CASE n.user_id WHEN 0 THEN m.mention_all
   ELSE EXISTS (SELECT 1 FROM json_each(m.mentions) WHERE value = n.user_id) END, 0)`},
 	{"a deleted message still has content", `
 SELECT chat_id FROM messages WHERE deleted_at IS NOT NULL AND (content <> '' OR mentions IS NOT NULL OR mention_all)`},
+	{"a long content belongs to no message without content", `
+SELECT l.chat_id FROM long_contents l LEFT JOIN messages m ON m.chat_id = l.chat_id AND m.seq = l.seq
+WHERE m.content IS NOT '' OR m.deleted_at IS NOT NULL`},
 	{"a change stamp is above the counter", `
 SELECT chat_id FROM chats WHERE stamp > (SELECT value FROM counters WHERE name = 'stamp')
 UNION SELECT chat_id FROM participants WHERE stamp > (SELECT value FROM counters WHERE name = 'stamp')`},

@@ -83,6 +83,9 @@ func (c *conn) setUp(role connRole, cache int) error {
 		sqlite3.DBCONFIG_TRUSTED_SCHEMA: false,
 		sqlite3.DBCONFIG_DQS_DML:        false,
 		sqlite3.DBCONFIG_DQS_DDL:        false,
+		// A statement is planned once. Else one that was planned with a look at its
+		// parameters is planned anew each time they change.
+		sqlite3.DBCONFIG_ENABLE_QPSG: true,
 		// Close checkpoints on purpose, and only when the store is sound.
 		sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE: true,
 	} {

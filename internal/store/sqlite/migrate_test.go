@@ -18,6 +18,7 @@ DROP INDEX chats_listed;
 ALTER TABLE chats DROP COLUMN listed;
 ALTER TABLE participants DROP COLUMN notify;
 DROP TABLE avatars;
+DROP TABLE long_contents;
 ALTER TABLE users DROP COLUMN avatar;
 ALTER TABLE users DROP COLUMN status;
 ALTER TABLE users DROP COLUMN hides_presence;

@@ -259,6 +259,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		`DELETE FROM chats`:                                         "belongs to no chat",
 		`INSERT INTO mentions VALUES (5, 1, 3)`:                     "mention",
 		`UPDATE messages SET deleted_at = 1 WHERE seq = 3`:          "deleted message",
+		`INSERT INTO long_contents VALUES (1, 3, 'more')`:           "long content",
 		`UPDATE counters SET value = 0 WHERE name = 'stamp'`:        "stamp",
 	} {
 		dir := t.TempDir()

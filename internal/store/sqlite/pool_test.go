@@ -1,8 +1,11 @@
 package sqlite
 
 import (
+	"errors"
 	"sync"
 	"testing"
+
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -56,4 +59,35 @@ func TestRest(t *testing.T) {
 		s.Rest()
 	}
 	readers.Wait()
+}
+
+// A statement is planned when it is prepared, and not again whenever it is asked
+// with something else.
+func TestStatementsArePlannedOnce(t *testing.T) {
+	s := open(t, t.TempDir())
+	var id chat.ChatID
+	mustUpdate(t, s, func(tx chat.Tx) (err error) {
+		id, err = newChat(tx, 1, 2, 3)
+		return err
+	})
+	view(t, s, func(r chat.Reader) error {
+		for user := range chat.UserID(3) {
+			for seq := range int64(3) {
+				_, err1 := r.CountUnread(id, user, seq, 10)
+				_, err2 := r.CountMentions(id, user, seq, 10)
+				_, err3 := r.Messages(id, seq, 10, 10, true)
+				_, _, err4 := r.Changes(id, seq, 10, 0, 10)
+				_, err5 := r.ListedChats(chat.ChatID(seq), 10)
+				if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+					return err
+				}
+			}
+		}
+		for sql, q := range r.(*reader).c.stmts {
+			if n := q.s.Status(sqlite3.STMTSTATUS_REPREPARE, false); n > 0 {
+				t.Errorf("planned %d times more: %s", n, sql)
+			}
+		}
+		return nil
+	})
 }

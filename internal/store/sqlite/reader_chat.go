@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/store/batch"
@@ -13,6 +14,9 @@ import (
 var (
 	chatOf        = batch.Of("c", batch.ChatColumns)
 	participantOf = batch.Of("p", batch.ParticipantColumns)
+	// messageOf are the columns of messages, with a long content from where it is.
+	messageOf = strings.Replace(batch.MessageColumns, "content", `CASE WHEN octet_length(content) > 0 THEN content ELSE ifnull(
+(SELECT l.content FROM long_contents l WHERE l.chat_id = messages.chat_id AND l.seq = messages.seq), '') END`, 1)
 
 	selChat           = `SELECT ` + chatOf + ` FROM chats c WHERE c.chat_id = ?`
 	selChatByPair     = `SELECT ` + chatOf + ` FROM chats c WHERE c.pair_low = ? AND c.pair_high = ?`
@@ -32,19 +36,19 @@ WHERE p.user_id = ? AND p.joined_seq > 0 AND p.left_seq = 0 AND c.deleted_at IS 
 
 	selLastSeq = `SELECT last_seq FROM chats WHERE chat_id = ?`
 
-	selMessage     = `SELECT ` + batch.MessageColumns + ` FROM messages WHERE chat_id = ? AND seq = ?`
-	selMessages    = `SELECT ` + batch.MessageColumns + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?`
-	selNewMessages = `SELECT ` + batch.MessageColumns + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?`
+	selMessage     = `SELECT ` + messageOf + ` FROM messages WHERE chat_id = ? AND seq = ?`
+	selMessages    = `SELECT ` + messageOf + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?`
+	selNewMessages = `SELECT ` + messageOf + ` FROM messages WHERE chat_id = ? AND seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?`
 	selSent        = `SELECT ` + batch.SentColumns + ` FROM sent
 WHERE sender_id = ? AND client_msg_id = ?`
 
 	// Changed messages come from their index; the condition repeats the index's,
 	// which is what lets it be used.
-	selChanged = `SELECT ` + batch.MessageColumns + ` FROM messages INDEXED BY messages_by_change
+	selChanged = `SELECT ` + messageOf + ` FROM messages INDEXED BY messages_by_change
 WHERE chat_id = ? AND updated_seq > ? AND updated_seq <= ? AND updated_seq > seq AND seq >= ? ORDER BY updated_seq LIMIT ?`
 	// Those that never changed stand where they were born. The + keeps the
 	// planner from looking for an index on it.
-	selUnchanged = `SELECT ` + batch.MessageColumns + ` FROM messages
+	selUnchanged = `SELECT ` + messageOf + ` FROM messages
 WHERE chat_id = ? AND seq >= ? AND seq <= ? AND +updated_seq = seq ORDER BY seq LIMIT ?`
 	selChangedParticipants = `SELECT ` + participantOf + ` FROM participants p
 WHERE p.chat_id = ? AND p.updated_seq > ? AND p.updated_seq <= ? ORDER BY p.updated_seq, p.user_id LIMIT ?`

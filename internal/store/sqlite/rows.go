@@ -27,6 +27,8 @@ ON CONFLICT (chat_id, seq) DO NOTHING`
 const (
 	mentionsOf    = `SELECT mentions, mention_all FROM messages WHERE chat_id = ? AND seq = ?`
 	addMention    = `INSERT INTO mentions (user_id, chat_id, seq) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`
+	addLong       = `INSERT INTO long_contents (chat_id, seq, content) VALUES (?, ?, ?)`
+	removeLong    = `DELETE FROM long_contents WHERE chat_id = ? AND seq = ?`
 	removeMention = `DELETE FROM mentions WHERE user_id = ? AND chat_id = ? AND seq = ?`
 
 	deleteAvatar  = `DELETE FROM avatars WHERE user_id = ?`
@@ -127,7 +129,17 @@ func (s *source) PutMessages(rows []*chat.Message) error {
 	return nil
 }
 
+// inRow is how many bytes of a content stand in the message's row at most: with
+// more, a row would not fit into the page of the tree that it is on.
+const inRow = 768
+
 func writeMessage(c *conn, m *chat.Message) error {
+	long := ""
+	if len(m.Content) > inRow {
+		short := *m
+		long, short.Content = m.Content, ""
+		m = &short
+	}
 	add := c.prep(addMessage)
 	batch.BindMessage(binder{add}, m)
 	if err := add.run(); err != nil {
@@ -140,6 +152,14 @@ func writeMessage(c *conn, m *chat.Message) error {
 		set := c.prep(setMessage)
 		batch.BindMessage(binder{set}, m)
 		if err := set.run(); err != nil {
+			return err
+		}
+		if err := c.prep(removeLong).int(int64(m.Chat)).int(m.Seq).run(); err != nil {
+			return err
+		}
+	}
+	if long != "" {
+		if err := c.prep(addLong).int(int64(m.Chat)).int(m.Seq).text(long).run(); err != nil {
 			return err
 		}
 	}

@@ -125,7 +125,8 @@ CREATE INDEX participants_by_user ON participants (user_id, chat_id);
 CREATE INDEX participants_by_change ON participants (chat_id, updated_seq);
 
 -- Clustered by chat, so that a page of history is a few neighbouring pages of
--- the file. A deleted message keeps its row, without content and mentions.
+-- the file. A deleted message keeps its row, without content and mentions; one
+-- without content that is not deleted has it in long_contents.
 CREATE TABLE messages (
   chat_id     INTEGER NOT NULL,
   seq         INTEGER NOT NULL, -- identity, and position at birth
@@ -140,6 +141,17 @@ CREATE TABLE messages (
   deleted_at  INTEGER,
   PRIMARY KEY (chat_id, seq)
 ) STRICT, WITHOUT ROWID;
+
+-- Contents that would not fit into their rows. The rows of messages are keys of
+-- its tree: whoever looks for any message, or for where there is none, compares
+-- with whole rows on the way, each time with all pages that a long one goes on
+-- on. This table has its keys apart: nobody reads a content but who wants it.
+CREATE TABLE long_contents (
+  chat_id INTEGER NOT NULL,
+  seq     INTEGER NOT NULL,
+  content TEXT NOT NULL,
+  PRIMARY KEY (chat_id, seq)
+) STRICT;
 
 -- Only changed messages are in it: those that never changed are found in the
 -- primary key, and most messages pay for no second index.

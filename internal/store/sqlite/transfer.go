@@ -228,6 +228,11 @@ var transfers = func() map[string]transferSQL {
 			drop:  "DELETE FROM " + t.Name + " WHERE (" + key + ") = (" + some + ")",
 			put:   "INSERT INTO " + t.Name + " (" + all + ") VALUES (" + strings.Join(params, ", ") + ")",
 		}
+		if t.Name == "messages" {
+			sql := m[t.Name]
+			sql.first, sql.next = strings.Replace(sql.first, all, messageOf, 1), strings.Replace(sql.next, all, messageOf, 1)
+			m[t.Name] = sql
+		}
 	}
 	return m
 }()
@@ -256,16 +261,41 @@ func (t *Transfer) Write(ctx context.Context, table *transfer.Table, drop, put [
 			if err := q.run(); err != nil {
 				return err
 			}
+			if table.Name == "messages" {
+				if err := t.c.prep(removeLong).int(row[0].Int).int(row[1].Int).run(); err != nil {
+					return err
+				}
+			}
 		}
 		for _, row := range put {
+			long := ""
+			if table.Name == "messages" {
+				row, long = splitMessage(row)
+			}
 			q := t.c.prep(sql.put)
 			q.values(table, row)
 			if err := q.run(); err != nil {
 				return err
 			}
+			if long != "" {
+				if err := t.c.prep(addLong).int(row[0].Int).int(row[1].Int).text(long).run(); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})
+}
+
+// splitMessage takes a long content out of a message's row.
+func splitMessage(row transfer.Row) (short transfer.Row, long string) {
+	const content = 4 // its column
+	if len(row[content].Bytes) <= inRow {
+		return row, ""
+	}
+	short = slices.Clone(row)
+	short[content].Bytes = []byte{}
+	return short, string(row[content].Bytes)
 }
 
 func (t *Transfer) Begin(ctx context.Context, m transfer.Incoming) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,11 +90,13 @@ type step struct {
 
 // Names, tokens and keys come from so few that they meet again.
 var (
-	someNames  = []string{"ana", "bob", "eve", "zoë", "an_a", "ana2"}
-	someKeys   = []string{"k1", "k2", "K1", "0f8c2a4e-7d11-4a0e-9f1c-3a1f0b6f8a11"}
-	someTexts  = rapid.SampledFrom([]string{"", "hi", "The crane is free.", "😀\u2028\n", "שלום", "\ufffd"})
-	someRoles  = rapid.SampledFrom([]chat.Role{chat.RoleOwner, chat.RoleAdmin, chat.RoleMember})
-	someHashes = rapid.SampledFrom([]string{"one", "two", "three", "four"})
+	someNames = []string{"ana", "bob", "eve", "zoë", "an_a", "ana2"}
+	someKeys  = []string{"k1", "k2", "K1", "0f8c2a4e-7d11-4a0e-9f1c-3a1f0b6f8a11"}
+	// A store may keep long contents elsewhere.
+	someContents = rapid.OneOf(someTexts, rapid.SampledFrom([]string{strings.Repeat("a", 768), strings.Repeat("é", 385), strings.Repeat("long ", 1000)}))
+	someTexts    = rapid.SampledFrom([]string{"", "hi", "The crane is free.", "😀\u2028\n", "שלום", "\ufffd"})
+	someRoles    = rapid.SampledFrom([]chat.Role{chat.RoleOwner, chat.RoleAdmin, chat.RoleMember})
+	someHashes   = rapid.SampledFrom([]string{"one", "two", "three", "four"})
 )
 
 func pick[T any](rt *rapid.T, what string, from []T) T { return rapid.SampledFrom(from).Draw(rt, what) }
@@ -138,7 +141,7 @@ func (w *world) draw(rt *rapid.T) step {
 		},
 		func() step { return plain("erase", erase(id, seq, at)) },
 		func() step {
-			return plain("edit", edit(id, seq, someTexts.Draw(rt, "text"), at, rapid.Bool().Draw(rt, "all"), other))
+			return plain("edit", edit(id, seq, someContents.Draw(rt, "text"), at, rapid.Bool().Draw(rt, "all"), other))
 		},
 		func() step { return plain("undone", undo(text(id, user, "never"))) },
 		func() step { return plain("panics", panics(rename(id, "never"))) },
@@ -248,7 +251,7 @@ func dropInvites(tx chat.Tx) error {
 
 func (w *world) say(rt *rapid.T, id chat.ChatID, user chat.UserID, at time.Time) step {
 	m := chat.Message{
-		Chat: id, Sender: user, Content: someTexts.Draw(rt, "text"), CreatedAt: at,
+		Chat: id, Sender: user, Content: someContents.Draw(rt, "text"), CreatedAt: at,
 		Mentions: rapid.SliceOfNDistinct(rapid.SampledFrom(w.users), 0, 2, rapid.ID).Draw(rt, "mentions"), MentionAll: rapid.Bool().Draw(rt, "all"),
 	}
 	key := ""

@@ -46,8 +46,9 @@ type Table struct {
 }
 
 // Own are the tables that each store has for itself. What of them has to come
-// along is in Facts.
-var Own = []string{"meta", "counters", "writers"}
+// along is in Facts, and in rows of other tables: where SQLite has the long
+// contents of messages is its own affair.
+var Own = []string{"meta", "counters", "writers", "long_contents"}
 
 // Tables are all others.
 var Tables = []*Table{
