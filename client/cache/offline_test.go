@@ -336,3 +336,36 @@ func TestNothingIsKept(t *testing.T) {
 	want("after it", protocol.MessagesListParams{After: at(7)}, "", client.ErrOffline)
 	want("around another", protocol.MessagesListParams{Around: at(2)}, "", client.ErrOffline)
 }
+
+// A program that only sends, and reads no events, has nothing left to send once
+// Send has returned: neither with the next start, nor as a bound on what waits.
+func TestSentIsNotKept(t *testing.T) {
+	srv := testserver.Start(t)
+	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
+	port := ana.Group("Port", bob)
+	kept := openCache(t, filepath.Join(t.TempDir(), "bob.db"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	const most = 3
+	c, err := client.Open(client.Config{Server: srv.Addr, Token: bob.Token, Store: kept, Calls: true, MaxOutbox: most})
+	must(t, err)
+	for i := range most + 1 {
+		_, err := c.Send(ctx, client.Draft{ChatID: port, Content: fmt.Sprint(i)})
+		must(t, err)
+	}
+	must(t, c.Close())
+	state, err := kept.Load(ctx)
+	must(t, err)
+	if n := len(state.Outbox); n != 0 {
+		t.Errorf("of %d messages that were sent %d are to be sent again", most+1, n)
+	}
+	c, err = client.Open(client.Config{
+		Server: srv.Addr, Token: bob.Token, Store: kept, MaxOutbox: most,
+		Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") },
+	})
+	must(t, err)
+	if _, err := c.Queue(ctx, client.Draft{ChatID: port, Content: "offline"}); err != nil {
+		t.Errorf("with nothing in the outbox: %v", err)
+	}
+	must(t, c.Close())
+}
