@@ -193,14 +193,19 @@ export class Engine {
 
   /**
    * Makes the next connections to where err sends the client. It gives an error
-   * that is no reason to stop, or err if there is nowhere to go.
+   * that is no reason to stop, or err if there is nowhere to go. Where the client
+   * was sent and came to nothing, it asks anew where to go.
    */
   #follow(err: GrimaError): GrimaError {
     const to = misdirected(this.#cfg, err, "https:", "wss:", "http:", "ws:");
-    const url = to && address(to.href);
-    if (url === undefined || url === this.#url) return err;
+    if (!to) {
+      if (!this.#s.ready && !permanent(err)) this.#url = address(this.#cfg.url);
+      return err;
+    }
+    const url = address(to.href);
+    if (url === this.#url) return err;
     this.#url = url;
-    return new GrimaError({ reason: "network", message: `live connections are served by ${to!.origin}` });
+    return new GrimaError({ reason: "network", message: `live connections are served by ${to.origin}` });
   }
 
   #lost(err: GrimaError): void {
