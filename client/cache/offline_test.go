@@ -369,3 +369,51 @@ func TestSentIsNotKept(t *testing.T) {
 	}
 	must(t, c.Close())
 }
+
+// A bot that dies after it has answered is told again, and answers once if its
+// answers have IDs that follow from what they answer.
+func TestToldTwiceAnsweredOnce(t *testing.T) {
+	srv := testserver.Start(t)
+	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
+	port := ana.Group("Port", bob)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	path := filepath.Join(t.TempDir(), "bob.db")
+	const runs = 4
+	for run := range runs {
+		kept, err := cache.Open(path)
+		must(t, err)
+		c, err := client.Open(client.Config{Server: srv.Addr, Token: bob.Token, Store: kept, ApplyAfter: true})
+		must(t, err)
+		for ev := range c.Events(ctx) {
+			if ev.Kind == client.Synced && run == 0 {
+				ana.Send(port, "ping")
+			}
+			if ev.Kind != client.MessageCreated || ev.Message.SenderID == bob.ID {
+				continue
+			}
+			answer := client.Draft{ID: fmt.Sprintf("pong-%s-%d", ev.ChatID, ev.Message.Seq), ChatID: ev.ChatID, Content: "pong"}
+			if run == runs-1 {
+				_, err = c.Send(ctx, answer)
+			} else {
+				_, err = c.Queue(ctx, answer)
+			}
+			if e, ok := errors.AsType[*protocol.Error](err); ok && e.Code == protocol.CodeConflict {
+				err = nil // it waits already
+			}
+			must(t, errors.Join(err, c.Err()))
+			break
+		}
+		must(t, errors.Join(c.Close(), kept.Close()))
+	}
+	must(t, ctx.Err())
+	var page protocol.MessagesListResult
+	ana.Do(protocol.OpMessagesList, protocol.MessagesListParams{ChatID: port}, &page)
+	var said []string
+	for _, m := range page.Messages {
+		said = append(said, m.Content)
+	}
+	if !slices.Equal(said, []string{"ping", "pong"}) {
+		t.Errorf("it was said: %q", said)
+	}
+}
