@@ -54,7 +54,7 @@ type fake struct {
 	hello protocol.Hello
 	all   []protocol.User // of users.list
 	link  client.Link     // empty: Online
-	asked func() error // called when history is asked for
+	asked func() error    // called when history is asked for
 }
 
 func (f *fake) Batch(context.Context) ([]client.Event, error) { return nil, context.Canceled }
