@@ -133,7 +133,7 @@ func tell(ctx context.Context, c *Client, op string, params any) error {
 // Queue puts a message into the outbox and returns its ID. From here on it is
 // sent until the server answers, in the order of its chat. What becomes of it
 // is told by OutboxChanged: Pending now, then Sent or Failed; a failed one holds
-// nothing up. Errors: ErrOutboxFull, ErrClosed, the Store's, and a
+// nothing up. Errors: ErrOutboxFull, ErrClosed, that of Err, the Store's, and a
 // *protocol.Error for what no server would take.
 func (c *Client) Queue(ctx context.Context, d Draft) (string, error) {
 	it, _, err := c.queue(ctx, d, false)
@@ -158,14 +158,14 @@ func (c *Client) Send(ctx context.Context, d Draft) (Item, error) {
 	}
 	select {
 	case it = <-settled:
-		return it, it.outcome()
+		return c.settled(ctx, it)
 	case <-ctx.Done():
 	case <-c.done:
 	}
 	// It may have been settled last.
 	select {
 	case it = <-settled:
-		return it, it.outcome()
+		return c.settled(ctx, it)
 	default:
 	}
 	c.mu.Lock()
@@ -184,14 +184,25 @@ func (c *Client) Send(ctx context.Context, d Draft) (Item, error) {
 	return it, c.late(ctx, it.Err)
 }
 
+// settled is what Send returns of a settled item. Of one that was sent the Store is
+// told at once, and not when the event is read: who only sends may read none.
+func (c *Client) settled(ctx context.Context, it Item) (Item, error) {
+	if it.Progress == Sent {
+		if err := c.forget(context.WithoutCancel(ctx), it.ID); err != nil {
+			c.cfg.Log.Warn("a message that was sent will be sent again, which changes nothing", "err", err)
+		}
+	}
+	return it, it.outcome()
+}
+
 // queue queues d, and lets wait for what becomes of it.
 func (c *Client) queue(ctx context.Context, d Draft, wait bool) (it Item, settled chan Item, err error) {
 	c.mu.Lock()
 	it, err = c.s.Draft(time.Now(), d)
 	switch {
-	case err != nil:
 	case c.err != nil:
 		err = c.err
+	case err != nil:
 	case c.queueing[it.ID]:
 		err = queuedAlready()
 	case len(c.s.items)+len(c.queueing) >= c.cfg.MaxOutbox:

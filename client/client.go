@@ -337,7 +337,8 @@ func (c *Client) Reconnect() {
 }
 
 // Ready waits until the client is online and knows all chats. It returns the
-// context's error, with why there is no connection, or why the client stopped.
+// context's error, with why there is no connection, or why the client stopped. Of
+// more than some 20,000 chats somebody has to read the events meanwhile.
 func (c *Client) Ready(ctx context.Context) error {
 	for {
 		c.mu.Lock()
@@ -389,7 +390,8 @@ func (c *Client) Hello() protocol.Hello {
 
 // Chats are the chats the user is in, latest activity first, as they are now.
 // They may be ahead of the events read so far; a program that follows events
-// takes Event.State instead.
+// takes Event.State instead. Where nobody reads events, and Config.Buffer of them
+// wait, only LastSeq is kept up.
 func (c *Client) Chats() []Chat {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -31,20 +31,36 @@ func misdirected(err error) *protocol.Error {
 }
 
 // follow makes the next connections to where err sends the client. It gives an
-// error that is no reason to stop, or err if there is nowhere to go.
+// error that is no reason to stop, or err if there is nowhere to go. Where the
+// client was sent and came to nothing, it asks anew where to go.
 func (c *Client) follow(err error) error {
+	cfg := c.cfg
 	e := misdirected(err)
-	if e == nil || e.URL == c.dialer.cfg.Server {
+	switch {
+	case e != nil && e.URL != c.dialer.cfg.Server:
+		cfg.Server = e.URL
+	case e != nil || permanent(err) || c.loggedIn():
 		return err
 	}
-	cfg := c.cfg
-	cfg.Server = e.URL
+	if cfg.Server == c.dialer.cfg.Server {
+		return err
+	}
 	d, wrong := newDialer(cfg)
 	if wrong != nil {
 		return err
 	}
 	c.dialer = d
+	if e == nil {
+		return err
+	}
 	return fmt.Errorf("live connections are served by %s", e.URL)
+}
+
+// loggedIn reports whether the connection came to something.
+func (c *Client) loggedIn() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.s.ready
 }
 
 // maxAnswer bounds the answer of another server.

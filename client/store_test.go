@@ -129,6 +129,9 @@ func TestStoreFails(t *testing.T) {
 	if err := c.Close(); err != nil || c.Connection().Link != client.Stopped {
 		t.Errorf("closing: %v, %+v", err, c.Connection())
 	}
+	if _, err := c.Queue(ctx, client.Draft{ChatID: port, Content: "hi"}); !errors.Is(err, boom) {
+		t.Errorf("queueing when it has stopped: %v", err)
+	}
 	for _, ev := range kept.applied {
 		if ev.Kind == client.MessageCreated {
 			t.Errorf("kept %+v", ev)

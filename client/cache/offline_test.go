@@ -336,3 +336,84 @@ func TestNothingIsKept(t *testing.T) {
 	want("after it", protocol.MessagesListParams{After: at(7)}, "", client.ErrOffline)
 	want("around another", protocol.MessagesListParams{Around: at(2)}, "", client.ErrOffline)
 }
+
+// A program that only sends, and reads no events, has nothing left to send once
+// Send has returned: neither with the next start, nor as a bound on what waits.
+func TestSentIsNotKept(t *testing.T) {
+	srv := testserver.Start(t)
+	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
+	port := ana.Group("Port", bob)
+	kept := openCache(t, filepath.Join(t.TempDir(), "bob.db"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	const most = 3
+	c, err := client.Open(client.Config{Server: srv.Addr, Token: bob.Token, Store: kept, Calls: true, MaxOutbox: most})
+	must(t, err)
+	for i := range most + 1 {
+		_, err := c.Send(ctx, client.Draft{ChatID: port, Content: fmt.Sprint(i)})
+		must(t, err)
+	}
+	must(t, c.Close())
+	state, err := kept.Load(ctx)
+	must(t, err)
+	if n := len(state.Outbox); n != 0 {
+		t.Errorf("of %d messages that were sent %d are to be sent again", most+1, n)
+	}
+	c, err = client.Open(client.Config{
+		Server: srv.Addr, Token: bob.Token, Store: kept, MaxOutbox: most,
+		Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") },
+	})
+	must(t, err)
+	if _, err := c.Queue(ctx, client.Draft{ChatID: port, Content: "offline"}); err != nil {
+		t.Errorf("with nothing in the outbox: %v", err)
+	}
+	must(t, c.Close())
+}
+
+// A bot that dies after it has answered is told again, and answers once if its
+// answers have IDs that follow from what they answer.
+func TestToldTwiceAnsweredOnce(t *testing.T) {
+	srv := testserver.Start(t)
+	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
+	port := ana.Group("Port", bob)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	path := filepath.Join(t.TempDir(), "bob.db")
+	const runs = 4
+	for run := range runs {
+		kept, err := cache.Open(path)
+		must(t, err)
+		c, err := client.Open(client.Config{Server: srv.Addr, Token: bob.Token, Store: kept, ApplyAfter: true})
+		must(t, err)
+		for ev := range c.Events(ctx) {
+			if ev.Kind == client.Synced && run == 0 {
+				ana.Send(port, "ping")
+			}
+			if ev.Kind != client.MessageCreated || ev.Message.SenderID == bob.ID {
+				continue
+			}
+			answer := client.Draft{ID: fmt.Sprintf("pong-%s-%d", ev.ChatID, ev.Message.Seq), ChatID: ev.ChatID, Content: "pong"}
+			if run == runs-1 {
+				_, err = c.Send(ctx, answer)
+			} else {
+				_, err = c.Queue(ctx, answer)
+			}
+			if e, ok := errors.AsType[*protocol.Error](err); ok && e.Code == protocol.CodeConflict {
+				err = nil // it waits already
+			}
+			must(t, errors.Join(err, c.Err()))
+			break
+		}
+		must(t, errors.Join(c.Close(), kept.Close()))
+	}
+	must(t, ctx.Err())
+	var page protocol.MessagesListResult
+	ana.Do(protocol.OpMessagesList, protocol.MessagesListParams{ChatID: port}, &page)
+	var said []string
+	for _, m := range page.Messages {
+		said = append(said, m.Content)
+	}
+	if !slices.Equal(said, []string{"ping", "pong"}) {
+		t.Errorf("it was said: %q", said)
+	}
+}

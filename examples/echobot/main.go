@@ -30,7 +30,7 @@ func run(ctx context.Context, cfg client.Config) error {
 		if ev.Kind != client.MessageCreated || ev.Message.SenderID == c.Self().UserID {
 			continue
 		}
-		if _, err := c.Queue(ctx, client.Draft{ChatID: ev.ChatID, Content: ev.Message.Content, ReplyTo: ev.Seq}); err != nil {
+		if _, err := c.Queue(ctx, client.Draft{ChatID: ev.ChatID, Content: ev.Message.Content, ReplyTo: ev.Message.Seq}); err != nil {
 			log.Print(err)
 		}
 	}

@@ -15,6 +15,7 @@ type Backend interface {
 	Outbox() []client.Item
 	Self() protocol.User
 	Connection() client.Connection
+	Hello() protocol.Hello
 
 	Queue(ctx context.Context, d client.Draft) (string, error)
 	Retry(ctx context.Context, id string) error

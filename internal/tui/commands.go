@@ -75,17 +75,21 @@ func errNobody(name string) error { return fmt.Errorf("nobody is called %q here"
 
 // find looks a username up on the server.
 func find(ctx context.Context, be Backend, name string) (protocol.User, error) {
-	name = strings.TrimPrefix(name, "@")
-	r, err := be.UsersList(ctx, protocol.UsersListParams{Prefix: name, Limit: 20})
-	if err != nil {
-		return protocol.User{}, err
-	}
-	for _, u := range r.Users {
-		if strings.EqualFold(u.Username, name) {
-			return u, nil
+	username := strings.ToLower(strings.TrimPrefix(name, "@"))
+	for cursor := ""; ; {
+		r, err := be.UsersList(ctx, protocol.UsersListParams{Prefix: username, Limit: protocol.MaxPage, Cursor: cursor})
+		if err != nil {
+			return protocol.User{}, err
+		}
+		for _, u := range r.Users {
+			if u.Username == username {
+				return u, nil
+			}
+		}
+		if cursor = r.Cursor; !r.HasMore {
+			return protocol.User{}, errNobody(strings.TrimPrefix(name, "@"))
 		}
 	}
-	return protocol.User{}, errNobody(name)
 }
 
 func findAll(ctx context.Context, be Backend, names []string) (ids []string, err error) {

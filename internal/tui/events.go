@@ -129,6 +129,9 @@ func (m *Model) connection(conn client.Connection) {
 	if conn.Link == client.Offline {
 		m.synced = false
 	}
+	if at := parseTime(m.be.Hello().Time); conn.Link == client.Online && !at.IsZero() {
+		m.ahead = m.opts.Now().Sub(at)
+	}
 	if was == client.Online && conn.Link != client.Online {
 		m.presence.unwatched()
 	}

@@ -36,8 +36,9 @@ type Model struct {
 
 	self   protocol.User
 	conn   client.Connection
-	synced bool  // what came while away is told: news is news
-	ended  error // the client stopped for good
+	ahead  time.Duration // by how much this machine's clock is ahead of the server's
+	synced bool          // what came while away is told: news is news
+	ended  error         // the client stopped for good
 
 	chats map[string]*chat
 	order []*chat // latest activity first

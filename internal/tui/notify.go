@@ -41,7 +41,7 @@ func (m *Model) arrived(c *chat, msg *protocol.Message) tea.Cmd {
 		return nil // it is being looked at
 	}
 	now := m.opts.Now()
-	if now.Sub(m.rung) < between || now.Sub(parseTime(msg.CreatedAt)) > fresh {
+	if now.Sub(m.rung) < between || now.Sub(parseTime(msg.CreatedAt))-m.ahead > fresh {
 		return nil
 	}
 	m.rung = now

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -50,8 +51,10 @@ type fake struct {
 	reads      map[string]int64 // of participants.list
 	listing    func()           // called when participants.list has read the rows, before they are answered
 
-	link  client.Link  // empty: Online
-	asked func() error // called when history is asked for
+	hello protocol.Hello
+	all   []protocol.User // of users.list
+	link  client.Link     // empty: Online
+	asked func() error    // called when history is asked for
 }
 
 func (f *fake) Batch(context.Context) ([]client.Event, error) { return nil, context.Canceled }
@@ -66,6 +69,28 @@ func (f *fake) Connection() client.Connection {
 		return client.Connection{Link: f.link}
 	}
 	return client.Connection{Link: client.Online}
+}
+
+func (f *fake) Hello() protocol.Hello { return f.hello }
+
+// UsersList pages through those whose name begins with the prefix.
+func (f *fake) UsersList(_ context.Context, p protocol.UsersListParams) (r protocol.UsersListResult, err error) {
+	first := 0
+	if p.Cursor != "" {
+		if first, err = strconv.Atoi(p.Cursor); err != nil {
+			return r, err
+		}
+	}
+	for i, u := range f.all[first:] {
+		if int64(len(r.Users)) == p.Limit {
+			r.HasMore, r.Cursor = true, strconv.Itoa(first+i)
+			break
+		}
+		if strings.HasPrefix(u.Username, strings.ToLower(p.Prefix)) {
+			r.Users = append(r.Users, u)
+		}
+	}
+	return r, nil
 }
 
 func (f *fake) Typing(string, bool) error {

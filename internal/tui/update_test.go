@@ -258,6 +258,44 @@ func TestNotifications(t *testing.T) {
 	}
 }
 
+// The clock here may be wrong: how old a message is, the server's says.
+func TestNotificationsWithAWrongClock(t *testing.T) {
+	for _, off := range []time.Duration{-time.Hour, time.Hour} {
+		f := port()
+		f.hello.Time = noon.Add(-off).Format(time.RFC3339)
+		d := play(t, f, 80, 24, func(o *Options) { o.Desktop = "777" })
+		d.events(client.Event{Kind: client.ConnectionChanged, Connection: &client.Connection{Link: client.Online}})
+		said := func(ago time.Duration) client.Event {
+			return f.say("c_2", "u_2", "hi", func(m *protocol.Message) { m.CreatedAt = noon.Add(-off - ago).Format(time.RFC3339) })
+		}
+		n := len(d.raw)
+		d.events(said(10 * time.Minute))
+		if len(d.raw) != n {
+			t.Errorf("%v ahead: told of what is old", off)
+		}
+		d.events(said(time.Second))
+		if len(d.raw) != n+1 {
+			t.Errorf("%v ahead: not told of what is new", off)
+		}
+	}
+}
+
+// Whoever has a short name comes behind all who had it in front of theirs before.
+func TestFindingAShortName(t *testing.T) {
+	f := port()
+	for i := range 250 {
+		f.all = append(f.all, protocol.User{UserID: fmt.Sprint("u_9", i), Username: fmt.Sprint("max", i)})
+	}
+	f.all = append(f.all, protocol.User{UserID: "u_999", Username: "max"})
+	u, err := find(t.Context(), f, "@Max")
+	if err != nil || u.UserID != "u_999" {
+		t.Errorf("found %+v, %v", u, err)
+	}
+	if _, err := find(t.Context(), f, "@nobody"); err == nil {
+		t.Error("nobody is found")
+	}
+}
+
 // Everything hostile, everywhere that somebody else's text is shown.
 func TestHostileTextIsInert(t *testing.T) {
 	for _, h := range hostile {

@@ -67,6 +67,11 @@ func TestTalk(t *testing.T) {
 	bob.Press(kb.Enter)
 	ana.Expect("look, @ana it is in")
 	ana.wait("that she is meant", `message('look, @ana it is in').classList.contains('for-me') && message('look, @ana it is in').querySelector('.mention.me')`)
+	// So is everybody, at the end of a sentence too.
+	bob.Type("it is in, @all.")
+	bob.Press(kb.Enter)
+	ana.Expect("it is in, @all.")
+	ana.wait("that she is meant, as all are", `message('it is in, @all.').classList.contains('for-me')`)
 
 	srv.NoReports()
 }

@@ -58,6 +58,7 @@ export class Engine {
   #s: Session;
   #ws: WebSocketLike | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #clock = 0; // what the time was last
   #dialEnds = 0; // while a WebSocket is being opened
   #waiters = new Map<number, Waiter>();
   #unconnected = new Set<() => void>(); // calls that wait for a connection
@@ -82,6 +83,22 @@ export class Engine {
     this.#s = session;
   }
 
+  /**
+   * The time. A clock that is put back, as by a person, puts back with it what is
+   * waited for: nobody waits for as long as that was.
+   */
+  #now(): number {
+    const now = Date.now();
+    const by = this.#clock - now;
+    this.#clock = now;
+    if (by > 0) {
+      if (this.#dialEnds > 0) this.#dialEnds -= by;
+      this.#s.putBack(by);
+      this.#screens.putBack(by);
+    }
+    return now;
+  }
+
   /** Begins. */
   start(): void {
     this.#dial();
@@ -97,7 +114,7 @@ export class Engine {
     if (!this.#closed) {
       this.#closed = true;
       this.#drop();
-      this.#s.stop(Date.now());
+      this.#s.stop(this.#now());
       this.#after();
     }
     await this.#draining;
@@ -114,7 +131,7 @@ export class Engine {
       return this.#lost(asGrimaError(err, "network", "connecting"));
     }
     this.#ws = ws;
-    this.#dialEnds = Date.now() + (this.#cfg.dialTimeoutMs ?? 30_000);
+    this.#dialEnds = this.#now() + (this.#cfg.dialTimeoutMs ?? 30_000);
     ws.onopen = () => {
       if (ws !== this.#ws) return;
       this.#dialEnds = 0;
@@ -141,7 +158,7 @@ export class Engine {
   /** Does something with the session; what it throws ends the connection. */
   #try(work: (s: Session, now: number) => void): void {
     try {
-      work(this.#s, Date.now());
+      work(this.#s, this.#now());
     } catch (err) {
       if (!(err instanceof GrimaError)) throw err;
       return this.#lost(err);
@@ -169,7 +186,7 @@ export class Engine {
     let why = err;
     try {
       const { refusedElsewhere } = await import("./elsewhere.js");
-      why = (await refusedElsewhere(this.#url, AbortSignal.timeout(Math.max(this.#dialEnds - Date.now(), 1)))) ?? err;
+      why = (await refusedElsewhere(this.#url, AbortSignal.timeout(Math.max(this.#dialEnds - this.#now(), 1)))) ?? err;
     } catch (failed) {
       // A part of the program that cannot be had: the next try may have it.
       why = asGrimaError(failed, "network", `${err.message}; asking where it is served instead`);
@@ -179,14 +196,19 @@ export class Engine {
 
   /**
    * Makes the next connections to where err sends the client. It gives an error
-   * that is no reason to stop, or err if there is nowhere to go.
+   * that is no reason to stop, or err if there is nowhere to go. Where the client
+   * was sent and came to nothing, it asks anew where to go.
    */
   #follow(err: GrimaError): GrimaError {
     const to = misdirected(this.#cfg, err, "https:", "wss:", "http:", "ws:");
-    const url = to && address(to.href);
-    if (url === undefined || url === this.#url) return err;
+    if (!to) {
+      if (!this.#s.ready && !permanent(err)) this.#url = address(this.#cfg.url);
+      return err;
+    }
+    const url = address(to.href);
+    if (url === this.#url) return err;
     this.#url = url;
-    return new GrimaError({ reason: "network", message: `live connections are served by ${to!.origin}` });
+    return new GrimaError({ reason: "network", message: `live connections are served by ${to.origin}` });
   }
 
   #lost(err: GrimaError): void {
@@ -196,7 +218,7 @@ export class Engine {
       this.#forget().catch((e: unknown) => this.#keeping.fail(e));
       return;
     }
-    this.#s.lost(Date.now(), err);
+    this.#s.lost(this.#now(), err);
     this.#after();
   }
 
@@ -212,7 +234,7 @@ export class Engine {
     await this.#deliver([{ kind: "reset", epoch: "" }, ...discarded, ...drafts.map((chatId): Event => ({ kind: "draft", chatId, text: "" }))]);
     this.#s = new Session(sessionConfig(this.#cfg));
     this.#forgetting = false;
-    this.#screens.apply(this.#s);
+    this.#screens.apply(this.#s, this.#now());
     this.#dial();
   }
 
@@ -286,14 +308,14 @@ export class Engine {
     const why = (this.#failed = asGrimaError(err, "store", "keeping the client's state"));
     if (this.#onfail) return this.#onfail(why);
     this.#drop();
-    this.#s.stop(Date.now());
+    this.#s.stop(this.#now());
     void this.#deliver([{ kind: "connection", connection: { link: "stopped", error: why.toFailure() } }]);
     this.#closed = true;
     this.#after();
   }
 
   #tick(): void {
-    const now = Date.now();
+    const now = this.#now();
     if (this.#dialEnds > 0 && now >= this.#dialEnds) {
       return this.#lost(new GrimaError({ reason: "network", message: "the server could not be reached in time" }));
     }
@@ -306,6 +328,7 @@ export class Engine {
     clearTimeout(this.#timer);
     const s = this.#s;
     if (this.#closed || s.stopped) return;
+    const now = this.#now();
     const c = s.connection;
     let due = s.deadline();
     if (this.#dialEnds > 0) due = Math.min(due, this.#dialEnds);
@@ -313,13 +336,14 @@ export class Engine {
     if (!this.#ws) due = c.link === "offline" ? (c.retryAt ?? 0) : Infinity;
     if (due === Infinity) return;
     // Browsers take a longer time for none.
-    const wait = Math.min(Math.max(0, due - Date.now()), 0x7fffffff);
+    const wait = Math.min(Math.max(0, due - now), 0x7fffffff);
     this.#timer = setTimeout(() => (this.#ws ? this.#tick() : this.#redial()), wait);
   }
 
   #redial(): void {
+    const now = this.#now();
     const c = this.#s.connection;
-    if (c.link === "offline" && Date.now() >= (c.retryAt ?? 0)) this.#dial();
+    if (c.link === "offline" && now >= (c.retryAt ?? 0)) this.#dial();
     else this.#schedule();
   }
 
@@ -362,10 +386,10 @@ export class Engine {
         return unsent;
       }
       case "markRead":
-        this.#s.markRead(Date.now(), c.chatId, c.seq);
+        this.#s.markRead(this.#now(), c.chatId, c.seq);
         break;
       case "typing":
-        this.#s.typing(Date.now(), c.chatId, c.stop);
+        this.#s.typing(this.#now(), c.chatId, c.stop);
         break;
       case "screen":
         this.setScreen(tab, c.screen);
@@ -382,11 +406,13 @@ export class Engine {
     return this.#s.outbox().find((x) => x.id === id);
   }
 
+  /** Tries a failed item again; one that has not failed stays as it is. */
   async #retry(id: string): Promise<void> {
     const it = this.#has(id);
-    if (it?.progress === "failed") await this.#put({ ...it, progress: "pending" });
+    if (it && it.progress !== "failed") return;
+    if (it) await this.#put({ ...it, progress: "pending" });
     try {
-      this.#s.retry(Date.now(), id);
+      this.#s.retry(this.#now(), id); // it says so if there is none
     } catch (err) {
       if (it) await this.#keeping.drop(id); // it was discarded meanwhile
       throw err;
@@ -397,12 +423,12 @@ export class Engine {
     // A tab asks again when it does not know whether this was heard.
     const had = d.id === undefined ? undefined : this.#has(d.id);
     if (had) return had;
-    const it = this.#s.draft(Date.now(), d);
+    const it = this.#s.draft(this.#now(), d);
     await this.#put(it);
     const meanwhile = this.#has(it.id);
     if (meanwhile) return meanwhile;
     if (this.#closed) throw new GrimaError({ reason: "closed", message: "the client is closed" });
-    this.#s.enqueue(Date.now(), it);
+    this.#s.enqueue(this.#now(), it);
     this.#after();
     return it;
   }
@@ -452,7 +478,7 @@ export class Engine {
 
   #ask(op: string, params: unknown, signal?: AbortSignal): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const id = this.#s.ask(Date.now(), op, params);
+      const id = this.#s.ask(this.#now(), op, params);
       const abort = (): void => {
         this.#waiters.delete(id);
         reject(signal!.reason as Error);
@@ -487,7 +513,7 @@ export class Engine {
   /** What a tab has on its screen; undefined: the tab is gone. */
   setScreen(tab: string, screen: Screen | undefined): void {
     if (!this.#screens.set(tab, screen)) return;
-    this.#screens.apply(this.#s);
+    this.#screens.apply(this.#s, this.#now());
     this.#after();
   }
 }

@@ -24,9 +24,8 @@ export class Screens {
   }
 
   /** Tells a session what is on the screens. */
-  apply(s: Session): void {
+  apply(s: Session, now: number): void {
     const all = [...this.#screens.values()];
-    const now = Date.now();
     const said = all.filter((x) => x.focus !== undefined);
     if (said.length > 0) {
       const focus = [...new Set(said.flatMap((x) => x.focus ?? []))];
@@ -41,7 +40,7 @@ export class Screens {
       const nobody = watch === "";
       this.#watching = watch;
       this.#watchUntil = 0;
-      if (nobody && s.ready) this.#ask(s, []);
+      if (nobody && s.ready) this.#ask(s, now, []);
     }
     this.watch(s, now);
   }
@@ -49,6 +48,11 @@ export class Screens {
   /** A new connection: nobody is watched there. */
   synced(): void {
     this.#watchUntil = 0;
+  }
+
+  /** The clock was put back by so much. */
+  putBack(by: number): void {
+    if (this.#watchUntil > 0) this.#watchUntil -= by;
   }
 
   /** When the watch is to be renewed, in ms since 1970; Infinity: there is none. */
@@ -60,14 +64,14 @@ export class Screens {
   watch(s: Session, now: number): void {
     if (this.#watching === "" || s.connection.link !== "online" || now < this.#watchUntil) return;
     this.#watchUntil = now + 60_000; // until the answer says how long
-    this.#ask(s, this.#watching.split(","));
+    this.#ask(s, now, this.#watching.split(","));
   }
 
   /** What comes of it is told, if an answer comes. */
-  #ask(s: Session, user_ids: string[]): void {
-    s.askFor(Date.now(), "presence.watch", { user_ids }, (now, r, failure) => {
+  #ask(s: Session, now: number, user_ids: string[]): void {
+    s.askFor(now, "presence.watch", { user_ids }, (at, r, failure) => {
       if (failure) return;
-      if (user_ids.length > 0) this.#watchUntil = now + Math.max(r.expires_ms - watchAhead, watchAhead);
+      if (user_ids.length > 0) this.#watchUntil = at + Math.max(r.expires_ms - watchAhead, watchAhead);
       for (const p of r.presence) s.queue.put({ kind: "presence", userId: p.user_id, status: p.status });
     });
   }

@@ -73,7 +73,8 @@ export const minBuffer = 256;
 /**
  * What a client knows and does, without network, clock or timers: lines of a
  * server go in, lines to it and events come out, and the time (ms since 1970) is
- * what it is told. It outlives connections. A Client drives one.
+ * what it is told: if it goes back, putBack comes first. It outlives connections. A
+ * Client drives one.
  *
  * ```ts
  * s.connected(now);            // a connection is there
@@ -353,6 +354,17 @@ export class Session {
     const y = this.sync;
     if ((y.due || y.heard) && y.notBefore > 0) next = Math.min(next, y.notBefore);
     return next;
+  }
+
+  /** The clock was put back by so much: what was heard, and what is waited for, is put back with it. */
+  putBack(by: number): void {
+    this.#began -= by;
+    this.#heard -= by;
+    this.#spoke -= by;
+    for (const a of this.asks.values()) a.at -= by;
+    for (const x of [...this.boxes.values(), ...this.chats.values(), this.sync]) if (x.notBefore > 0) x.notBefore -= by;
+    if (this.typed) this.typed.at -= by;
+    if (this.#link.retryAt !== undefined) this.setLink({ ...this.#link, retryAt: this.#link.retryAt - by });
   }
 
   /** Takes the lines that are to be written, without their ends. */

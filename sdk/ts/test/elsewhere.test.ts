@@ -4,8 +4,9 @@ import type { AddressInfo } from "node:net";
 import test from "node:test";
 import { askElsewhere, refusedElsewhere } from "../src/elsewhere.js";
 import { GrimaError } from "../src/errors.js";
-import type { Config } from "../src/index.js";
+import { open, type Config, type WebSocketConstructor, type WebSocketLike } from "../src/index.js";
 import { misdirected } from "../src/roles.js";
+import { hello, started } from "./talk.js";
 
 // Where a client that is sent elsewhere goes, and where not. That it goes there is
 // in live.test.ts, with real servers.
@@ -99,4 +100,49 @@ void test("a WebSocket that is refused is asked for why, without a token", async
     s.end();
   }
   assert.equal(await ask(), undefined, "nobody there");
+});
+
+void test("a client that was sent where nobody is any more asks again where to go", { timeout: 60_000 }, async () => {
+  // The first place that one is sent to is gone, which the operator then mends.
+  const ports = { data: 1, gone: 2, live: 3 };
+  let asked = 0;
+  class Line implements WebSocketLike {
+    readyState = 1;
+    onopen: ((ev: unknown) => void) | null = null;
+    onmessage: ((ev: unknown) => void) | null = null;
+    onclose: ((ev: unknown) => void) | null = null;
+    onerror: ((ev: unknown) => void) | null = null;
+    readonly #port: number;
+
+    constructor(url: string) {
+      this.#port = Number(new URL(url).port);
+      queueMicrotask(() => {
+        if (this.#port === ports.gone) return this.onclose?.({ code: 1006 });
+        this.onopen?.({});
+        this.onmessage?.({ data: hello });
+      });
+    }
+
+    send(line: string): void {
+      const { id, op } = JSON.parse(line) as { id: number; op: string };
+      const type = op === "session.start" ? "SessionResponse" : "DataResponse";
+      let answer: object = { result: op === "session.start" ? started : { chats: [], cursor: "k1", has_more: false } };
+      if (this.#port === ports.data) {
+        const url = `ws://localhost:${asked++ === 0 ? ports.gone : ports.live}`;
+        answer = { error: { code: "misdirected", message: "not here", retryable: false, url } };
+      }
+      queueMicrotask(() => this.onmessage?.({ data: JSON.stringify({ type, id, op, ...answer }) }));
+    }
+
+    close(): void {
+      this.readyState = 3;
+    }
+  }
+  const c = await open({ ...cfg, url: `http://localhost:${ports.data}`, WebSocket: Line as unknown as WebSocketConstructor, minBackoffMs: 1, maxBackoffMs: 5 });
+  try {
+    await c.ready({ signal: AbortSignal.timeout(20_000) });
+    assert.equal(asked, 2);
+  } finally {
+    await c.close();
+  }
 });

@@ -54,6 +54,25 @@ function watched() {
   return Object.assign(w, { store: new Proxy(store, { get: (of, name) => (name === "apply" ? apply : (of[name as keyof Store] as () => unknown).bind(of)) }) });
 }
 
+/** A store in which putting something into the outbox waits for the test. */
+function gated() {
+  const store = memoryStore();
+  const g = { puts: 0, kept: [] as string[], open: (): void => undefined, gate: undefined as Promise<void> | undefined };
+  const apply = async (events: readonly Event[]): Promise<void> => {
+    await store.apply(events);
+    for (const ev of events) if (ev.kind === "outbox") g.kept.push(ev.item.progress);
+  };
+  const put = async (item: Item): Promise<void> => {
+    g.puts++;
+    await g.gate;
+    await store.put(item);
+  };
+  return Object.assign(g, {
+    shut: () => (g.gate = new Promise((done) => (g.open = done))),
+    store: new Proxy(store, { get: (of, name) => (name === "put" ? put : name === "apply" ? apply : (of[name as keyof Store] as () => unknown).bind(of)) }),
+  });
+}
+
 async function start(store: Store): Promise<Client> {
   const c = await open({ url: "http://localhost", auth: { token: "gt_x" }, store, WebSocket: Line as unknown as WebSocketConstructor });
   await c.ready();
@@ -273,4 +292,21 @@ void test("a try that a full browser does not keep is refused, and leaves the me
   await c.retry("m_1");
   assert.equal(c.outbox()[0]?.progress, "pending");
   await c.close();
+});
+
+void test("what is discarded while it is to be tried again does not come back", async () => {
+  const g = gated();
+  const error = { code: "not_found", message: "no such chat", retryable: false } as const;
+  await g.store.put({ id: "a", chatId: "c_9", content: "a", progress: "failed", queuedAt: 0, tries: 1, error });
+  const c = await start(g.store);
+  g.shut();
+  const again = c.retry("a");
+  again.catch(() => undefined);
+  while (g.puts < 2) await new Promise((done) => setImmediate(done));
+  assert.equal(await c.discard("a"), false);
+  while (!g.kept.includes("discarded")) await new Promise((done) => setImmediate(done));
+  g.open();
+  await assert.rejects(again, { code: "not_found" });
+  await c.close();
+  assert.deepEqual((await g.store.load()).outbox, [], "it would be sent with the next start");
 });

@@ -17,8 +17,9 @@ export function mentionsIn(text: string, idOf: (username: string) => string | un
   const said = text.replace(/```[\s\S]*?(?:```|$)|`[^`\n]*`/g, " ");
   for (const m of said.matchAll(at)) {
     const name = m[2]!.toLowerCase();
-    if (name === "all") all = true;
-    const id = idOf(name) ?? idOf(name.replace(/[._-]+$/, ""));
+    const bare = name.replace(/[._-]+$/, ""); // a full stop behind a name is the sentence's
+    if (bare === "all") all = true;
+    const id = idOf(name) ?? idOf(bare);
     if (id && ids.size < 50) ids.add(id);
   }
   return { ids: [...ids], all };
