@@ -44,9 +44,10 @@ func NewRegistry(cfg Config) *prometheus.Registry {
 	r.MustRegister(
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		// How long goroutines waited for mutexes says how much they are in each
-		// other's way.
+		// other's way. What a collection found alive is all of the heap that is
+		// in use; those that were asked for are the server's tidying up.
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
-			collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/sync/mutex/wait/total:seconds$`)},
+			collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^(/sync/mutex/wait/total:seconds|/gc/heap/live:bytes|/gc/cycles/forced:gc-cycles)$`)},
 		)),
 		buildInfo(cfg.Version, cfg.Commit),
 	)

@@ -23,8 +23,9 @@ type crowd struct {
 	publishers int    // the first who only speaks
 	room       string // the first room
 	rooms      []string
-	perRoom    int    // people of each room, in order; 0: all are in the first
-	dir        string // copied for every server
+	users      []string // ids, by person
+	perRoom    int      // people of each room, in order; 0: all are in the first
+	dir        string   // copied for every server
 }
 
 // roomOf is a group of the people from..to-1, with messages of size bytes.
@@ -78,6 +79,9 @@ func (w *crowd) fill(stopped func() error, store chat.Store, rooms []roomOf) err
 		}); err != nil {
 			return err
 		}
+	}
+	for _, id := range ids {
+		w.users = append(w.users, api.FormatUser(id))
 	}
 	w.rooms = make([]string, len(rooms))
 	for at := 0; at < len(rooms); {

@@ -9,6 +9,10 @@
 // what is compared is measured next to each other, so that a noisy machine
 // shows as spread and not as a difference. Warm-ups are not measured. Figures
 // are medians over the rounds, with their least and greatest.
+//
+// Its exit codes: 0 for a run that was made, 1 for one that was not, and 3 for
+// one whose figures break a rule: that of suite soak, what a server has to give
+// back.
 package main
 
 import (
@@ -57,7 +61,7 @@ type options struct {
 	Out     string // a directory for the reports; empty: none
 
 	Only     []string       // scenarios of suite live; empty: all
-	Case     *regexp.Regexp // cases of suite live by name; nil: all
+	Case     *regexp.Regexp // cases of suite live, servers of suite soak, by name; nil: all
 	Before   string         // a directory with an older build, measured beside; empty: none
 	Later    float64        // seconds after which idle memory is looked at once more; 0: not
 	Cycles   int            // of the soak: people who come and go
@@ -102,8 +106,17 @@ func main() {
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// exitCode is 1 for a run that could not be made, and 3 for one that was and
+// broke a rule of its suite.
+func exitCode(err error) int {
+	if errors.Is(err, errHeld) {
+		return 3
+	}
+	return 1
 }
 
 func run(ctx context.Context, args []string) (err error) {
@@ -148,10 +161,10 @@ func (b *bench) suite(s suite, args []string) (err error) {
 	}
 	b.report.took = time.Since(began)
 	fmt.Print(b.report.markdown(""))
-	if b.Out == "" {
-		return nil
+	if b.Out != "" {
+		err = b.report.write(b.Out)
 	}
-	return b.report.write(b.Out)
+	return errors.Join(err, b.report.broken)
 }
 
 func parse(args []string) (o options, chosen []suite, err error) {
@@ -169,7 +182,7 @@ func parse(args []string) (o options, chosen []suite, err error) {
 	f.StringVar(&o.Dir, "dir", "", "keep the filled stores here for the next run (remove them when the schema changes); empty: a temporary directory")
 	f.StringVar(&o.Out, "o", "", "also write each suite's report into this directory, with its plots beside it")
 	only := f.String("only", "", "scenarios of suite live to run, with commas between: "+scenarioNames()+"; empty: all")
-	cases := f.String("case", "", "cases of suite live to run: those whose name this regular expression matches; empty: all")
+	cases := f.String("case", "", "cases of suite live, and servers of suite soak, to run: those whose name this regular expression matches; empty: all")
 	f.StringVar(&o.Before, "before", "", "a directory with an older build, grima and grima-volatile (the latter with -tags grimabench), which suite live measures beside this one")
 	f.Float64Var(&o.Later, "later", 0, "look at the memory of idle clients once more, after so many seconds; the garbage collector runs by itself every 120; 0: do not")
 	f.IntVar(&o.Cycles, "cycles", 100_000, "people who come and go in suite soak")

@@ -17,6 +17,7 @@ type report struct {
 	took             time.Duration
 	plot             plot // above everything; may be empty
 	sections         []section
+	broken           error // a rule that the suite has, and that what it found breaks; nil: none
 }
 
 // section is a table with a sentence or two on how to read it.

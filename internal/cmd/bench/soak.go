@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -12,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// soaking is a day of a server's life in minutes: people come, log in, ask what
-// is new, hear a little, and go, in every way there is, while others talk.
+// soaking is a day of a server's life in minutes: people come in every way there
+// is, hear and say a little, and go in every way there is, while others talk.
 type soaking struct {
 	*bench
 	t        *target
@@ -33,78 +32,100 @@ type soaking struct {
 }
 
 const (
-	soakPeople   = 2000
 	soakPerRoom  = 20
 	soakWindow   = 64  // people on their way in at once
 	soakStaying  = 500 // people who are in
 	soakSpeakers = 32
 	soakUnder    = 16 // sends that each speaker has under way
+	// soakRegulars are who is in a room with a speaker: every fourth visitor is
+	// one of them.
+	soakRegulars = soakSpeakers * soakPerRoom
+	// soakLaps is how often each of the others comes. Whoever comes in the last
+	// half was there before; so what grows in it grows with the visits, and not
+	// with the people.
+	soakLaps = 3
 )
 
-// held is what a server holds at a moment of rest.
-type held struct {
-	when       string
-	files      int
-	threads    float64
-	goroutines float64
-	rss        float64
+// strangers is how many people there are beside the regulars.
+func (s *soaking) strangers() int { return s.w.people - soakRegulars }
+
+// visitor says who comes as the n-th, and how often they were there before.
+func (s *soaking) visitor(n int) (person, before int) {
+	if n%4 == 0 {
+		return n / 4 % soakRegulars, n / 4 / soakRegulars
+	}
+	k := n - n/4 - 1
+	return soakRegulars + k%s.strangers(), k / s.strangers()
 }
 
 func runSoak(b *bench) error {
 	if err := b.prepareLive(); err != nil {
 		return err
 	}
+	strangers := max(b.Cycles*3/4/soakLaps, 2000)
+	people := (soakRegulars + strangers + soakPerRoom - 1) / soakPerRoom * soakPerRoom
 	var rooms []roomOf
-	for i := 0; i < soakPeople; i += soakPerRoom {
+	for i := 0; i < people; i += soakPerRoom {
 		rooms = append(rooms, roomOf{from: i, to: i + soakPerRoom})
 	}
-	w, err := b.makeCrowd(filepath.Join(b.tmp, "soak"), soakPeople, 0, rooms)
+	b.progress("writing %d people and %d rooms", people, len(rooms))
+	w, err := b.makeCrowd(filepath.Join(b.tmp, "soak"), people, 0, rooms)
 	if err != nil {
 		return err
 	}
 	w.perRoom = soakPerRoom
-	for _, k := range b.grimas() {
+	var days []day
+	// With limits, so that there is something to remember of people and
+	// addresses, but wide ones.
+	for _, k := range b.grimas("--dev=false", "--rate-factor", "1000") {
+		if b.Case != nil && !b.Case.MatchString(k.name) {
+			continue
+		}
 		b.progress("%s: %d people come and go, %d messages", k.name, b.Cycles, b.Messages)
 		if err := b.beside(k, w, func(t *target) error {
 			s := &soaking{bench: b, t: t, w: w}
-			return s.day()
+			d, err := s.day()
+			days = append(days, d)
+			return err
 		}); err != nil {
 			return err
 		}
 	}
+	b.tellSoak(w, days)
 	return nil
 }
 
-func (s *soaking) day() (err error) {
+func (s *soaking) day() (d day, err error) {
+	d.name = s.t.name
 	if s.l, err = newLoop(s.ctx); err != nil {
-		return err
+		return d, err
 	}
 	defer s.l.close()
 	s.l.onEnd = s.ended
 	// Not counted: what the first of everything wakes up.
 	warm := max(s.Cycles/20, 2*soakStaying)
 	if err := s.live(min(warm, s.Cycles), s.Messages/20); err != nil {
-		return err
+		return d, err
 	}
-	before, err := s.rest("before")
+	before, err := s.rest(min(warm, s.Cycles))
 	if err != nil {
-		return err
+		return d, err
 	}
-	all := []held{before}
+	d.at = []held{before}
 	*s = soaking{bench: s.bench, t: s.t, w: s.w, l: s.l, began: time.Now(), told: time.Now()}
-	const parts = 4
-	for i := 1; i <= parts; i++ {
-		if err := s.live(s.Cycles*i/parts, s.Messages*i/parts); err != nil {
-			return err
+	for i := 1; i <= soakParts; i++ {
+		if err := s.live(s.Cycles*i/soakParts, s.Messages*i/soakParts); err != nil {
+			return d, err
 		}
-		h, err := s.rest(fmt.Sprintf("%d%%", 100*i/parts))
+		h, err := s.rest(s.Cycles / soakParts)
 		if err != nil {
-			return err
+			return d, err
 		}
-		all = append(all, h)
+		d.at = append(d.at, h)
+		s.progress("%s: %d of %d parts: %v", s.t.name, i, soakParts, h)
 	}
-	s.report.section(s.section(all, time.Since(s.began)))
-	return nil
+	d.took, d.late = time.Since(s.began), s.late
+	return d, nil
 }
 
 // live goes on until so many people have come and gone, and so many messages are
@@ -146,16 +167,10 @@ func (s *soaking) live(cycles, messages int) (err error) {
 	return nil
 }
 
-// visit lets the n-th visitor come: one in five over a WebSocket.
+// visit lets the n-th visitor come. How they do depends on who they are.
 func (s *soaking) visit(n int) error {
-	person := n % soakPeople
-	sync := dataLine("sync", `{"limit":20,"timeline_limit":1}`)
-	const synced = `"op":"sync","result"`
-	script := []step{{say: append(loginLine(s.w.token(person), true), sync...), hear: synced}}
-	if n%5 == 0 {
-		script = append(webSocketReceiver(s.w, person), step{say: maskedText(string(bytes.TrimSpace(padded(sync)))), hear: synced})
-	}
-	c, err := s.l.dial(s.t.addr, person, script, func(*client, []byte) {})
+	person, before := s.visitor(n)
+	c, err := s.l.dial(s.t.addr, person, s.script(person, before), func(*client, []byte) {})
 	if err != nil {
 		return err
 	}
@@ -171,9 +186,57 @@ func (s *soaking) visit(n int) error {
 	return nil
 }
 
+// script is what a visitor says: most in lines, two in ten over a WebSocket, one
+// in ten each listens to server-sent events, and asks something over HTTP. Of
+// the first two kinds one in seven talks.
+func (s *soaking) script(person, before int) []step {
+	sync := dataLine("sync", `{"limit":20,"timeline_limit":1}`)
+	const synced = `"op":"sync","result"`
+	const get = "GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nAccept: %s\r\n\r\n"
+	talks := person%7 == 0
+	switch person % 10 {
+	case 0, 5:
+		all := append(webSocketReceiver(s.w, person), step{say: maskedText(padded(sync)), hear: synced})
+		if talks {
+			var texts []byte
+			for _, line := range s.talk(person, before) {
+				texts = append(texts, maskedText(padded(line))...)
+			}
+			all = append(all, step{say: texts, hear: watching})
+		}
+		return all
+	case 3:
+		return []step{{say: fmt.Appendf(nil, get, "/v1/events", s.w.token(person), "text/event-stream"), hear: synced}}
+	case 8:
+		room := s.w.roomWith(person)
+		return []step{{say: fmt.Appendf(nil, get, "/v1/chats/"+room, s.w.token(person), "application/json"), hear: `"chat_id":"` + room + `"`}}
+	}
+	all := []step{{say: append(loginLine(s.w.token(person), true), sync...), hear: synced}}
+	if talks {
+		all = append(all, step{say: bytes.Join(s.talk(person, before), nil), hear: watching})
+	}
+	return all
+}
+
+const watching = `"op":"presence.watch","result"`
+
+// talk is what a visitor does in their room: they write, and say so before, read
+// on, and look who is there.
+func (s *soaking) talk(person, before int) [][]byte {
+	room := s.w.roomWith(person)
+	first := person / soakPerRoom * soakPerRoom
+	return [][]byte{
+		fmt.Appendf(nil, `{"type":"BroadcastRequest","id":1,"op":"typing","params":{"chat_id":"%s"}}`+"\n", room),
+		fmt.Appendf(nil, `{"type":"BroadcastRequest","id":1,"op":"message.send","params":{"chat_id":"%s","content":"%s","client_msg_id":"v%d"}}`+"\n",
+			room, filler(80), before),
+		dataLine("read.set", fmt.Sprintf(`{"chat_id":"%s","seq":%d}`, room, soakPerRoom+before)),
+		dataLine("presence.watch", fmt.Sprintf(`{"user_ids":["%s","%s"]}`, s.w.users[first], s.w.users[first+soakPerRoom-1])),
+	}
+}
+
 // padded makes a line long enough for maskedText, by an id.
-func padded(line []byte) []byte {
-	return bytes.Replace(line, []byte(`"id":1`), []byte(`"id":"`+filler(60)+`"`), 1)
+func padded(line []byte) string {
+	return string(bytes.TrimSpace(bytes.Replace(line, []byte(`"id":1`), []byte(`"id":"`+filler(60)+`"`), 1)))
 }
 
 // leave ends a visit: by closing, by breaking off, or by saying that there is
@@ -217,45 +280,4 @@ func (s *soaking) say(c *client, n int) {
 		s.l.send(c, fmt.Appendf(nil, `{"type":"BroadcastRequest","id":1,"op":"message.send","params":{"chat_id":"%s","content":"%s"}}`+"\n",
 			s.w.roomWith(c.id), filler(80)))
 	}
-}
-
-// rest lets everybody go and looks at the server when it has nothing to do.
-func (s *soaking) rest(when string) (held, error) {
-	for _, c := range s.speakers {
-		s.l.forget(c)
-	}
-	if err := s.l.pollUntil(time.Now().Add(s.bench.live.size.settle)); err != nil {
-		return held{}, err
-	}
-	h := held{when: when}
-	var err error
-	if h.files, err = openFilesOf(s.t.pid); err != nil {
-		return h, err
-	}
-	if h.rss, err = residentMemory(s.t.pid); err != nil {
-		return h, err
-	}
-	h.threads = statusOf(fmt.Sprintf("/proc/%d/status", s.t.pid))["Threads"]
-	h.goroutines = metricsOf(s.t.addr)[goroutinesMetric]
-	if h.files > 1000 {
-		return h, errors.New("descriptors are left over")
-	}
-	return h, nil
-}
-
-func (s *soaking) section(all []held, took time.Duration) section {
-	sec := section{
-		title: "Soak, " + s.t.name,
-		note: fmt.Sprintf("%d people come, log in by token, sync, stay while %d others come, and go, one in three each by closing, by breaking off and by half-closing, one in five over a WebSocket; meanwhile %d speakers store %d messages in their rooms; in %s. %d came more than 200 ms late with the first byte of HTTP, were told so, and came again. Each row is %s after everybody has gone. The first row comes after a twentieth of all that.",
-			s.Cycles, soakStaying, soakSpeakers, s.Messages, took.Round(time.Second), s.late, s.bench.live.size.settle),
-		head: []string{"when", "descriptors", "threads", "goroutines", "resident memory, MB"},
-	}
-	for _, h := range all {
-		goroutines := "-"
-		if h.goroutines > 0 {
-			goroutines = fmt.Sprintf("%.0f", h.goroutines)
-		}
-		sec.row(h.when, fmt.Sprint(h.files), fmt.Sprint(h.threads), goroutines, fmt.Sprintf("%.1f", h.rss/1e6))
-	}
-	return sec
 }

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"encoding/json"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/grima-chat/grima/internal/chat"
@@ -19,18 +20,18 @@ import (
 // here is too much and never too little: whoever asks looks the rows up.
 type recent struct {
 	mu    sync.Mutex
-	chats order                  // chat.Stamp
-	marks map[chat.UserID]*order // participant.Stamp, which moves a chat for that user alone
-	count int                    // of all marks
-	last  int64                  // the largest stamp of a mark
-	since int64                  // marks above it are all here
-	most  int                    // chats, and marks, that are remembered
-	cost  int64                  // lookupCost, save in tests
-	asked func()                 // tests: called when changed has its answer; nil: nothing
+	chats order                 // chat.Stamp
+	marks map[chat.UserID]marks // participant.Stamp, which moves a chat for that user alone
+	count int                   // of all marks
+	last  int64                 // the largest stamp of a mark
+	since int64                 // marks above it are all here
+	most  int                   // chats, and marks, that are remembered
+	cost  int64                 // lookupCost, save in tests
+	asked func()                // tests: called when changed has its answer; nil: nothing
 }
 
 func newRecent(stamp int64, most int) *recent {
-	return &recent{chats: newOrder(stamp), marks: map[chat.UserID]*order{}, since: stamp, most: most, cost: lookupCost}
+	return &recent{chats: newOrder(stamp), marks: map[chat.UserID]marks{}, since: stamp, most: most, cost: lookupCost}
 }
 
 func (r *recent) chatChanged(id chat.ChatID, stamp int64) {
@@ -49,17 +50,12 @@ func (r *recent) markMoved(id chat.ChatID, user chat.UserID, stamp int64) {
 		return
 	}
 	r.last = max(r.last, stamp)
-	o := r.marks[user]
-	if o == nil {
-		fresh := newOrder(r.since)
-		o = &fresh
-		r.marks[user] = o
-	}
-	before := len(o.at)
-	o.put(id, stamp)
-	r.count += len(o.at) - before
+	before := r.marks[user]
+	after := before.put(id, stamp)
+	r.marks[user] = after
+	r.count += len(after) - len(before)
 	if r.count > r.most {
-		clear(r.marks)
+		r.marks = map[chat.UserID]marks{}
 		r.count, r.since = 0, r.last
 	}
 }
@@ -76,12 +72,8 @@ func (r *recent) changed(user chat.UserID, after int64, limit int) (ids []chat.C
 	if ids, ok = r.chats.above(after, limit); !ok {
 		return nil, false
 	}
-	o := r.marks[user]
-	if o == nil {
-		return ids, true
-	}
-	marks, ok := o.above(after, limit)
-	for _, id := range marks {
+	moved, ok := r.marks[user].above(after, limit)
+	for _, id := range moved {
 		if at := r.chats.at[id]; at == nil || at.Value.(stamped).stamp <= after {
 			ids = append(ids, id)
 		}
@@ -146,6 +138,45 @@ func (o *order) above(after int64, limit int) (ids []chat.ChatID, ok bool) {
 			return nil, false
 		}
 		ids = append(ids, e.Value.(stamped).chat)
+	}
+	return ids, true
+}
+
+// marks are the chats that somebody's marks moved, each once, with its newest
+// stamp, in the order of the stamps. Most people have a few, and there may be as
+// many people as marks: so no index, which would take most of the memory, and a
+// look along it for each that moves, from the end, where it is as a rule.
+type marks []stamped
+
+func (m marks) put(id chat.ChatID, stamp int64) marks {
+	i := len(m) - 1
+	for i >= 0 && m[i].chat != id {
+		i--
+	}
+	if i >= 0 {
+		if m[i].stamp >= stamp {
+			return m
+		}
+		m = slices.Delete(m, i, i+1)
+	}
+	// A batch is written in another order than its stamps'.
+	k := len(m)
+	for k > 0 && m[k-1].stamp > stamp {
+		k--
+	}
+	return slices.Insert(m, k, stamped{id, stamp})
+}
+
+// above gives those with a stamp above after, unless there are more than limit.
+func (m marks) above(after int64, limit int) (ids []chat.ChatID, ok bool) {
+	for _, s := range slices.Backward(m) {
+		if s.stamp <= after {
+			break
+		}
+		if len(ids) == limit {
+			return nil, false
+		}
+		ids = append(ids, s.chat)
 	}
 	return ids, true
 }

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"cmp"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -181,4 +182,35 @@ func TestFewChanged(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// However many people read, what is remembered of it stays below what Config
+// says: each of them with a mark of their own is what takes most.
+func TestRecentInMemory(t *testing.T) {
+	const most = 1 << 17
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	r := newRecent(0, most)
+	for i := range int64(most) {
+		r.chatChanged(chat.ChatID(i+1), 2*i+1)
+		r.markMoved(chat.ChatID(i+1), chat.UserID(i+1), 2*i+2)
+	}
+	if r.count != most || len(r.chats.at) != most {
+		t.Fatalf("%d marks and %d chats are remembered", r.count, len(r.chats.at))
+	}
+	if took := heap() - before; took > 30<<20 {
+		t.Errorf("all in use takes %d MiB", took>>20)
+	} else {
+		t.Logf("all in use takes %.1f MiB", float64(took)/(1<<20))
+	}
+	r.markMoved(1, most+1, 2*most+1)
+	if r.count != 0 || r.since != 2*most+1 {
+		t.Errorf("%d marks are remembered, all above %d", r.count, r.since)
+	}
+	runtime.KeepAlive(r)
 }

@@ -46,7 +46,7 @@ type Config struct {
 	Now         func() time.Time // nil: time.Now
 
 	vfs          string // tests put faults between SQLite and the disk
-	recent       int    // how many changed chats are remembered; 0: 131,072, some 20 MB when they are all in use
+	recent       int    // how many changed chats are remembered, and as many marks; 0: 131,072, some 25 MiB when they are all in use
 	alwaysLookUp bool   // a sync looks at what changed lately, however little its user is in
 }
 
