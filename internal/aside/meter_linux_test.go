@@ -2,6 +2,7 @@ package aside
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,22 +57,18 @@ func crowd(t *testing.T) (over func()) {
 		}
 	}
 	pin()
-	begun, end, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var end atomic.Bool
+	begun, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		runtime.LockOSThread() // and never unlocked: the thread ends with us
 		pin()
 		close(begun)
-		for {
-			select {
-			case <-end:
-				return
-			default:
-			}
+		for !end.Load() { // it is to keep the processor
 		}
 	}()
 	<-begun
-	return func() { close(end); <-ended }
+	return func() { end.Store(true); <-ended }
 }
 
 // A job takes what its thread runs: not what it waits, not what others run
