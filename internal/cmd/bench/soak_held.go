@@ -81,7 +81,8 @@ func (s *soaking) rest(cameAndWent int) (h held, err error) {
 		files: float64(files), threads: status["Threads"], goroutines: m[goroutinesMetric],
 		live: m[liveMetric], heap: m[heapMetric] - m[releasedMetric] + m[stacksMetric], anonymous: status["RssAnon"] * 1024, resident: status["VmRSS"] * 1024,
 	}
-	if h.threads == 0 || h.goroutines == 0 || h.live == 0 {
+	// What lives is 0 as long as nothing was collected.
+	if _, says := m[liveMetric]; !says || h.threads == 0 || h.goroutines == 0 {
 		return h, errors.New("the server does not say what it holds")
 	}
 	return h, nil
