@@ -251,13 +251,17 @@ func TestEveryScenarioRuns(t *testing.T) {
 			t.Errorf("the report has no %q", title)
 		}
 	}
+	soak, err := os.ReadFile(filepath.Join(out, "bench-soak.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	images, err := filepath.Glob(filepath.Join(out, "*.svg"))
 	if err != nil || len(images) == 0 {
 		t.Fatalf("no plots: %v", err)
 	}
 	for _, file := range images {
-		if !strings.Contains(string(report), filepath.Base(file)) {
-			t.Errorf("%s is not in the report", file)
+		if !strings.Contains(string(report)+string(soak), filepath.Base(file)) {
+			t.Errorf("%s is not in a report", file)
 		}
 		raw, err := os.ReadFile(file)
 		if err != nil {
