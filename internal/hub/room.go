@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -40,10 +41,10 @@ type room struct {
 	typing map[chat.UserID]typed
 	few    crowd
 	moves  int // times that somebody may have come or gone
-
-	// Of a size that what comes and goes with a login has not: each room would
-	// else keep the page of memory that it is on, and little is left on that.
-	_ [3]uint64
+	// pace is also what makes a room of a size that what comes and goes with a
+	// login has not: each would else keep the page of memory that it is on, and
+	// little is left on that.
+	pace pace
 }
 
 // movedLocked notes that somebody may have come or gone.
@@ -110,6 +111,7 @@ func (h *Hub) hintLocked(r *room, e chat.Event) {
 	} else {
 		r.hints = append(r.hints, e)
 		r.size += size
+		r.pace.cameLocked(len(r.hints))
 	}
 	h.flushLocked(r)
 }
@@ -126,10 +128,18 @@ func (h *Hub) flushLocked(r *room) {
 // A room has one flusher at a time: what it does with the room it does in the
 // order of the log.
 func (h *Hub) flush(r *room) {
+	var (
+		began time.Time
+		n     int // hints of the last round
+	)
 	for {
 		h.mu.Lock()
+		if !began.IsZero() {
+			r.pace.roundLocked(time.Since(began), n)
+		}
 		r.passes++
 		h.told.Broadcast()
+		h.gatherLocked(r)
 		hints, wanted := r.hints, r.wanted
 		r.hints, r.size, r.wanted = nil, 0, 0
 		if len(hints) == 0 && wanted <= r.emitted || h.closed {
@@ -141,6 +151,7 @@ func (h *Hub) flush(r *room) {
 		}
 		h.mu.Unlock()
 
+		began, n = time.Now(), len(hints)
 		h.take(r, hints)
 		if wanted > r.emitted {
 			// Other nodes may have said so, and what is ours up to there may be not
