@@ -3,6 +3,7 @@ package hub
 import (
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -89,7 +90,7 @@ func roughly(events []chat.Event) (size int) {
 func (h *Hub) newRun(lines []byte, events int) *Run {
 	h.stats.runs.Add(1)
 	h.stats.events.Add(int64(events))
-	return &Run{lines: lines}
+	return &Run{lines: lines, made: time.Now()}
 }
 
 // born is since when one has to be in the chat to see what e tells of. Whoever
