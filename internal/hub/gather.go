@@ -23,12 +23,10 @@ type pace struct {
 
 // gatherLocked waits until as many hints have come as lately did, for no longer
 // than a part of a round, if rounds take long and hints come together. Who
-// speaks alone is told at once. With other nodes nobody waits: what they tell of
-// may be ours and not yet answered, and is read at once and settled as it is.
-// hub.mu is not held meanwhile.
+// speaks alone is told at once. hub.mu is not held meanwhile.
 func (h *Hub) gatherLocked(r *room) {
 	p := &r.pace
-	if p.round < longRound || len(r.hints) == 0 || len(r.hints) >= p.burst || h.closed || h.shared() {
+	if p.round < longRound || len(r.hints) == 0 || len(r.hints) >= p.burst || h.closed {
 		return
 	}
 	enough := make(chan struct{})
