@@ -8,9 +8,9 @@ import "github.com/grima-chat/grima/internal/chat"
 // readers neither hold up one another for long nor keep the store busy.
 //
 // A route goes live again when it was told as much as its room, which may have
-// gone on meanwhile: then it has another turn. What the store says of the membership counts, so that the
-// end of one is told, and what lies between two is not, whatever happened
-// meanwhile.
+// gone on meanwhile: then it has another turn. What the store says of the
+// membership counts, so that the end of one is told, and what lies between two is
+// not, whatever happened meanwhile.
 
 // queueLocked gives c its turn, if there is something to catch up on and room.
 func (h *Hub) queueLocked(c *Conn) {
@@ -56,13 +56,18 @@ func (h *Hub) catchUp() {
 }
 
 // turn tells a route a page of what it missed, up to where its room stood when
-// the turn began: what is beyond that may be committed and not yet answered.
+// the turn began: what is beyond that may be committed and not yet answered. A
+// gap before a membership that the room has yet to come to leads further, and
+// waits for that.
 func (h *Hub) turn(rt *route, upto int64) {
 	c := rt.conn
 	ctx, cancel := h.reading()
 	m, err := h.cfg.Source.Missed(ctx, rt.chat, c.user, rt.pos, upto)
 	cancel()
 	h.stats.catchUps.Add(1)
+	if n := len(m.Events); err == nil && n > 0 && m.Events[n-1].Seq > upto && !h.cfg.Ablate.NoSettling {
+		err = h.settledIn(rt.chat)
+	}
 	if err != nil {
 		h.failed("reading what a connection missed", err)
 		h.mu.Lock()

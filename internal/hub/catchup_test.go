@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/password"
 )
 
 func TestHintsLostDoubledReordered(t *testing.T) {
@@ -329,6 +330,46 @@ func TestCatchingUp(t *testing.T) {
 		a.hears("message.created 2", "message.created 3")
 		w.tell()
 		a.hears("message.created 4-5", "message.updated 6")
+	})
+	t.Run("into a membership that the room has yet to come to", func(t *testing.T) {
+		// The gap before it was told although the last change in it was not answered.
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			underway := &chat.Underway{}
+			w.source.Log = chat.NewSharedLog(w.store, underway)
+			slow := chat.NewService(chat.Config{
+				Store: &own{Store: w.store, late: func() time.Duration { return time.Second }}, Underway: underway,
+				Publisher: w, Passwords: password.New(password.Params{Memory: 64, Time: 1}), NoLimits: true,
+			})
+			w.adds(w.bob)
+			w.forget()
+			b := w.connect(w.bob)
+			b.setFull(true)
+			w.says(1) // 3
+			w.tell()
+			w.removes(w.bob) // 4
+			answered := false
+			slow.Send(chat.Actor{User: w.ana}, chat.NewMessage{Chat: w.port, Content: "hi"}, nil, func(r chat.SendResult, err error) {
+				w.do(err)
+				answered = r.Seq == 5
+			})
+			synctest.Wait() // it is committed
+			w.adds(w.bob)   // 6
+			b.mu.Lock()
+			b.full = false
+			b.mu.Unlock()
+			b.Ready()
+			synctest.Wait()
+			b.hears()
+			time.Sleep(2 * time.Second) // the second for own to see that nothing comes after it
+			synctest.Wait()
+			if !answered {
+				t.Fatal("there is no answer yet")
+			}
+			b.hears("gap 3-5")
+			w.tell()
+			b.hears("participant.added 6")
+		})
 	})
 	t.Run("again after the store could not be read", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
