@@ -163,6 +163,7 @@ func (h *Hub) openLocked(c *Conn, m chat.Membership) {
 	r := h.rooms[m.Chat]
 	if r == nil {
 		r = h.newRoomLocked(m.Chat, m.LastSeq)
+		r.ahead = true
 	}
 	// What was committed before the read it need not hear.
 	rt := h.joinLocked(c, r, m.JoinedSeq, max(m.LastSeq, r.emitted, m.JoinedSeq-1))

@@ -29,7 +29,7 @@ func (h *Hub) emit(r *room, events []chat.Event) {
 		for _, e := range b.events {
 			h.enterLocked(r, e)
 		}
-		r.emitted = b.last
+		r.emitted, r.ahead = b.last, false
 		members := r.members
 		r.shared = true
 		h.mu.Unlock()

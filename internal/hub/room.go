@@ -29,6 +29,9 @@ type room struct {
 	// unsure: it came into being by a hint, which may be old. What the store
 	// says counts.
 	unsure bool
+	// ahead: it was born where a read found the store, and has told nothing since.
+	// What is up to there may be committed and not yet answered.
+	ahead bool
 
 	hints    []chat.Event // that came, as they came
 	size     int          // of their contents
@@ -144,6 +147,7 @@ func (h *Hub) flush(r *room) {
 		r.hints, r.size, r.wanted = nil, 0, 0
 		if len(hints) == 0 && wanted <= r.emitted || h.closed {
 			r.flushing = false
+			h.told.Broadcast() // who looked while it waited for a burst would not hear of its end
 			delete(h.fresh, r)
 			h.dropRoomLocked(r)
 			h.mu.Unlock()
@@ -284,7 +288,7 @@ func (h *Hub) fill(r *room, upto int64, hints []chat.Event, settle bool) (told i
 		h.emit(r, ch.Events)
 		// The rows of the last numbers may have changed again beyond.
 		h.mu.Lock()
-		r.emitted = max(r.emitted, ch.Next)
+		r.emitted, r.ahead = max(r.emitted, ch.Next), false
 		h.mu.Unlock()
 		more = ch.More
 	}
@@ -333,7 +337,7 @@ func (h *Hub) rejoin(r *room, ch chat.Changed) {
 		for _, rt := range r.members {
 			h.markLocked(rt)
 		}
-		r.emitted, r.born = ch.Next, ch.Next
+		r.emitted, r.born, r.ahead = ch.Next, ch.Next, false
 	}
 }
 
