@@ -94,3 +94,47 @@ func TestBurstsAreToldTogether(t *testing.T) {
 		})
 	}
 }
+
+// Who waits until something was told is let go when the hub ends while the
+// flusher waits for a burst.
+func TestClosingWhileABurstIsAwaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Config{
+			Encode: func(dst []byte, _ chat.Event) []byte { return append(dst, '\n') },
+			Source: oneChat{}, Ablate: Ablate{NoRescan: true},
+		})
+		s := &slow{takes: time.Second}
+		conn := h.Register(1, 1, s)
+		defer conn.Close()
+		if err := conn.Subscribe(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		seq := int64(0)
+		says := func(n int) {
+			for range n {
+				h.Publish(chat.Event{Kind: chat.MessageCreated, Chat: 1, Seq: seq + 1, PrevSeq: seq, Message: &chat.Message{}})
+				seq++
+			}
+			synctest.Wait()
+		}
+		says(1)
+		says(4)
+		h.Settle()
+		says(1) // and the others do not come
+		began := time.Now()
+		settled := make(chan struct{})
+		go func() {
+			conn.Settle(t.Context())
+			close(settled)
+		}()
+		synctest.Wait()
+		h.Close()
+		<-settled
+		if took := time.Since(began); took > mostGather {
+			t.Errorf("it took %v", took)
+		}
+		if !slices.Equal(s.lines, []int{1, 4}) {
+			t.Errorf("%v lines", s.lines)
+		}
+	})
+}
