@@ -419,7 +419,7 @@ func TestCatchingUpWaitsForAnswers(t *testing.T) {
 				})
 				synctest.Wait()
 				b.hears()
-				time.Sleep(2 * time.Second) // the second for own to see that nothing comes after it
+				time.Sleep(time.Second)
 				synctest.Wait()
 				if !answered {
 					t.Fatal("there is no answer yet")
