@@ -249,8 +249,8 @@ type Missed struct {
 
 // Missed reads what user missed in a chat after a position and up to another: the
 // events of their latest membership, with its end if it has ended by then, and a
-// gap for what was before it. Whose place nobody knows has missed nothing and is
-// out.
+// gap for what was before it, as a whole: it leads beyond upto if the membership
+// begins there. Whose place nobody knows has missed nothing and is out.
 func (l *Log) Missed(ctx context.Context, id ChatID, user UserID, after, upto int64) (Missed, error) {
 	var m Missed
 	err := l.view(ctx, "reading what somebody missed", func(r Reader) error {

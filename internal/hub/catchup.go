@@ -8,9 +8,9 @@ import "github.com/grima-chat/grima/internal/chat"
 // readers neither hold up one another for long nor keep the store busy.
 //
 // A route goes live again when it was told as much as its room, which may have
-// gone on meanwhile: then it has another turn. What the store says of the membership counts, so that the
-// end of one is told, and what lies between two is not, whatever happened
-// meanwhile.
+// gone on meanwhile: then it has another turn. What the store says of the
+// membership counts, so that the end of one is told, and what lies between two is
+// not, whatever happened meanwhile.
 
 // queueLocked gives c its turn, if there is something to catch up on and room.
 func (h *Hub) queueLocked(c *Conn) {
@@ -46,23 +46,33 @@ func (h *Hub) catchUp() {
 		c.dirty[0] = nil
 		c.dirty = c.dirty[1:]
 		upto := rt.end
-		if rt.room != nil {
-			upto = rt.room.emitted
+		var ahead *room
+		if r := rt.room; r != nil {
+			upto = r.emitted
+			if r.ahead {
+				ahead = r
+			}
 		}
 		h.mu.Unlock()
 
-		h.turn(rt, upto)
+		h.turn(rt, upto, ahead)
 	}
 }
 
 // turn tells a route a page of what it missed, up to where its room stood when
-// the turn began: what is beyond that may be committed and not yet answered.
-func (h *Hub) turn(rt *route, upto int64) {
+// the turn began: what is beyond that may be committed and not yet answered. If
+// the room is itself ahead of the answers it waits for them, and so it does with
+// a gap that leads further, to a membership that the room has yet to come to.
+func (h *Hub) turn(rt *route, upto int64, ahead *room) {
 	c := rt.conn
 	ctx, cancel := h.reading()
 	m, err := h.cfg.Source.Missed(ctx, rt.chat, c.user, rt.pos, upto)
 	cancel()
 	h.stats.catchUps.Add(1)
+	n := len(m.Events)
+	if wait := n > 0 && (ahead != nil || m.Events[n-1].Seq > upto); wait && err == nil && !h.cfg.Ablate.NoSettling {
+		err = h.answeredIn(rt.chat, ahead)
+	}
 	if err != nil {
 		h.failed("reading what a connection missed", err)
 		h.mu.Lock()
@@ -94,6 +104,18 @@ func (h *Hub) turn(rt *route, upto int64) {
 		h.resumeLocked(rt, m)
 	}
 	h.queueLocked(c)
+}
+
+// answeredIn waits until what was read of a chat has been answered, up to where
+// its room was born if that is ahead.
+func (h *Hub) answeredIn(id chat.ChatID, ahead *room) error {
+	if err := h.settledIn(id); err != nil || ahead == nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ahead.ahead = false
+	return nil
 }
 
 // stallLocked ends a turn that came to nothing. The next scan gives another.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/password"
 )
 
 func TestHintsLostDoubledReordered(t *testing.T) {
@@ -361,4 +362,75 @@ func TestAddedAndChangedInAHole(t *testing.T) {
 	w.tell()
 	a.hears("message.created 2", "message.created 3-4", "participant.updated 5", "message.created 6")
 	b.hears("message.created 3-4", "participant.updated 5", "message.created 6")
+}
+
+// slow answers a second after everybody may read what it did.
+func (w *world) slow() *chat.Service {
+	underway := &chat.Underway{}
+	w.source.Log = chat.NewSharedLog(w.store, underway)
+	return chat.NewService(chat.Config{
+		Store: &own{Store: w.store, late: func() time.Duration { return time.Second }}, Underway: underway,
+		Publisher: w, Passwords: password.New(password.Params{Memory: 64, Time: 1}), NoLimits: true,
+	})
+}
+
+// Who catches up must not be told what is not answered yet, be it only a gap.
+func TestCatchingUpWaitsForAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		commits func(w *world, slowly func()) *device // of Bob's, who lacks that
+		hears   string
+		later   []string
+	}{
+		"before a membership that the room has yet to come to": {func(w *world, slowly func()) *device {
+			b := w.connect(w.bob)
+			b.setFull(true)
+			w.says(1) // 3
+			w.tell()
+			w.removes(w.bob) // 4
+			slowly()         // 5
+			w.adds(w.bob)    // 6
+			b.mu.Lock()
+			b.full = false
+			b.mu.Unlock()
+			b.Ready()
+			return b
+		}, "gap 3-5", []string{"participant.added 6"}},
+		"in a room that somebody else made meanwhile": {func(w *world, slowly func()) *device {
+			w.reading = func(string) { // Bob's memberships, as of 2
+				w.reading = nil
+				slowly() // 3
+				w.connect(w.ana)
+			}
+			return w.connect(w.bob)
+		}, "message.created 3", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.adds(w.bob)
+				w.forget()
+				slow, answered := w.slow(), false
+				b := c.commits(w, func() {
+					slow.Send(chat.Actor{User: w.ana}, chat.NewMessage{Chat: w.port, Content: "hi"}, nil, func(_ chat.SendResult, err error) {
+						w.do(err)
+						answered = true
+					})
+					synctest.Wait() // it is committed
+				})
+				synctest.Wait()
+				b.hears()
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if !answered {
+					t.Fatal("there is no answer yet")
+				}
+				b.hears(c.hears)
+				w.tell()
+				b.hears(c.later...)
+				w.says(1)
+				w.tell()
+				b.hears(fmt.Sprintf("message.created %d", 4+3*len(c.later)))
+			})
+		})
+	}
 }

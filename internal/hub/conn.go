@@ -11,13 +11,16 @@ import (
 	"github.com/grima-chat/grima/internal/chat"
 )
 
-// Conn is a logged-in connection's place in the hub.
+// Conn is a logged-in connection's place in the hub. It begins with what a
+// delivery touches, which is to be one line of memory; so does route.
 type Conn struct {
+	sub     Subscriber
+	readies atomic.Uint64 // calls of Ready; written under hub.mu
+	first   route         // in one piece with the rest; see only
+
 	hub     *Hub
 	session chat.SessionID
 	user    chat.UserID
-	sub     Subscriber
-	readies atomic.Uint64 // calls of Ready; written under hub.mu
 
 	// Guarded by hub.mu.
 	closed     bool
@@ -29,11 +32,8 @@ type Conn struct {
 	looked     int64 // and up to where a scan found those that ended
 	*aside
 
-	// In one piece with the rest: the first route, and the routes while there is
-	// one at most.
-	first route
-	only  [1]*route
-	many  *[]*route // by chat; nil: there have not been two
+	only [1]*route // the routes while there is one at most, which is first if that was never used
+	many *[]*route // by chat; nil: there have not been two
 
 	nextBySession, nextByUser *Conn // in hub.sessions and hub.users
 }
@@ -163,6 +163,7 @@ func (h *Hub) openLocked(c *Conn, m chat.Membership) {
 	r := h.rooms[m.Chat]
 	if r == nil {
 		r = h.newRoomLocked(m.Chat, m.LastSeq)
+		r.ahead = true
 	}
 	// What was committed before the read it need not hear.
 	rt := h.joinLocked(c, r, m.JoinedSeq, max(m.LastSeq, r.emitted, m.JoinedSeq-1))

@@ -3,6 +3,7 @@ package hub
 import (
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -28,7 +29,7 @@ func (h *Hub) emit(r *room, events []chat.Event) {
 		for _, e := range b.events {
 			h.enterLocked(r, e)
 		}
-		r.emitted = b.last
+		r.emitted, r.ahead = b.last, false
 		members := r.members
 		r.shared = true
 		h.mu.Unlock()
@@ -89,7 +90,7 @@ func roughly(events []chat.Event) (size int) {
 func (h *Hub) newRun(lines []byte, events int) *Run {
 	h.stats.runs.Add(1)
 	h.stats.events.Add(int64(events))
-	return &Run{lines: lines}
+	return &Run{lines: lines, made: time.Now()}
 }
 
 // born is since when one has to be in the chat to see what e tells of. Whoever

@@ -239,7 +239,7 @@ func (h *Hub) few(id chat.ChatID) bool {
 }
 
 func (h *Hub) notify(line []byte, targets []Subscriber) {
-	run := &Run{lines: line}
+	run := &Run{lines: line, made: time.Now()}
 	for _, sub := range targets {
 		sub.Notice(run)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
 )
@@ -28,6 +29,9 @@ type room struct {
 	// unsure: it came into being by a hint, which may be old. What the store
 	// says counts.
 	unsure bool
+	// ahead: it was born where a read found the store, and has told nothing since.
+	// What is up to there may be committed and not yet answered.
+	ahead bool
 
 	hints    []chat.Event // that came, as they came
 	size     int          // of their contents
@@ -40,10 +44,10 @@ type room struct {
 	typing map[chat.UserID]typed
 	few    crowd
 	moves  int // times that somebody may have come or gone
-
-	// Of a size that what comes and goes with a login has not: each room would
-	// else keep the page of memory that it is on, and little is left on that.
-	_ [3]uint64
+	// pace is also what makes a room of a size that what comes and goes with a
+	// login has not: each would else keep the page of memory that it is on, and
+	// little is left on that.
+	pace pace
 }
 
 // movedLocked notes that somebody may have come or gone.
@@ -110,6 +114,7 @@ func (h *Hub) hintLocked(r *room, e chat.Event) {
 	} else {
 		r.hints = append(r.hints, e)
 		r.size += size
+		r.pace.cameLocked(len(r.hints))
 	}
 	h.flushLocked(r)
 }
@@ -126,14 +131,23 @@ func (h *Hub) flushLocked(r *room) {
 // A room has one flusher at a time: what it does with the room it does in the
 // order of the log.
 func (h *Hub) flush(r *room) {
+	var (
+		began time.Time
+		n     int // hints of the last round
+	)
 	for {
 		h.mu.Lock()
+		if !began.IsZero() {
+			r.pace.roundLocked(time.Since(began), n)
+		}
 		r.passes++
 		h.told.Broadcast()
+		h.gatherLocked(r)
 		hints, wanted := r.hints, r.wanted
 		r.hints, r.size, r.wanted = nil, 0, 0
 		if len(hints) == 0 && wanted <= r.emitted || h.closed {
 			r.flushing = false
+			h.told.Broadcast() // who looked while it waited for a burst would not hear of its end
 			delete(h.fresh, r)
 			h.dropRoomLocked(r)
 			h.mu.Unlock()
@@ -141,6 +155,7 @@ func (h *Hub) flush(r *room) {
 		}
 		h.mu.Unlock()
 
+		began, n = time.Now(), len(hints)
 		h.take(r, hints)
 		if wanted > r.emitted {
 			// Other nodes may have said so, and what is ours up to there may be not
@@ -273,7 +288,7 @@ func (h *Hub) fill(r *room, upto int64, hints []chat.Event, settle bool) (told i
 		h.emit(r, ch.Events)
 		// The rows of the last numbers may have changed again beyond.
 		h.mu.Lock()
-		r.emitted = max(r.emitted, ch.Next)
+		r.emitted, r.ahead = max(r.emitted, ch.Next), false
 		h.mu.Unlock()
 		more = ch.More
 	}
@@ -322,7 +337,7 @@ func (h *Hub) rejoin(r *room, ch chat.Changed) {
 		for _, rt := range r.members {
 			h.markLocked(rt)
 		}
-		r.emitted, r.born = ch.Next, ch.Next
+		r.emitted, r.born, r.ahead = ch.Next, ch.Next, false
 	}
 }
 

@@ -3,6 +3,7 @@ package hub
 import (
 	"bytes"
 	"sync/atomic"
+	"time"
 )
 
 // Wire is a form in which lines go over a connection: bare lines, messages of a
@@ -37,6 +38,7 @@ const maxRun = 64 << 10
 // once and shared by all who get it.
 type Run struct {
 	lines []byte
+	made  time.Time
 	forms [maxWires]atomic.Pointer[[]byte]
 }
 
@@ -58,6 +60,9 @@ func (r *Run) Bytes(w *Wire) []byte {
 	r.forms[w.form].Store(&b)
 	return b
 }
+
+// Made is when it was encoded.
+func (r *Run) Made() time.Time { return r.made }
 
 // Size is the number of bytes of the bare lines.
 func (r *Run) Size() int { return len(r.lines) }

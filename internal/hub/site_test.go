@@ -38,11 +38,15 @@ func newSite(s *stage, store chat.Store, shared bool, a Ablate) *site {
 		EncodeUser:  func(dst []byte, _ chat.User) []byte { return dst },
 		Scan:        time.Second, CatchUps: 2, Ablate: a, Log: slog.New(slog.DiscardHandler),
 	}
+	most := []int{1, 6, 60}[s.n(3)] // ms
+	if a.LoadBeforeListing {
+		most = 1 // a moment is looked for that is rare while everything waits
+	}
+	store = &own{Store: store, late: func() time.Duration { return time.Duration(s.n(most)) * time.Millisecond }}
 	svc := chat.Config{Store: store, Publisher: n, Passwords: password.New(password.Params{Memory: 64, Time: 1}), NoLimits: true}
 	src := &faulty{s: s}
 	src.Log = chat.NewLog(store)
 	if shared {
-		svc.Store = &own{Store: store, late: func() time.Duration { return time.Duration(s.n(6)) * time.Millisecond }}
 		svc.Underway = &chat.Underway{}
 		src.Log = chat.NewSharedLog(store, svc.Underway)
 		n.port = s.net.Join()
@@ -58,8 +62,8 @@ func newSite(s *stage, store chat.Store, shared bool, a Ablate) *site {
 	return n
 }
 
-// own is a node's side of a store that others write to as well: what it hears of
-// its own updates comes later than everybody may read them.
+// own is a node's side of a store: what it hears of its own updates comes later
+// than everybody may read them.
 type own struct {
 	chat.Store
 
@@ -84,7 +88,6 @@ func (o *own) Update(op chat.Op, done func(error)) {
 
 func (o *own) tell() {
 	for {
-		time.Sleep(o.late()) // of the bubble's time
 		o.mu.Lock()
 		if len(o.dones) == 0 {
 			o.telling = false
@@ -94,6 +97,7 @@ func (o *own) tell() {
 		done := o.dones[0]
 		o.dones = o.dones[1:]
 		o.mu.Unlock()
+		time.Sleep(o.late()) // of the bubble's time
 		done()
 	}
 }

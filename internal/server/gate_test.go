@@ -3,6 +3,8 @@ package server
 import (
 	"errors"
 	"net/netip"
+	"reflect"
+	"strings"
 	"testing"
 	"unsafe"
 )
@@ -141,5 +143,35 @@ func TestValidate(t *testing.T) {
 func TestSizeOfAConnection(t *testing.T) {
 	if size := unsafe.Sizeof(arrival{}); size > 568 {
 		t.Errorf("%d bytes are kept of a connection", size)
+	}
+}
+
+// Of what is kept of it, a delivery touches four lines of memory.
+func TestWhatADeliveryTouches(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("lines are counted where pointers have 8 bytes")
+	}
+	const (
+		line  = 64
+		goOwn = 8 // in front of it
+	)
+	lines := map[uintptr][]string{}
+	for _, path := range []string{
+		"conn.seat.sub", "conn.seat.readies", "conn.seat.first.conn", "conn.seat.first.from", "conn.seat.first.pos", "conn.seat.first.state",
+		"conn.listener", "conn.out.to.sock", "conn.out.form", "conn.out.bounds", "conn.out.mu", "conn.out.waiting", "conn.out.queued",
+		"conn.out.lastPut", "conn.out.holding", "conn.out.broken", "socket.file", "socket.fd",
+	} {
+		at, of := uintptr(goOwn), reflect.TypeFor[arrival]()
+		for name := range strings.SplitSeq("room."+path, ".") {
+			f, ok := of.FieldByName(name)
+			if !ok {
+				t.Fatalf("there is no %s in %s", name, path)
+			}
+			at, of = at+f.Offset, f.Type
+		}
+		lines[at/line] = append(lines[at/line], path)
+	}
+	if len(lines) > 4 {
+		t.Errorf("%d lines: %v", len(lines), lines)
 	}
 }

@@ -11,6 +11,9 @@ var started = time.Now()
 // now is the time that things here are measured by, in nanoseconds; never 0.
 func now() int64 { return int64(time.Since(started)) + 1 }
 
+// at is what now gave at t.
+func at(t time.Time) int64 { return int64(t.Sub(started)) + 1 }
+
 // alarms wakes connections at their time. One timer serves all of them: one
 // each would cost every connection more than the rest of its session.
 type alarms struct {

@@ -21,15 +21,21 @@ import (
 	"github.com/grima-chat/grima/protocol"
 )
 
-// conn is one connection: a state machine that takes turns. Fields below mu are
-// guarded by it. Those above it never change, or belong to whoever has the turn;
+// conn is one connection: a state machine that takes turns. times and last are
+// guarded by mu. The others never change, or belong to whoever has the turn;
 // while a request is being carried out by one of the crew, to that goroutine,
 // and turns do nothing. What an idle client does not need is behind pointers, and
 // they are nil.
+//
+// The order is that of memory: what a delivery touches are the first line of
+// seat, listener with out, and the socket behind them in a Room. With thousands
+// of connections each line has to be fetched.
 type conn struct {
 	srv    *Server
 	serial uint64 // in the log
-	out    outbox
+	place  atomic.Pointer[hub.Conn]
+	guest  Guest    // nil: nobody
+	seat   hub.Conn // of the first login, to which place leads
 	turns  queue.Handle
 
 	asked    limits.Client
@@ -43,14 +49,13 @@ type conn struct {
 	operator bool        // logged in from the start, as whoever runs the server
 	stranger *stranger   // before login, and as long as there is something in it
 	input    *reading    // while there is input
-	listener *listener   // a client that only listens
-	place    atomic.Pointer[hub.Conn]
-	guest    Guest    // nil: nobody
-	seat     hub.Conn // of the first login, to which place leads
 
 	mu    sync.Mutex
 	times *times  // nil: nothing is due
 	last  *ending // nil: nothing of it
+
+	listener *listener // a client that only listens
+	out      outbox
 }
 
 // stranger is what a connection has before login.

@@ -23,16 +23,15 @@ import (
 //     the client may read the rest of what was being written and the owner's
 //     last word; then it has failed.
 type outbox struct {
+	// Down to broken it is what a delivery touches.
 	to     carrier
 	form   *form
 	bounds *bounds
-	owner  owner
 
 	mu sync.Mutex
 	*waiting
-	first   uint64 // the number of answers[0]
 	queued  [2]int // bytes in queue and held, and being written: of answers, of events
-	lastPut int64  // Unix time in ns
+	lastPut int64  // as now counts; of a run alone, when that was made
 	owed    need   // what the owner is woken for
 	holding bool   // events wait behind the answers outstanding
 	corked  bool
@@ -44,6 +43,9 @@ type outbox struct {
 	hurried bool // nobody is to wait for room any more
 	closed  bool // takes no more answers and events
 	broken  bool // cannot write any more
+
+	first uint64 // the number of answers[0]
+	owner owner
 }
 
 // waiting is what an outbox has while something waits in it. What all others
@@ -115,6 +117,7 @@ type form struct {
 type run interface {
 	Bytes(w *hub.Wire) []byte
 	Size() int
+	Made() time.Time
 }
 
 type answer struct {
@@ -317,7 +320,7 @@ func (o *outbox) eventLocked(r run, size int) {
 	}
 	o.writing = true
 	o.queued[ofEvent] += size
-	o.lastPut = now()
+	o.lastPut = max(o.lastPut, at(r.Made())) // asking the clock for each is a hundredth of a delivery
 	o.mu.Unlock()
 	o.writeNow(r.Bytes(o.form.wire), batch{sizes: [2]int{ofEvent: size}, frames: 1})
 }

@@ -48,6 +48,7 @@ type raw []byte
 
 func (r raw) Bytes(*hub.Wire) []byte { return r }
 func (r raw) Size() int              { return len(r) }
+func (r raw) Made() time.Time        { return time.Now() }
 
 func newPost(t *testing.T, room int) *post {
 	near, far := net.Pipe()

@@ -182,8 +182,8 @@ func (a awaited) Closed() {
 // In pieces it would stand between what its login leaves behind, and keep pages
 // of that.
 type Room struct {
-	socket Socket
 	conn   conn
+	socket Socket
 }
 
 // Socket is NewSocket in the room.

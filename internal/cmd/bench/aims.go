@@ -12,10 +12,15 @@ import (
 func (b *bench) tellAims() {
 	s := section{
 		title: "Aims",
-		note:  "Each is an upper bound. Ratios are of server CPU, unless the aim says otherwise.",
+		note:  "Each is an upper bound. Ratios are of server CPU, unless the aim says otherwise. Those of delivery are aims for the server with its store in memory, which pays for delivery alone as those beside it do; durable commits may add a cost per message, and none per delivery. So the durable server stands beside each, with how far it is from the same bound, and what a durable message costs is below.",
 		head:  []string{"what", "at most", "found", ""},
 	}
 	found := b.live.found
+	beside := func(what string, most float64, got series) {
+		if len(got) > 0 {
+			s.row(what, "("+ratio(most)+")", got.spread(ratio), fmt.Sprintf("durable, beside it: %.2f of the bound", got.median()/most))
+		}
+	}
 	aim := func(what string, most float64, got series, format func(float64) string) {
 		if len(got) == 0 {
 			return // not asked for, or among what failed below
@@ -42,10 +47,14 @@ func (b *bench) tellAims() {
 			if how.most[n] == 0 {
 				continue
 			}
-			for _, name := range []string{"Grima, volatile", "Grima"} {
-				aim(fmt.Sprintf("%d receivers, %s: %s / %s", n, how.name, name, how.over), how.most[n],
-					found.ratio(fanKey(name, n, how.flight), fanKey(how.over, n, how.flight), "cpu"), ratio)
+			over := func(name string) (string, series) {
+				return fmt.Sprintf("%d receivers, %s: %s / %s", n, how.name, name, how.over),
+					found.ratio(fanKey(name, n, how.flight), fanKey(how.over, n, how.flight), "cpu")
 			}
+			what, got := over(volatile)
+			aim(what, how.most[n], got, ratio)
+			what, got = over(durable)
+			beside(what, how.most[n], got)
 		}
 	}
 	designs := kindNames(b.grimas())
@@ -87,7 +96,59 @@ func (b *bench) tellAims() {
 		aim("time of the reconnect storm / bare loop with look-up, "+d, 2, found.ratio(stormKey(d), stormKey(bareLookup), "time"), ratio)
 	}
 	b.report.section(s)
+	b.tellDurable()
 	b.tellMissing()
+}
+
+// tellDurable says what a durable message costs more than one that is kept in
+// memory alone: as much in a small room as in a large one, if it is a cost per
+// message.
+func (b *bench) tellDurable() {
+	s := section{
+		title: "What a durable message costs more",
+		note:  "Server CPU in microseconds, per message: the durable server's per delivery less the volatile one's, times the receivers. Where one message is under way each has a commit of its own, and if what durability costs is a cost per message, the figure is that of the smallest room in all; where 32 are, commits are shared. In large rooms it is a small difference of large figures: a tenth of a microsecond per delivery, which is less than rounds differ by, is 1000 per message to 10,000.",
+		head:  []string{"under way", "receivers", "server", "us more per message", "of them per delivery", "as in the smallest room?"},
+	}
+	pairs := [][2]string{{durable, volatile}}
+	if b.Before != "" {
+		pairs = append(pairs, [2]string{before(durable), before(volatile)})
+	}
+	for _, how := range flights {
+		for _, pair := range pairs {
+			var least series
+			for _, n := range b.live.size.rooms {
+				more := b.live.found.more(fanKey(pair[0], n, how.name), fanKey(pair[1], n, how.name), "cpu").times(float64(n))
+				if len(more) == 0 {
+					continue
+				}
+				same := "-"
+				if least == nil {
+					least = more
+				} else if how.publishers == 1 && how.slots == 1 {
+					same = compareCosts(more, least)
+				}
+				s.row(how.about, fmt.Sprint(n), pair[0], more.spread(micros), more.times(1/float64(n)).spread(signedMicros), same)
+			}
+		}
+	}
+	if len(s.rows) > 0 {
+		b.report.section(s)
+	}
+}
+
+// compareCosts says whether one cost is about another: within half and double,
+// or at least no further away than rounds lie apart.
+func compareCosts(got, want series) string {
+	g, w := got.median(), want.median()
+	switch {
+	case g >= w/2 && g <= 2*w:
+		return fmt.Sprintf("yes, %.2f times", g/w)
+	case got.least() <= 2*w && got.greatest() >= w/2:
+		return fmt.Sprintf("%.2f times, but rounds differ by more than that", g/w)
+	case g < w/2:
+		return fmt.Sprintf("no, less: %.2f times", g/w)
+	}
+	return fmt.Sprintf("no, more: %.2f times", g/w)
 }
 
 // tellMissing says what could not be measured, and what failed.

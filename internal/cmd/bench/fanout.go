@@ -13,16 +13,20 @@ import (
 
 // inFlight is how messages are under way at once.
 type inFlight struct {
-	name              string
+	name, about       string
 	slots, publishers int
 	only              int // a room of this size alone; 0: all
 }
 
 var flights = []inFlight{
-	{"lone", 1, 1, 0},
-	{"backlog", 32, 32, 0},
-	{"one publisher", 32, 1, 10_000},
+	{"lone", "one", 1, 1, 0},
+	{"backlog", "one each of 32 publishers", 32, 32, 0},
+	{"one publisher", "32 of one publisher", 32, 1, 10_000},
 }
+
+// The servers whose deliveries are held against others': as it is, and built
+// with its store in memory.
+const durable, volatile = "Grima", "Grima, volatile"
 
 const publishersOf = 32
 
@@ -105,7 +109,6 @@ func (b *bench) planFanOut() error {
 }
 
 func (b *bench) fanOutKinds() []kind {
-	const durable, volatile = "Grima", "Grima, volatile"
 	kinds := []kind{rawKind("raw loop", "each", false), b.grimaKind(durable, b.bin), b.grimaKind(volatile, b.live.volatile)}
 	if b.Before != "" {
 		kinds = append(kinds, b.grimaKind(before(durable), filepath.Join(b.Before, "grima")),

@@ -96,6 +96,11 @@ func (f findings) ratio(key, over, figure string) series {
 	return slices.DeleteFunc(f[key][figure].over(f[over][figure]), math.IsNaN)
 }
 
+// more is by how much one case's figure is above another's, round by round.
+func (f findings) more(key, than, figure string) series {
+	return slices.DeleteFunc(f[key][figure].less(f[than][figure]), math.IsNaN)
+}
+
 type scenario struct {
 	name string
 	plan func(*bench) error // adds its steps

@@ -56,6 +56,22 @@ func TestMarksAreFoundInAnyPieces(t *testing.T) {
 	}
 }
 
+func TestCostsPerMessageAreCompared(t *testing.T) {
+	for _, c := range []struct {
+		got, want series
+		begins    string
+	}{
+		{series{300, 310}, series{300}, "yes, 1.02"},
+		{series{-900, 100, 900}, series{300}, "0.33 times, but"},
+		{series{3000, 3300}, series{300}, "no, more: 10.50"},
+		{series{-900, -100}, series{300}, "no, less: -1.67"},
+	} {
+		if got := compareCosts(c.got, c.want); !strings.HasPrefix(got, c.begins) {
+			t.Errorf("%v beside %v: %q", c.got, c.want, got)
+		}
+	}
+}
+
 func TestEveryProtocolSendsMessagesOfOneLengthWithOneMark(t *testing.T) {
 	w := &crowd{room: "c_1"}
 	for name, s := range map[string]speak{
@@ -99,6 +115,9 @@ func TestRatiosLeaveOutRoundsThatFailed(t *testing.T) {
 	}
 	if got := f.get("a", "cpu"); !slices.Equal(got, series{4, 9}) {
 		t.Errorf("figures %v", got)
+	}
+	if got := f.more("a", "b", "cpu"); !slices.Equal(got, series{2, 6}) {
+		t.Errorf("differences %v", got)
 	}
 	if !math.IsNaN(f["a"]["cpu"][1]) {
 		t.Error("the round that failed has a figure")
@@ -246,7 +265,7 @@ func TestEveryScenarioRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, title := range []string{"### Aims", "### Fan-out", "### Memory", "### Light requests", "### Reconnect storm", "### Bystanders"} {
+	for _, title := range []string{"### Aims", "### What a durable", "### Fan-out", "### Memory", "### Light requests", "### Reconnect storm", "### Bystanders"} {
 		if !strings.Contains(string(report), title) {
 			t.Errorf("the report has no %q", title)
 		}

@@ -53,6 +53,15 @@ func (s series) over(t series) series {
 	return r
 }
 
+// less subtracts round by round.
+func (s series) less(t series) series {
+	var r series
+	for i := range min(len(s), len(t)) {
+		r = append(r, s[i]-t[i])
+	}
+	return r
+}
+
 // spread prints median, least and greatest, with format for each.
 func (s series) spread(format func(float64) string) string {
 	if len(s) == 0 {
@@ -91,6 +100,9 @@ func ratio(v float64) string { return fmt.Sprintf("%.2f", v) }
 // millis and micros print a number of seconds.
 func millis(v float64) string { return fmt.Sprintf("%.2f", v*1e3) }
 func micros(v float64) string { return fmt.Sprintf("%.0f", v*1e6) }
+
+// signedMicros prints a difference of seconds.
+func signedMicros(v float64) string { return fmt.Sprintf("%+.2f", v*1e6) }
 
 func count(n int) string {
 	switch {

@@ -333,6 +333,31 @@ func logSize(t *testing.T, dir string) int64 {
 	return info.Size()
 }
 
+// Each small commit made the log longer, and was synced by two writes.
+func TestLogGrowsInSteps(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		_, err := newChat(tx, 1)
+		return err
+	})
+	var sizes []int64
+	for n := range 200 {
+		mustUpdate(t, s, func(tx chat.Tx) error {
+			_, err := send(tx, 1, 1, fmt.Sprint(n), body)
+			return err
+		})
+		sizes = append(sizes, logSize(t, dir))
+	}
+	if last := slices.Compact(slices.Clone(sizes[100:])); len(last) > 25 {
+		t.Errorf("in 100 commits the log had %d lengths: %v", len(last), last)
+	}
+	// Each page has 24 bytes in front of it there.
+	if used := s.Stats().WALBytes; sizes[199] > used+used/100+walAhead {
+		t.Errorf("the log has %d bytes, of which %v are used", sizes[199], used)
+	}
+}
+
 func TestLogStaysBounded(t *testing.T) {
 	const bound = 64 * pageSize
 	dir := t.TempDir()

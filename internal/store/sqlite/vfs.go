@@ -114,6 +114,7 @@ type walFile struct {
 	vfs.File
 	held []byte // is to be written at off
 	off  int64
+	long int64 // how long the log is known to be, at least until it is truncated
 }
 
 // flush writes what is held back. After an error nothing is: SQLite gives the
@@ -149,14 +150,51 @@ func (f *walFile) Truncate(size int64) error {
 	if err := f.flush(); err != nil {
 		return err
 	}
+	f.long = 0
 	return f.File.Truncate(size)
 }
 
 func (f *walFile) Sync(flags vfs.SyncFlag) error {
+	n := len(f.held)
 	if err := f.flush(); err != nil {
 		return err
 	}
+	if n > 0 && n <= walAlone {
+		f.lengthen(f.off + int64(n))
+	}
 	return f.File.Sync(flags)
+}
+
+// The log is made longer in steps. A file that has grown is synced by two writes
+// that wait for one another, what is new and then how long it is; where commits
+// are small that is most of what they take.
+const (
+	walAlone = 64 << 10  // to a larger commit one write more is little
+	walAhead = 256 << 10 // a step is an eighth of the log, up to this
+)
+
+var zeros [walAhead]byte
+
+// lengthen writes zeros behind a log that has become longer, of which the next
+// commits take the place. SQLite takes them for the log's end, as it does what is
+// left of an older one: no frame is of page 0. If it fails that is nobody's loss;
+// what is wrong with the disk is seen by what has to be written.
+func (f *walFile) lengthen(end int64) {
+	if end <= f.long {
+		return
+	}
+	size, err := f.File.Size()
+	if err != nil {
+		return
+	}
+	f.long = size
+	if size > end {
+		return // a new log in the place of a longer one
+	}
+	step := min(size/8, walAhead)
+	if _, err := f.File.WriteAt(zeros[:step], size); err == nil {
+		f.long += step
+	}
 }
 
 func (f *walFile) Size() (int64, error) {
