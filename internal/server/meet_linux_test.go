@@ -3,12 +3,16 @@ package server
 import (
 	"bufio"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/grima-chat/grima/internal/api"
 	"github.com/grima-chat/grima/internal/chat"
@@ -82,5 +86,47 @@ func TestGoneBeforeTheyAreMet(t *testing.T) {
 			}
 			_ = next.Close()
 		})
+	}
+}
+
+// Beyond those who can be told why, whoever cannot come in is closed at once: a
+// crowd takes no more files than that.
+func TestACrowdBeforeAFullServer(t *testing.T) {
+	s, err := New(Config{MaxConnections: 1, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), HTTP: http.NotFoundHandler(), Lines: stream.New(stream.Config{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	var place ticket
+	if err := s.gate.admit(&place, netip.Addr{}); err != nil {
+		t.Fatal(err)
+	}
+	s.gate.turningAway = maxTurningAway
+	for range 8 {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd := -1
+		if err := s.port.accept(func(who newcomer) {
+			fd = who.fd
+			s.meet(who)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); !errors.Is(err, unix.EBADF) {
+			t.Errorf("descriptor %d is open: %v", fd, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if s.gate.turningAway != maxTurningAway {
+		t.Errorf("%d are being turned away, want %d", s.gate.turningAway, maxTurningAway)
+	}
+	if err := s.port.Close(); err != nil {
+		t.Error(err)
 	}
 }
