@@ -23,7 +23,12 @@ func (s *Server) meet(who newcomer) {
 	err := s.gate.admit(&t.ticket, who.peer)
 	socket := t.room.Bare(who.fd)
 	if err != nil {
+		if !s.mayTurnAway(who.peer, err) {
+			_ = socket.Close()
+			return
+		}
 		s.serving.Go(func() {
+			defer s.gate.turnedAway()
 			if nc := s.adopt(socket); nc != nil {
 				s.turnAway(nc, err)
 			}

@@ -51,13 +51,11 @@ var options = []option{
 	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAlive.Count},
 }
 
-func setOptions(fd int) error {
+// setOptions sets what can be set: MPTCP of before Linux 6.10 keeps nothing alive.
+func setOptions(fd int) {
 	for _, o := range options {
-		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
-			return os.NewSyscallError("setsockopt", err)
-		}
+		_ = unix.SetsockoptInt(fd, o.level, o.name, o.value)
 	}
-	return nil
 }
 
 func hasOptions(fd int) bool {
@@ -81,9 +79,7 @@ func newPort(ln net.Listener) (_ *port, err error) {
 		return nil, err
 	}
 	if p.raw, err = p.file.SyscallConn(); err == nil {
-		var failed error
-		err = p.raw.Control(func(fd uintptr) { failed = setOptions(int(fd)) })
-		err = errors.Join(err, failed)
+		err = p.raw.Control(func(fd uintptr) { setOptions(int(fd)) })
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.file.Close())
@@ -127,14 +123,13 @@ func (p *port) accept(meet func(newcomer)) error {
 	return errors.Join(err, failed)
 }
 
-// prepare sees that a connection has set what it should. What fails says that it
-// is closed already, as a read will.
+// prepare sees that a connection has set what it should and can have.
 func (p *port) prepare(fd int) {
 	if !p.looked {
 		p.looked, p.inherit = true, hasOptions(fd)
 	}
 	if !p.inherit {
-		_ = setOptions(fd)
+		setOptions(fd)
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent)
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net"
 	"testing"
 
@@ -75,5 +76,38 @@ func TestOptionsOfConnections(t *testing.T) {
 				t.Error("a closed port accepts")
 			}
 		}
+	}
+}
+
+// Who has a kernel that does not know an option is served without it.
+func TestOptionsThatThereAreNot(t *testing.T) {
+	defer func(all []option) { options = all }(options)
+	options = append([]option{{unix.IPPROTO_TCP, 1 << 20, 1}}, options...)
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPort(ln)
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.accept(func(who newcomer) {
+		for _, o := range options[1:] {
+			if v, err := unix.GetsockoptInt(who.fd, o.level, o.name); err != nil || v != o.value {
+				t.Errorf("option %d is %d, want %d: %v", o.name, v, o.value, err)
+			}
+		}
+		if err := unix.Close(who.fd); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(far.Close(), p.Close()); err != nil {
+		t.Error(err)
 	}
 }

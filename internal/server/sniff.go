@@ -171,6 +171,11 @@ func (s *Server) welcome(nc net.Conn) {
 	t := new(arrival)
 	err := s.gate.admit(&t.ticket, peer)
 	if err != nil {
+		if !s.mayTurnAway(peer, err) {
+			_ = nc.Close()
+			return
+		}
+		defer s.gate.turnedAway()
 		s.turnAway(nc, err)
 		return
 	}
@@ -298,15 +303,15 @@ func (s *Server) client(peer netip.Addr) netip.Addr {
 	return peer
 }
 
-// turnAway refuses a connection that the gate did not let in, in its own
-// language if there is room to find out which that is.
+// mayTurnAway reports whether there is room to tell somebody whom the gate did
+// not let in. If so, gate.turnedAway is to be called afterwards.
+func (s *Server) mayTurnAway(peer netip.Addr, why error) bool {
+	s.log.Debug("connection refused", "peer", peer, "why", why)
+	return s.gate.mayTurnAway()
+}
+
+// turnAway refuses a connection in its own language.
 func (s *Server) turnAway(nc net.Conn, why error) {
-	s.log.Debug("connection refused", "peer", addrOf(nc), "why", why)
-	if !s.gate.mayTurnAway() {
-		_ = nc.Close()
-		return
-	}
-	defer s.gate.turnedAway()
 	defer s.hurried(nc)()
 	what, conn, err := sniff(s.ctx, nc, nil, silence)
 	switch {

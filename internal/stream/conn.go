@@ -200,13 +200,13 @@ func (c *conn) start(head []byte) {
 		if err = sock.park(&c.turns, c, c.srv.queue); err == nil {
 			return
 		}
+		c.log().Warn("a connection cannot be polled", "error", err)
 		if sock.file == nil {
 			c.out.uncork()
 			go c.depart(err)
 			return
 		}
 		// Out of files, perhaps. A goroutine that waits needs none.
-		c.log().Warn("a connection cannot be polled", "error", err)
 		sock.waits = true
 	}
 	// Before there are turns, of which one may be the last and stops it. What it

@@ -97,7 +97,7 @@ func (s *Socket) bare(fd int) *Socket {
 func (s *Socket) Adopt() error {
 	f := os.NewFile(uintptr(s.fd), "socket")
 	nc, err := net.FileConn(f)
-	err = errors.Join(err, f.Close()) // it was duplicated
+	_ = f.Close() // it was duplicated
 	s.fd = -1
 	if err == nil && s.of(nc) == nil {
 		err = errors.Join(errors.ErrUnsupported, nc.Close())
@@ -338,10 +338,13 @@ func (s *Socket) LocalAddr() net.Addr {
 	return &net.TCPAddr{}
 }
 
-// RemoteAddr implements net.Conn. A descriptor has forgotten it.
+// RemoteAddr implements net.Conn. A descriptor has forgotten it, and who was gone
+// when Go first heard of them, see Adopt, has none any more.
 func (s *Socket) RemoteAddr() net.Addr {
 	if s.file != nil {
-		return s.file.RemoteAddr()
+		if a := s.file.RemoteAddr(); a != nil {
+			return a
+		}
 	}
 	return &net.TCPAddr{}
 }

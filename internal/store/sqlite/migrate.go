@@ -42,6 +42,9 @@ func (c *conn) migrateTo(n int64, step string) (err error) {
 		return err
 	}
 	err = c.exec(step + fmt.Sprintf("\n;PRAGMA user_version = %d;", n))
+	if err == nil && n == longContents {
+		err = c.moveLongContents()
+	}
 	if err == nil {
 		err = c.exec("COMMIT")
 	}
@@ -49,4 +52,39 @@ func (c *conn) migrateTo(n int64, step string) (err error) {
 		err = errors.Join(err, c.exec("ROLLBACK"))
 	}
 	return err
+}
+
+// longContents is the step that makes long_contents.
+const longContents = 5
+
+const (
+	copyLong = `INSERT INTO long_contents (chat_id, seq, content) SELECT chat_id, seq, content FROM messages
+WHERE (chat_id, seq) > (?, ?) AND octet_length(content) > ? ORDER BY chat_id, seq LIMIT 1000`
+	emptyLong = `UPDATE messages SET content = '' WHERE (chat_id, seq) IN (SELECT chat_id, seq FROM long_contents WHERE rowid > ?)`
+	lastLong  = `SELECT chat_id, seq, rowid FROM long_contents ORDER BY rowid DESC LIMIT 1`
+)
+
+// moveLongContents moves long contents out of the rows of messages. Not all at
+// once: SQLite keeps the pages that a statement changes, to undo it, and we have it
+// do so in memory. And what pages some leave free others take.
+func (c *conn) moveLongContents() error {
+	for id, seq, row := int64(0), int64(0), int64(0); ; {
+		if err := c.prep(copyLong).int(id).int(seq).int(inRow).run(); err != nil {
+			return err
+		}
+		if c.db.Changes() == 0 {
+			return nil
+		}
+		if err := c.prep(emptyLong).int(row).run(); err != nil {
+			return err
+		}
+		q := c.prep(lastLong)
+		if err := q.row(); err != nil {
+			return err
+		}
+		id, seq, row = q.getInt(), q.getInt(), q.getInt()
+		if q.reset(); q.err != nil {
+			return q.err
+		}
+	}
 }

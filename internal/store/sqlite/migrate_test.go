@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/store/batch"
@@ -18,6 +21,7 @@ DROP INDEX chats_listed;
 ALTER TABLE chats DROP COLUMN listed;
 ALTER TABLE participants DROP COLUMN notify;
 DROP TABLE avatars;
+UPDATE messages SET content = l.content FROM long_contents l WHERE l.chat_id = messages.chat_id AND l.seq = messages.seq;
 DROP TABLE long_contents;
 ALTER TABLE users DROP COLUMN avatar;
 ALTER TABLE users DROP COLUMN status;
@@ -38,8 +42,8 @@ DROP TABLE sent_by_id;
 PRAGMA user_version = 1;
 COMMIT;`
 
-// The first schema becomes the second with every key in its place, whichever
-// write or sync of it fails first.
+// The first schema becomes the newest with every key and every content in its
+// place, whichever write or sync of it fails first.
 func TestUpgradeThroughFaults(t *testing.T) {
 	const people, each = 3, 40
 	key := func(user chat.UserID, i int) string {
@@ -47,6 +51,13 @@ func TestUpgradeThroughFaults(t *testing.T) {
 			return fmt.Sprintf("00000000-0000-7000-8000-%012d", i) // the same for everybody
 		}
 		return fmt.Sprint("text ", user, " ", i)
+	}
+	// Of every six one does not fit into its row, and one just does.
+	content := func(seq int64) string {
+		if seq%3 > 0 {
+			return "hello"
+		}
+		return strings.Repeat("x", inRow+int(seq/3)%2*int(seq)*50)
 	}
 	old := t.TempDir()
 	s := open(t, old)
@@ -58,7 +69,11 @@ func TestUpgradeThroughFaults(t *testing.T) {
 	for i := range each {
 		for u := range chat.UserID(people) {
 			mustUpdate(t, s, func(tx chat.Tx) error {
-				seq, err := send(tx, 1, u+1, key(u+1, i), "hello")
+				c, err := tx.Chat(1)
+				if err != nil {
+					return err
+				}
+				seq, err := send(tx, 1, u+1, key(u+1, i), content(c.LastSeq+1))
 				want[batch.SentKey{Sender: u + 1, ClientMsgID: key(u+1, i)}] = seq
 				return err
 			})
@@ -80,6 +95,9 @@ func TestUpgradeThroughFaults(t *testing.T) {
 			for k, seq := range want {
 				if got, err := r.Sent(k.Sender, k.ClientMsgID); err != nil || got.Seq != seq || got.ClientMsgID != k.ClientMsgID {
 					t.Fatalf("%s: %v gives %+v, %v, want seq %d", when, k, got, err, seq)
+				}
+				if m, err := r.Message(1, seq); err != nil || m.Content != content(seq) {
+					t.Fatalf("%s: message %d has %d bytes, %v, want %d", when, seq, len(m.Content), err, len(content(seq)))
 				}
 			}
 			return nil
@@ -134,4 +152,56 @@ func TestUpgradeThroughFaults(t *testing.T) {
 		t.Errorf("an upgrade was stopped %d times only, so this proves little", failed)
 	}
 	t.Logf("stopped at each of %d writes and syncs", failed)
+}
+
+// The memory that moving long contents takes does not grow with what there is.
+func TestUpgradeInLittleMemory(t *testing.T) {
+	const messages, memory = 30_000, 24 << 20
+	path := filepath.Join(t.TempDir(), dbName)
+	db, err := sqlite3.OpenContext(sqlite3.WithMaxMemory(t.Context(), memory), "file:"+filepath.ToSlash(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &conn{db: db, stmts: map[string]*stmt{}}
+	defer func() {
+		if err := c.abandon(); err != nil {
+			t.Error(err)
+		}
+	}()
+	steps, err := batch.Migrations(migrationFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	upgrade := func(from, to int) {
+		t.Helper()
+		for n := from; n <= to; n++ {
+			if err := c.migrateTo(int64(n), steps[n-1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	do := func(sql string) {
+		t.Helper()
+		if err := c.exec(sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -2000")
+	upgrade(1, longContents-1)
+	do(fmt.Sprintf(`INSERT INTO messages (chat_id, seq, updated_seq, sender_id, content, mention_all, created_at)
+WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+SELECT i / 900 + 1, i %% 900 + 1, i %% 900 + 1, 1, i || printf('%%.*c', %d, 'x'), 0, 0 FROM n`, messages-1, inRow+200))
+	pages, err := c.int("PRAGMA page_count")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pages*pageSize < memory {
+		t.Fatalf("%d pages fit into the memory", pages)
+	}
+	upgrade(longContents, len(steps))
+	n, err := c.int(`SELECT count(*) FROM long_contents l JOIN messages m ON m.chat_id = l.chat_id AND m.seq = l.seq
+WHERE m.content = '' AND CAST(l.content AS INTEGER) = (l.chat_id - 1) * 900 + l.seq - 1`)
+	if err != nil || n != messages {
+		t.Errorf("%d contents are where they should be, want %d: %v", n, messages, err)
+	}
 }

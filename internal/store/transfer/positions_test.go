@@ -2,8 +2,10 @@ package transfer_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/pgtest"
+	"github.com/grima-chat/grima/internal/store/sqlite"
 	"github.com/grima-chat/grima/internal/store/transfer"
 )
 
@@ -431,4 +434,73 @@ func TestDamageIsFound(t *testing.T) {
 			t.Errorf("%d rows were put right", r.Written)
 		}
 	}
+}
+
+// Long contents go along wherever a store has them, there, back, and from one
+// directory to another: new ones, those that were edited into others, into short
+// ones or out of these since the copy before, and those that were deleted.
+func TestLongContentsGoAlong(t *testing.T) {
+	dir, url, other := place(t.TempDir()), place(pgtest.New(t)), place(t.TempDir())
+	long := func(s string) string { return strings.Repeat(s, chat.MaxContent/len(s)) }
+	now := map[int64]string{2: "short", 3: long("a"), 4: long("é"), 5: long("b"), 6: long("😀")}
+	s := dir.serve(t)
+	populate(t, s, 1)
+	for range now {
+		say(t, s, 1, rand.Text())
+	}
+	edit := func(contents map[int64]string) {
+		t.Helper()
+		do(t, s, func(tx chat.Tx) error {
+			for seq, content := range contents {
+				m, err1 := tx.Message(1, seq)
+				c, err2 := tx.Chat(1)
+				if err := errors.Join(err1, err2); err != nil {
+					return err
+				}
+				c.LastSeq++
+				m.Content, m.UpdatedSeq, m.EditedAt = content, c.LastSeq, tx.Now()
+				if content == "" {
+					m.DeletedAt, m.Mentions = tx.Now(), nil
+				}
+				if err := errors.Join(tx.PutMessage(m), tx.PutChat(c)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	edit(now)
+	from := dir
+	for _, then := range []struct {
+		to  place
+		now map[int64]string
+	}{
+		{url, map[int64]string{2: long("c"), 3: "short", 4: long("d"), 5: ""}},
+		{dir, map[int64]string{2: "short", 3: long("e")}},
+		{other, map[int64]string{2: long("f"), 4: "short"}},
+		{dir, map[int64]string{3: long("g"), 6: ""}},
+		{url, map[int64]string{4: long("h")}},
+		{other, nil},
+	} {
+		closeStore(t, s)
+		mustMove(t, from, then.to)
+		from = then.to
+		s = from.serve(t)
+		see(t, s, func(r chat.Reader) error {
+			for seq, content := range now {
+				if m, err := r.Message(1, seq); err != nil || m.Content != content {
+					t.Errorf("in %s message %d has %d bytes, want %d: %v", from, seq, len(m.Content), len(content), err)
+				}
+			}
+			return nil
+		})
+		if lite, ok := s.(*sqlite.Store); ok {
+			if err := lite.Check(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		maps.Copy(now, then.now)
+		edit(then.now)
+	}
+	closeStore(t, s)
 }

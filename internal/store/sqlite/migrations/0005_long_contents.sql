@@ -1,4 +1,5 @@
--- Long contents stand beside the messages' rows, see schema.sql.
+-- Long contents stand beside the messages' rows, see schema.sql. Those
+-- that there are are moved by moveLongContents, in the same transaction.
 
 CREATE TABLE long_contents (
   chat_id INTEGER NOT NULL,
@@ -6,8 +7,3 @@ CREATE TABLE long_contents (
   content TEXT NOT NULL,
   PRIMARY KEY (chat_id, seq)
 ) STRICT;
-
-INSERT INTO long_contents (chat_id, seq, content)
-SELECT chat_id, seq, content FROM messages WHERE octet_length(content) > 768;
-
-UPDATE messages SET content = '' WHERE octet_length(content) > 768;
