@@ -145,7 +145,7 @@ type outlet struct {
 	user   string // its id
 	past   past
 
-	mu      sync.Mutex
+	mu      sync.Mutex // is locked before World.mu, where both are
 	rng     *rand.Rand
 	away    bool
 	changed chan struct{} // closed, and made anew, when away or the server's place changes
