@@ -230,6 +230,7 @@ func (o *outlet) connect(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, err
 	}
 	wire := newFaultyConn(nc, in, out)
+	defer context.AfterFunc(ctx, wire.cut)() // a handshake may not be answered
 	var lines net.Conn = wire
 	switch over {
 	case overTLS:

@@ -22,6 +22,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -218,12 +219,22 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// stuck is how long a scenario may take, which takes seconds, and has a bound on
+// all that it waits for. What is beyond it waits for ever, and shows where, also in
+// a run of many without a bound of its own.
+const stuck = 10 * time.Minute
+
 // Run plays a scenario and gives the first promise that was broken, if one was,
 // and how often what happened.
 func Run(t testing.TB, opts Options) (*Violation, map[string]int) {
 	t.Helper()
 	w := newWorld(t, opts)
 	defer w.cancel()
+	endless := time.AfterFunc(stuck, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("modeltest: seed %d does not end", opts.Seed))
+	})
+	defer endless.Stop()
 	w.host = w.opts.Host(t, w)
 	w.setPlace(w.host.Addrs()...)
 	w.begin()
