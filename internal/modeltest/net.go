@@ -145,7 +145,7 @@ type outlet struct {
 	user   string // its id
 	past   past
 
-	mu      sync.Mutex
+	mu      sync.Mutex // is locked before World.mu, where both are
 	rng     *rand.Rand
 	away    bool
 	changed chan struct{} // closed, and made anew, when away or the server's place changes
@@ -230,6 +230,7 @@ func (o *outlet) connect(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, err
 	}
 	wire := newFaultyConn(nc, in, out)
+	defer context.AfterFunc(ctx, wire.cut)() // a handshake may not be answered
 	var lines net.Conn = wire
 	switch over {
 	case overTLS:

@@ -22,6 +22,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -218,15 +219,22 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// stuck is how long a scenario may take, which takes seconds, and has a bound on
+// all that it waits for. What is beyond it waits for ever, and shows where, also in
+// a run of many without a bound of its own.
+const stuck = 10 * time.Minute
+
 // Run plays a scenario and gives the first promise that was broken, if one was,
 // and how often what happened.
 func Run(t testing.TB, opts Options) (*Violation, map[string]int) {
 	t.Helper()
-	w := &World{t: t, opts: opts.withDefaults(), moved: make(chan struct{}), eras: map[*tap]int{}, counts: map[string]int{}, seen: map[string]seen{}, lines: make(chan struct{}), truth: newTruth()}
-	w.said.messages, w.said.marks = map[string]*saying{}, map[[2]string]int64{}
-	w.truth.beside = w.opts.Postgres
-	w.ctx, w.cancel = context.WithCancel(t.Context())
+	w := newWorld(t, opts)
 	defer w.cancel()
+	endless := time.AfterFunc(stuck, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("modeltest: seed %d does not end", opts.Seed))
+	})
+	defer endless.Stop()
 	w.host = w.opts.Host(t, w)
 	w.setPlace(w.host.Addrs()...)
 	w.begin()
@@ -241,6 +249,15 @@ func Run(t testing.TB, opts Options) (*Violation, map[string]int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.failed, w.counts
+}
+
+// newWorld makes a world with nobody in it.
+func newWorld(t testing.TB, opts Options) *World {
+	w := &World{t: t, opts: opts.withDefaults(), moved: make(chan struct{}), eras: map[*tap]int{}, counts: map[string]int{}, seen: map[string]seen{}, lines: make(chan struct{}), truth: newTruth()}
+	w.said.messages, w.said.marks = map[string]*saying{}, map[[2]string]int64{}
+	w.truth.beside = w.opts.Postgres
+	w.ctx, w.cancel = context.WithCancel(t.Context())
+	return w
 }
 
 // fail notes a broken promise. The first one ends the scenario.
@@ -508,10 +525,10 @@ func (o *outlet) drop(w *World) int {
 // stall makes the device stop reading, unless the server is to stop cleanly.
 func (d *device) stall() {
 	w := d.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	d.outlet.mu.Lock()
 	defer d.outlet.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if len(w.addrs) > 0 && (w.storm || w.opts.Script != nil) && d.outlet.wire != nil {
 		d.outlet.wire.stall(true)
 	}
