@@ -22,10 +22,11 @@ const (
 	rushLeast = 1000
 	rushPart  = 8
 	// It is over when fewer than calmMoves came or went for calmTime, and less was
-	// allocated than calmBytes: a hundred light requests a second, or the
-	// heartbeats of some ten thousand.
+	// allocated than calmBytes, a hundred light requests a second, and calmEach for
+	// everybody who is connected: the scan after they came takes 650 bytes each.
 	calmMoves = 50
 	calmBytes = 4 << 20
+	calmEach  = 1 << 10
 	calmTime  = 2 * time.Second
 )
 
@@ -40,13 +41,13 @@ func (g *gate) movedLocked() {
 	}
 }
 
-// moves is how many came or went since it was called last.
-func (g *gate) moves() int {
+// moves is how many came or went since it was called last, and how many are
+// connected.
+func (g *gate) moves() (moved, open int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := g.moved
-	g.moved = 0
-	return n
+	moved, g.moved = g.moved, 0
+	return moved, g.open
 }
 
 // tidyUp calls tidy after each rush, until ctx ends. allocated is how many bytes
@@ -65,8 +66,9 @@ func (g *gate) tidyUp(ctx context.Context, allocated func() uint64, tidy func())
 			case <-ctx.Done():
 				return
 			}
-			moved, has := g.moves(), allocated()
-			if moved < calmMoves && has-had < calmBytes {
+			moved, open := g.moves()
+			has := allocated()
+			if moved < calmMoves && has-had < calmBytes+calmEach*uint64(open) {
 				break
 			}
 			had = has

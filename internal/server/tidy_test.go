@@ -62,15 +62,15 @@ func TestTidyAfterARush(t *testing.T) {
 		for range 20 { // they came, and now they ask
 			time.Sleep(calmTime / 2)
 			synctest.Wait()
-			allocated.Add(calmBytes)
+			allocated.Add(calmBytes + calmEach*rushLeast)
 		}
 		if len(at) > 0 {
 			t.Errorf("beside requests, after %v", at)
 		}
-		for range 3600 { // some do, now and then
+		for range 3600 { // some do, now and then, and there is something to do for each who is there
 			time.Sleep(time.Second)
 			synctest.Wait()
-			allocated.Add(calmBytes / 4)
+			allocated.Add(calmBytes/2 + calmEach*rushLeast/4)
 		}
 		if len(at) != 1 || at[0] < 10*calmTime || at[0] > 13*calmTime {
 			t.Errorf("after requests for %v: %v", 10*calmTime, at)
