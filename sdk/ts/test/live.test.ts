@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import test, { after, afterEach } from "node:test";
+import test, { afterEach, beforeEach } from "node:test";
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { WebSocket } from "ws";
 import { indexedDBStore, memoryStore, open, type Channel, type Client, type Config, type Event, type Item, type Message, type Platform, type WebSocketConstructor } from "../src/index.js";
@@ -18,8 +18,11 @@ const Socket = WebSocket as unknown as WebSocketConstructor;
 // Node ends a test for which nothing is under way, and fetch may wait for an answer
 // with a socket that does not count: one it kept from before. What waits for ever
 // is to be told by the test's own time.
-const underWay = setInterval(() => undefined, 1 << 30);
-after(() => clearInterval(underWay));
+let underWay: NodeJS.Timeout;
+beforeEach(() => {
+  underWay = setInterval(() => undefined, 1 << 30);
+});
+afterEach(() => clearInterval(underWay));
 
 async function api<T>(method: string, path: string, body?: object, token?: string, at = url): Promise<T> {
   const headers: Record<string, string> = { "Content-Type": "application/json" };
