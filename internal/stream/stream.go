@@ -275,7 +275,7 @@ func (s *Server) Shutdown(ctx context.Context, code protocol.GoodbyeCode, messag
 	}
 	s.cancel()
 	<-closed
-	s.flusher.over.Wait()
+	s.flusher.close()
 	s.crew.close()
 	s.queue.Close()
 	return err

@@ -254,17 +254,30 @@ type flusher struct {
 	mu      sync.Mutex
 	list    []*conn
 	running bool
+	closed  bool
 	over    sync.WaitGroup
 }
 
 func (f *flusher) add(c *conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		return
+	}
 	f.list = append(f.list, c)
 	if !f.running {
 		f.running = true
 		f.over.Go(f.run)
 	}
+}
+
+// close waits for what is being written. Then all connections are closed, and an
+// answer that comes later has nobody to go to.
+func (f *flusher) close() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.over.Wait()
 }
 
 func (f *flusher) run() {
