@@ -28,6 +28,9 @@ var flights = []inFlight{
 // with its store in memory.
 const durable, volatile = "Grima", "Grima, volatile"
 
+// What writes to each receiver, message by message, and does nothing else.
+const bareLoop = "raw loop"
+
 const publishersOf = 32
 
 // fan is one measurement: messages that are under way, each counted at every
@@ -109,7 +112,7 @@ func (b *bench) planFanOut() error {
 }
 
 func (b *bench) fanOutKinds() []kind {
-	kinds := []kind{rawKind("raw loop", "each", false), b.grimaKind(durable, b.bin), b.grimaKind(volatile, b.live.volatile)}
+	kinds := []kind{rawKind(bareLoop, "each", false), b.grimaKind(durable, b.bin), b.grimaKind(volatile, b.live.volatile)}
 	if b.Before != "" {
 		kinds = append(kinds, b.grimaKind(before(durable), filepath.Join(b.Before, "grima")),
 			b.grimaKind(before(volatile), filepath.Join(b.Before, "grima-volatile")))

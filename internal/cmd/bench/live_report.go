@@ -100,7 +100,7 @@ func (b *bench) tellFanOut() {
 				s.row(fmt.Sprint(n), name, found.get(key, "cpu").spread(fineMicros), found.get(key, "rate").middle(rate),
 					found.get(key, "p50").middle(fineMillis)+" / "+found.get(key, "p99").middle(fineMillis),
 					found.get(key, "bytes").middle(func(v float64) string { return fmt.Sprintf("%.0f", v) }),
-					over("raw loop"), over("nats"), over("redis"))
+					over(bareLoop), over("nats"), over("redis"))
 			}
 		}
 		if len(s.rows) > 0 {
