@@ -186,7 +186,8 @@ type Room struct {
 	socket Socket
 }
 
-// Socket is NewSocket in the room.
+// Socket makes a Socket, in the room, of a connection that has a file, and gives
+// nil for others.
 func (r *Room) Socket(nc net.Conn) *Socket { return r.socket.of(nc) }
 
 // Bare is a Socket in the room that is no more than a descriptor, of a connection
