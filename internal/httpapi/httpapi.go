@@ -327,7 +327,7 @@ func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) {
 func (h *handler) readyz(w http.ResponseWriter, _ *http.Request) {
 	if err := h.Ready(); err != nil {
 		if h.unready.mayLog(time.Now()) { // anybody may ask, as often as they like
-			h.Log.Warn("not ready", "err", err)
+			h.Log.Warn("not ready", "error", err)
 		}
 		writeProblem(w, http.StatusServiceUnavailable, protocol.NewError(protocol.CodeUnavailable, "not ready; the log says why"))
 		return

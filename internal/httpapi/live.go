@@ -172,13 +172,13 @@ func (h *handler) eventsAsked(w http.ResponseWriter, r *http.Request) (e Events,
 func (h *handler) takeOver(w http.ResponseWriter, t Taken) {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		h.Log.Error("taking over a connection", "err", err)
+		h.Log.Error("taking over a connection", "error", err)
 		writeProblem(w, http.StatusInternalServerError, protocol.NewError(protocol.CodeInternal, "this connection cannot be taken over"))
 		return
 	}
 	t.Conn = conn
 	if t.Early, err = early(buffered.Reader); err != nil {
-		h.Log.Debug("taking over a connection", "err", err)
+		h.Log.Debug("taking over a connection", "error", err)
 		_ = conn.Close()
 		return
 	}

@@ -172,7 +172,7 @@ func (c *conn) allRead() {
 func (c *conn) log() *slog.Logger {
 	log := c.srv.cfg.Log.With("conn", c.serial, "peer", c.asked.Peer())
 	if actor := c.who(); actor.Session != 0 {
-		log = log.With("user", actor.User, "session", actor.Session)
+		log = log.With("user", api.FormatUser(actor.User), "session", api.FormatSession(actor.Session))
 	}
 	return log
 }
