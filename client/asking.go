@@ -189,7 +189,7 @@ func (c *Client) Send(ctx context.Context, d Draft) (Item, error) {
 func (c *Client) settled(ctx context.Context, it Item) (Item, error) {
 	if it.Progress == Sent {
 		if err := c.forget(context.WithoutCancel(ctx), it.ID); err != nil {
-			c.cfg.Log.Warn("a message that was sent will be sent again, which changes nothing", "err", err)
+			c.cfg.Log.Warn("a message that was sent will be sent again, which changes nothing", "error", err)
 		}
 	}
 	return it, it.outcome()

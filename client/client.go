@@ -154,10 +154,10 @@ func (c *Client) run(ctx context.Context) {
 		c.changed.fire()
 		c.mu.Unlock()
 		if stopped != nil {
-			c.cfg.Log.Info("the client stopped", "err", err)
+			c.cfg.Log.Info("the client stopped", "error", err)
 			return
 		}
-		c.cfg.Log.Info("not connected", "err", err, "retry", time.Until(retry).Round(time.Millisecond))
+		c.cfg.Log.Info("not connected", "error", err, "retry", time.Until(retry).Round(time.Millisecond))
 		timer := time.NewTimer(time.Until(retry))
 		select {
 		case <-timer.C:

@@ -6,10 +6,10 @@ import (
 )
 
 // Nearly all lines are plain: compact JSON with few members, hardly nested,
-// names without escapes, strings without \u. Those are read here at a third of the price. This is a subset
-// of what readObject takes, never more: whatever is not plain, a mistake above
-// all, is left to the way that can say what is wrong. FuzzPlain holds the two
-// together.
+// names without escapes, strings without \u. Those are read here at a third of
+// the price. This is a subset of what readObject takes, never more: whatever is
+// not plain, a mistake above all, is left to the way that can say what is
+// wrong. FuzzPlain holds the two together.
 
 const (
 	plainMembers = 16 // of one object

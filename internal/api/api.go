@@ -104,11 +104,10 @@ func (a *API) Aside(ctx context.Context, waits, f func()) error { return a.aside
 
 // Do answers req: it calls done exactly once, with the complete answer.
 //
-// Sends, edits and deletes of messages return at once (see Caller.Aside) and call
-// done later, from
-// the store's goroutine, after their commit and before their event is
-// published; then done must not block. Everything else blocks and has called
-// done when Do returns. ctx bounds the blocking ones.
+// Sends, edits and deletes of messages return at once (see Caller.Aside) and
+// call done later, from the store's goroutine, after their commit and before
+// their event is published; then done must not block. Everything else blocks
+// and has called done when Do returns. ctx bounds the blocking ones.
 //
 // A Ping is answered with a Pong here too, but a live connection does well to
 // do that itself.

@@ -60,9 +60,9 @@ func (a *API) Error(op string, err error) *protocol.Error {
 	out := ToError(err)
 	switch out.Code {
 	case protocol.CodeInternal:
-		a.log().Error("an operation failed", "op", op, "err", err)
+		a.log().Error("an operation failed", "op", op, "error", err)
 	case protocol.CodeUnavailable, protocol.CodeTimeout:
-		a.log().Debug("an operation could not be done", "op", op, "err", err)
+		a.log().Debug("an operation could not be done", "op", op, "error", err)
 	}
 	return out
 }

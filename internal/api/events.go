@@ -22,7 +22,7 @@ const eventHead = `{"type":"BroadcastResponse","event":"`
 // written by hand; the result is what marshalling a protocol.Event gives.
 func AppendEvent(dst []byte, e chat.Event) []byte {
 	if e.Message == nil || e.Participant != nil || e.ChatRow != nil {
-		return appendJSON(dst, ToEvent(e))
+		return appendJSON(dst, toEvent(e))
 	}
 	dst = append(append(dst, eventHead...), e.Kind...)
 	dst = appendID(append(dst, `","chat_id":"`...), prefixChat, int64(e.Chat))
@@ -78,8 +78,8 @@ func AppendUser(dst []byte, u chat.User) []byte {
 	return appendJSON(dst, protocol.Event{Type: protocol.TypeBroadcastResponse, Event: protocol.EventUser, User: &row})
 }
 
-// ToEvent is e as the wire's type.
-func ToEvent(e chat.Event) protocol.Event {
+// toEvent is e as the wire's type.
+func toEvent(e chat.Event) protocol.Event {
 	out := protocol.Event{
 		Type: protocol.TypeBroadcastResponse, Event: string(e.Kind),
 		ChatID: FormatChat(e.Chat), Seq: e.Seq, PrevSeq: prevSeq(e),

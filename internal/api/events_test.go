@@ -123,7 +123,7 @@ func TestHandWrittenIsMarshalled(t *testing.T) {
 			Kind: chat.MessageCreated, Chat: m.Chat, Seq: rapid.Int64Range(1, 5).Draw(t, "at"), PrevSeq: rapid.Int64Range(0, 4).Draw(t, "prev"),
 			Actor: rapid.SampledFrom([]chat.UserID{0, m.Sender, 12}).Draw(t, "actor"), Message: &m,
 		}
-		if got, want := string(AppendEvent(nil, e)), string(appendJSON(nil, ToEvent(e))); got != want {
+		if got, want := string(AppendEvent(nil, e)), string(appendJSON(nil, toEvent(e))); got != want {
 			t.Fatalf("by hand    %smarshalled %s", got, want)
 		}
 	})
@@ -153,7 +153,7 @@ func BenchmarkAppendEvent(b *testing.B) {
 	b.Run("marshalled", func(b *testing.B) {
 		b.ReportAllocs()
 		for dst := []byte(nil); b.Loop(); {
-			dst = appendJSON(dst[:0], ToEvent(e))
+			dst = appendJSON(dst[:0], toEvent(e))
 		}
 	})
 }

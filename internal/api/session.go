@@ -84,7 +84,7 @@ func (a *API) undo(ctx context.Context, l chat.Login) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	if err := a.svc.EndSession(ctx, l.Actor); err != nil && chat.CodeOf(err) != chat.CodeNotFound {
-		a.log().Warn("a session that nobody uses is left until it expires", "session", FormatSession(l.Session.ID), "err", err)
+		a.log().Warn("a session that nobody uses is left until it expires", "session", FormatSession(l.Session.ID), "error", err)
 	}
 }
 

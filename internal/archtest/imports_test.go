@@ -2,7 +2,9 @@
 package archtest
 
 import (
+	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -33,10 +35,11 @@ var may = map[string][]string{
 	"internal/limits":         {"internal/chat", "internal/api"},
 	"internal/queue":          {},
 	"internal/stream":         {"internal/chat", "internal/api", "internal/hub", "internal/limits", "internal/queue", "internal/websocket", "protocol"},
-	"internal/httpapi":        {"internal/chat", "internal/api", "internal/hub", "internal/limits", "internal/picture", "internal/websocket", "protocol"},
-	"internal/metrics":        {"internal/hub", "internal/queue", "internal/chat", "internal/limits", "internal/password", "internal/server", "internal/api", "protocol"},
+	"internal/httpapi":        {"internal/chat", "internal/api", "internal/limits", "internal/picture", "internal/websocket", "protocol"},
+	"internal/metrics":        {"internal/hub", "internal/queue", "internal/limits", "internal/password", "internal/server", "internal/api", "protocol"},
 	"internal/tui":            {"client", "protocol"},
-	"internal/server":         {"internal/stream", "internal/httpapi", "internal/chat", "internal/api", "internal/hub", "protocol"},
+	"internal/login":          {"client"},
+	"internal/server":         {"internal/stream", "internal/httpapi", "protocol"},
 }
 
 // outside says what of other people's the rooms may import whose importers ask:
@@ -55,12 +58,19 @@ func TestImportsPointDown(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
+	rooms := 0
 	for line := range strings.Lines(string(out)) {
 		path, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
 		room := strings.TrimPrefix(path, module)
 		allowed, watched := may[room]
 		if !watched {
 			continue
+		}
+		rooms++
+		for _, ours := range allowed {
+			if !slices.Contains(strings.Fields(imports), module+ours) {
+				t.Errorf("%s does not import %s: it need not be allowed to", room, ours)
+			}
 		}
 		for _, imported := range strings.Fields(imports) {
 			ours, is := strings.CutPrefix(imported, module)
@@ -74,6 +84,45 @@ func TestImportsPointDown(t *testing.T) {
 					t.Errorf("%s imports %s: besides the standard library it should need only %v", room, imported, modules)
 				}
 			}
+		}
+	}
+	if rooms != len(may) {
+		t.Errorf("there are %d of the %d rooms that are watched", rooms, len(may))
+	}
+}
+
+// row is a row of the table of rooms in docs/architecture.md: whose it is, and
+// what they import of ours.
+var row = regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|[^|]*\\| ([^|]*) \\|$")
+
+func TestTheTableOfRoomsSaysSo(t *testing.T) {
+	text, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]string{}
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		for name := range strings.SplitSeq(m[1], ", ") {
+			said[strings.Trim(name, "`")] = m[2]
+		}
+	}
+	for room, allowed := range may {
+		names := make([]string, len(allowed))
+		for i, name := range allowed {
+			names[i] = strings.TrimPrefix(name, "internal/")
+		}
+		slices.Sort(names)
+		list, alone := strings.CutSuffix(said[room], ", and the standard library only")
+		got := strings.Split(list, ", ")
+		if list == "none" {
+			got = []string{}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, names) {
+			t.Errorf("docs/architecture.md says of %s that it imports %q, and it is %q", room, said[room], names)
+		}
+		if modules, asked := outside[room]; alone && (!asked || len(modules) > 0) {
+			t.Errorf("docs/architecture.md says of %s that it needs the standard library only, which nobody watches", room)
 		}
 	}
 }

@@ -34,9 +34,6 @@ type Point struct {
 	None                    bool // nothing was
 }
 
-// At is a figure that there is once.
-func At(v float64) Point { return Point{v, v, v, false} }
-
 const (
 	panelWidth                          = 380
 	leftMargin, topMargin, bottomMargin = 56, 40, 70

@@ -39,9 +39,9 @@ type Config struct {
 // return an *Error for everything a user can mend, and wrap everything else.
 //
 // Methods without a done wait for the commit; an expired ctx gives CodeTimeout,
-// which for a write means "outcome unknown". Methods with a done return at
-// once (see Aside) and call it exactly once, from the store's done goroutine after the
-// commit and before the event is published, or at once when nothing needs
+// which for a write means "outcome unknown". Methods with a done return at once
+// (see Aside) and call it exactly once, from the store's done goroutine after
+// the commit and before the event is published, or at once when nothing needs
 // storing; done must not block.
 type Service struct {
 	cfg   Config

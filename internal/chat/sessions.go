@@ -286,7 +286,7 @@ func (s *Service) touch(ctx context.Context, session Session) (Session, error) {
 	})
 	switch CodeOf(err) {
 	case CodeUnavailable, CodeTimeout:
-		s.cfg.Log.Warn("could not note a session's use", "session", session.ID, "err", err)
+		s.cfg.Log.Warn("could not note a session's use", "session", session.ID, "error", err)
 		return session, nil
 	}
 	return touched, err

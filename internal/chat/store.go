@@ -12,8 +12,8 @@ import (
 //
 // All methods may be called from any goroutine.
 type Store interface {
-	// View runs fn on one consistent snapshot of committed state. fn must not
-	// keep the Reader. Views run beside each other and beside updates.
+	// View runs fn, once, on one consistent snapshot of committed state. fn
+	// must not keep the Reader. Views run beside each other and beside updates.
 	View(ctx context.Context, fn func(Reader) error) error
 
 	// Update runs op.Run in a write transaction, possibly together with other
@@ -131,9 +131,10 @@ type Reader interface {
 	// with the numbers between after, or floor, and upto, and not with the chat.
 	Changes(chat ChatID, after, upto, floor int64, limit int) ([]Message, []Participant, error)
 
-	// Tails gives, for each of these positions and in their order, the chat's row
-	// and what Changes lists after it, of all there is, at most limit rows. It is the last thing that a View
-	// reads: if it is the first as well, a store need keep no snapshot for more.
+	// Tails gives, for each of these positions and in their order, the chat's
+	// row and what Changes lists after it, of all there is, at most limit rows.
+	// It is the last thing that a View reads: if it is the first as well, a
+	// store need keep no snapshot for more.
 	Tails(after []Position, limit int) ([]Tail, error)
 
 	// ChangedChats lists the chats that changed for user, for sync: those with

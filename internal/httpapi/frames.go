@@ -61,7 +61,7 @@ func readFrame(w http.ResponseWriter, r *http.Request) (req protocol.Request, st
 func (h *handler) writeFrame(w http.ResponseWriter, status int, frame any, err *protocol.Error) {
 	line, failure := protocol.AppendFrame(nil, frame)
 	if failure != nil {
-		h.Log.Error("encoding an answer", "err", failure)
+		h.Log.Error("encoding an answer", "error", failure)
 		writeProblem(w, http.StatusInternalServerError, protocol.NewError(protocol.CodeInternal, "the answer could not be encoded"))
 		return
 	}

@@ -117,7 +117,7 @@ func New(cfg Config) http.Handler {
 	h.mux.HandleFunc("POST /v1/data", h.frames("/v1/data", protocol.TypeDataRequest))
 	h.mux.HandleFunc("POST /v1/broadcast", h.frames("/v1/broadcast", protocol.TypeBroadcastRequest))
 	if cfg.TakeOver != nil {
-		h.mux.HandleFunc(WebSocketPath, h.light(h.webSocket))
+		h.mux.HandleFunc(webSocketPath, h.light(h.webSocket))
 		h.mux.HandleFunc("GET "+eventsPath, h.events)
 	}
 	h.mux.HandleFunc("GET /v1/openapi.json", h.light(h.openAPI))
@@ -327,7 +327,7 @@ func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) {
 func (h *handler) readyz(w http.ResponseWriter, _ *http.Request) {
 	if err := h.Ready(); err != nil {
 		if h.unready.mayLog(time.Now()) { // anybody may ask, as often as they like
-			h.Log.Warn("not ready", "err", err)
+			h.Log.Warn("not ready", "error", err)
 		}
 		writeProblem(w, http.StatusServiceUnavailable, protocol.NewError(protocol.CodeUnavailable, "not ready; the log says why"))
 		return

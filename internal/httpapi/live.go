@@ -23,11 +23,11 @@ import (
 // and the head of the answer. Then the connection is taken over by the rooms
 // that speak on connections.
 
-// WebSocketPath is where a WebSocket begins (docs/protocol.md#websocket).
-const WebSocketPath = "/v1/ws"
+// webSocketPath is where a WebSocket begins (docs/protocol.md#websocket).
+const webSocketPath = "/v1/ws"
 
-// Subprotocol is what is spoken on a WebSocket.
-const Subprotocol = "grima.v1.json"
+// subprotocol is what is spoken on a WebSocket.
+const subprotocol = "grima.v1.json"
 
 const (
 	eventsPath = "/v1/events"
@@ -58,7 +58,7 @@ func (h *handler) webSocket(w http.ResponseWriter, r *http.Request) {
 		WriteProblem(w, no)
 		return
 	}
-	head, no := websocket.Accept(r, websocket.Offer{Protocol: Subprotocol, Origins: h.Origins, AnyScheme: h.BehindProxy})
+	head, no := websocket.Accept(r, websocket.Offer{Protocol: subprotocol, Origins: h.Origins, AnyScheme: h.BehindProxy})
 	if no != nil {
 		code := protocol.CodeInvalidRequest
 		if no.Status == http.StatusForbidden {
@@ -172,13 +172,13 @@ func (h *handler) eventsAsked(w http.ResponseWriter, r *http.Request) (e Events,
 func (h *handler) takeOver(w http.ResponseWriter, t Taken) {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		h.Log.Error("taking over a connection", "err", err)
+		h.Log.Error("taking over a connection", "error", err)
 		writeProblem(w, http.StatusInternalServerError, protocol.NewError(protocol.CodeInternal, "this connection cannot be taken over"))
 		return
 	}
 	t.Conn = conn
 	if t.Early, err = early(buffered.Reader); err != nil {
-		h.Log.Debug("taking over a connection", "err", err)
+		h.Log.Debug("taking over a connection", "error", err)
 		_ = conn.Close()
 		return
 	}

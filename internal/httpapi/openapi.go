@@ -278,10 +278,10 @@ func (d *document) addLive() {
 	header := func(name, description string) object {
 		return object{"name": name, "in": "header", "required": false, "description": description, "schema": object{"type": "string"}}
 	}
-	d.addOperation(WebSocketPath, http.MethodGet, object{
+	d.addOperation(webSocketPath, http.MethodGet, object{
 		"operationId": "ws", "summary": "A WebSocket: the same frames as on a connection of lines, one per text message",
 		"tags": []any{"live"}, "security": []any{},
-		"parameters": []any{header("Sec-WebSocket-Protocol", Subprotocol)},
+		"parameters": []any{header("Sec-WebSocket-Protocol", subprotocol)},
 		"responses":  object{"101": object{"description": "the WebSocket begins"}, "default": problem},
 	})
 	stream := object{"schema": object{"type": "string", "description": "Hello, answers to sync, and events, as lines"}}

@@ -118,9 +118,9 @@ type Reason string
 // SessionRevoked means that the connection's session is over.
 const SessionRevoked Reason = "session_revoked"
 
-// Hub implements chat.Publisher for the connections of this process, and, with a
-// Bus, tells the other nodes. Its
-// methods may be called from any goroutine and do not block, save Close.
+// Hub implements chat.Publisher for the connections of this process, and, with
+// a Bus, tells the other nodes. Its methods may be called from any goroutine
+// and do not block, save Close.
 type Hub struct {
 	cfg    Config
 	ctx    context.Context // of reading the store; over with Close

@@ -127,15 +127,6 @@ func newGate(cfg Config) *gate {
 	return g
 }
 
-// enter lets a connection in, or says why not.
-func (g *gate) enter(peer netip.Addr) (*ticket, error) {
-	t := new(ticket)
-	if err := g.admit(t, peer); err != nil {
-		return nil, err
-	}
-	return t, nil
-}
-
 // admit makes t the ticket of a connection that it lets in, or says why not.
 func (g *gate) admit(t *ticket, peer netip.Addr) error {
 	from := origin(peer)

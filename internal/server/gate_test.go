@@ -9,6 +9,15 @@ import (
 	"unsafe"
 )
 
+// enter lets a connection in, or says why not.
+func (g *gate) enter(peer netip.Addr) (*ticket, error) {
+	t := new(ticket)
+	if err := g.admit(t, peer); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
 func TestGateCountsStrangersPerAddress(t *testing.T) {
 	g := newGate(Config{MaxConnections: 10, MaxStrangers: 2})
 	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")

@@ -128,9 +128,9 @@ func (c *conn) listen() {
 		return
 	}
 	if e.Cursor.Set {
-		c.listener.cursor, _ = c.sync(e.Cursor, syncTimeline)
+		c.listener.cursor = c.sync(e.Cursor, syncTimeline)
 	} else {
-		c.listener.cursor, _ = c.syncNow()
+		c.listener.cursor = c.syncNow()
 	}
 	c.setLimit(c.srv.cfg.EventsBeat)
 }
@@ -174,7 +174,7 @@ func (c *conn) beat() {
 	// told all of it finds nothing to do.
 	if c.listener.heard.Swap(false) {
 		c.apart(false, func(bool) {
-			c.listener.cursor, _ = c.sync(protocol.Some(c.listener.cursor), 0)
+			c.listener.cursor = c.sync(protocol.Some(c.listener.cursor), 0)
 			c.setLimit(c.srv.cfg.EventsBeat)
 		})
 		return
@@ -189,17 +189,17 @@ func (c *conn) beat() {
 }
 
 // sync tells what changed since a cursor, a page at a time, and gives the
-// cursor behind it all. If that fails, or the connection ends, it is not ok.
-func (c *conn) sync(since protocol.Opt[string], timeline int64) (cursor string, ok bool) {
+// cursor behind it all. If that fails the connection ends, and there is none.
+func (c *conn) sync(since protocol.Opt[string], timeline int64) (cursor string) {
 	for {
 		params, err := json.Marshal(protocol.SyncParams{Cursor: since, Limit: syncLimit, TimelineLimit: &timeline})
 		if err != nil {
 			c.giveUp(c.srv.cfg.API.Error(protocol.OpSync, err))
-			return "", false
+			return ""
 		}
 		c.out.waitRoom()
 		if bye, failed := c.ending(); bye != nil || failed != nil {
-			return "", false
+			return ""
 		}
 		n := c.out.begin()
 		r := c.do(protocol.Request{Type: protocol.TypeDataRequest, Op: protocol.OpSync, Params: params})
@@ -216,17 +216,18 @@ func (c *conn) sync(since protocol.Opt[string], timeline int64) (cursor string, 
 		c.out.flush()
 		if r.Error != nil {
 			c.sendAway(protocol.GoodbyeInternal, "what you missed could not be read; come back")
-			return "", false
+			return ""
 		}
 		if !page.HasMore {
-			return page.Cursor, true
+			return page.Cursor
 		}
 		since = protocol.Some(page.Cursor)
 	}
 }
 
-// syncNow says where the client stands that wants what comes from now on.
-func (c *conn) syncNow() (cursor string, ok bool) {
+// syncNow says where the client stands that wants what comes from now on. If
+// that fails the connection ends.
+func (c *conn) syncNow() (cursor string) {
 	n := c.out.begin()
 	c.out.hold()
 	ctx, done := c.patient()
@@ -243,7 +244,7 @@ func (c *conn) syncNow() (cursor string, ok bool) {
 	if r.Error != nil {
 		c.sendAway(protocol.GoodbyeInternal, "the position could not be read; come back")
 	}
-	return at.Cursor, r.Error == nil
+	return at.Cursor
 }
 
 // giveUp says e and ends the connection.

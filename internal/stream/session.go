@@ -159,7 +159,7 @@ func (c *conn) checkSession(ctx context.Context) {
 		c.sendAway(protocol.GoodbyeSessionRevoked, "this session has come to its end; log in again")
 	default:
 		if err != nil {
-			c.log().Warn("could not check a session", "session", actor.Session, "error", err)
+			c.log().Warn("could not check a session", "error", err)
 		}
 	}
 }

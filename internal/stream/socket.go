@@ -67,10 +67,8 @@ const (
 	writes
 )
 
-// NewSocket makes a Socket of a connection that has a file, and nil of others.
-func NewSocket(nc net.Conn) *Socket { return new(Socket).of(nc) }
-
-// of makes s, which is zero, the Socket of nc.
+// of makes s, which is zero, the Socket of a connection that has a file, and gives
+// nil for others.
 func (s *Socket) of(nc net.Conn) *Socket {
 	src, ok := nc.(queue.Source)
 	if !ok || !canTry {

@@ -6,9 +6,9 @@
 // for, and hands on the rest. Sends, edits and deletes of messages go to the
 // store, up to a bound at once, so that those of one connection can share a
 // commit; every other request is carried out by a goroutine of the crew, and
-// waits for the ones before it, so that a pasted script means what it says. An idle connection
-// has neither a goroutine (unless the design of the queue is one for each) nor a
-// buffer.
+// waits for the ones before it, so that a pasted script means what it says. An
+// idle connection has neither a goroutine (unless the design of the queue is
+// one for each) nor a buffer.
 //
 // What is written is written at once by who brings it, if the client's side
 // takes it (see outbox). Nothing here grows with a client that does not read:
@@ -186,7 +186,8 @@ type Room struct {
 	socket Socket
 }
 
-// Socket is NewSocket in the room.
+// Socket makes a Socket, in the room, of a connection that has a file, and gives
+// nil for others.
 func (r *Room) Socket(nc net.Conn) *Socket { return r.socket.of(nc) }
 
 // Bare is a Socket in the room that is no more than a descriptor, of a connection

@@ -59,7 +59,7 @@ func turning(t *testing.T, cfg Config, p Peer, over func(near, far net.Conn) net
 	}
 	p.Operator = true
 	s := New(cfg)
-	socket := NewSocket(near)
+	socket := new(Socket).of(near)
 	nc := net.Conn(socket)
 	if over != nil {
 		nc = over(socket, far)

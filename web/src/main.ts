@@ -3,7 +3,7 @@ import "./app.css";
 import App from "./App.svelte";
 import { app } from "./lib/app.svelte.ts";
 import { t } from "./lib/strings.ts";
-import { settings } from "./lib/theme.svelte.ts";
+import { settings } from "./lib/settings.svelte.ts";
 import { workerURL } from "./lib/trusted.ts";
 
 document.documentElement.lang = t.lang;

@@ -62,8 +62,8 @@ func (m measured) read(file string) error {
 }
 
 // number is the median in a cell, or the first of two: of the table whose title
-// begins so (of several, the one with the row), in the row of that work (empty: there is no such column) and that
-// arrangement.
+// begins so (of several, the one with the row), in the row of that work (empty:
+// there is no such column) and that arrangement.
 func (m measured) number(title, work, arrangement, column string) (float64, error) {
 	for name, t := range m {
 		at := slices.Index(t.head, column)

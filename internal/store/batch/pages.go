@@ -62,6 +62,3 @@ func PastPrefix(prefix string) string {
 func Timeout(ctx context.Context) error {
 	return &chat.Error{Code: chat.CodeTimeout, Message: "the request took too long", Cause: context.Cause(ctx)}
 }
-
-// ErrClosed is what is heard after Close.
-var ErrClosed = errClosed

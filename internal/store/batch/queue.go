@@ -39,10 +39,10 @@ type waiter struct {
 // a request may take, so that they hear why.
 const putTimeout = 5 * time.Second
 
-var (
-	errClosed = chat.Unavailable("the server is shutting down", nil)
-	errQueue  = chat.Unavailable("more is being written than the store can take; nothing was stored, try again", nil)
-)
+// ErrClosed is what is heard after Close.
+var ErrClosed = chat.Unavailable("the server is shutting down", nil)
+
+var errQueue = chat.Unavailable("more is being written than the store can take; nothing was stored, try again", nil)
 
 func newQueue(most int) *queue {
 	q := &queue{most: most}
@@ -61,7 +61,7 @@ func (q *queue) put(i *Item) (done bool, err error) {
 func (q *queue) putLocked(i *Item) (done bool, err error) {
 	switch {
 	case q.closed:
-		return true, errClosed
+		return true, ErrClosed
 	case len(q.items) >= q.most: // so it is while others wait
 		return false, nil
 	}

@@ -26,7 +26,7 @@ type conn struct {
 	busy bool
 }
 
-// role is what a connection is for.
+// connRole is what a connection is for.
 type connRole int
 
 const (

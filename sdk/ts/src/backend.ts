@@ -1,6 +1,8 @@
 import type { Config } from "./api.js";
-import { Engine, sessionConfig, type Command, type Screen } from "./engine.js";
+import type { Command } from "./commands.js";
+import { Engine, sessionConfig } from "./engine.js";
 import { snapshotOf, type Snapshot } from "./mirror.js";
+import type { Screen } from "./screens.js";
 import { Session } from "./session.js";
 import type { Event } from "./types.js";
 

@@ -1,12 +1,13 @@
 import type { CallArgs, CallOptions, ChatWindow, Client, Config } from "./api.js";
 import { alone, type Audience, type Backend, type Platform } from "./backend.js";
-import { stoppedError, type Screen } from "./engine.js";
+import { stoppedError } from "./engine.js";
 import { asGrimaError, GrimaError } from "./errors.js";
 import { newId } from "./ids.js";
 import { Mirror, type Snapshot } from "./mirror.js";
 import { limits, type MessagesListParams, type MessagesListResult, type Operation, type Operations, type User } from "./protocol.gen.js";
 import { Reader } from "./reader.js";
 import { secure } from "./roles.js";
+import type { Screen } from "./screens.js";
 import { Tabs } from "./tabs.js";
 import type { Chat, Draft, Event, EventKind, EventOf, HeldPage, Item, Store } from "./types.js";
 import { Window } from "./window.js";

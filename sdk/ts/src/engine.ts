@@ -1,5 +1,6 @@
 import type { Config, WebSocketConstructor, WebSocketLike } from "./api.js";
 import { recount } from "./chats.js";
+import { repeatable, type Command } from "./commands.js";
 import { asGrimaError, broke, GrimaError } from "./errors.js";
 import { Keeping } from "./keeping.js";
 import { misdirected } from "./roles.js";
@@ -7,32 +8,6 @@ import { Screens, type Screen } from "./screens.js";
 import { permanent, Session, type SessionConfig } from "./session.js";
 import { address, closed, globalSocket } from "./socket.js";
 import type { Draft, Event, Item, Store } from "./types.js";
-
-export type { Screen } from "./screens.js";
-
-/** What is asked of whoever has the connection. It is data: it may come from another tab. */
-export type Command =
-  | { do: "call"; op: string; params: unknown }
-  | { do: "queue"; draft: Draft }
-  | { do: "retry" | "discard"; id: string; again?: true } // again: it may have been done already
-  | { do: "markRead"; chatId: string; seq: number }
-  | { do: "typing"; chatId: string; stop: boolean }
-  | { do: "screen"; screen: Screen }
-  | { do: "reconnect" };
-
-/** The operations that are harmless to ask twice (docs/protocol.md#idempotency). */
-const repeated = new Set<string>([
-  "sync", "changes.list", "chats.list", "chats.browse", "chats.get", "participants.list", "messages.list", "messages.get",
-  "users.me", "users.get", "users.list", "sessions.list", "invites.list", "presence.get", "chats.update",
-  "participants.add", "participants.update", "read.set", "message.edit", "message.delete",
-]);
-
-/** Whether a call may be asked again when its outcome is unknown. */
-export function repeatable(op: string, params: unknown): boolean {
-  const p = (params ?? {}) as { kind?: unknown; client_chat_id?: unknown; client_msg_id?: unknown };
-  if (op === "chats.create" || op === "message.send") return p.kind === "private" || Boolean(p.client_chat_id ?? p.client_msg_id);
-  return repeated.has(op);
-}
 
 const subprotocol = "grima.v1.json";
 const takeAtOnce = 256;

@@ -1,9 +1,11 @@
 import type { Config } from "./api.js";
 import type { Audience, Backend, Channel, Platform } from "./backend.js";
-import { Engine, repeatable, sessionConfig, type Command, type Screen } from "./engine.js";
+import { repeatable, type Command } from "./commands.js";
+import { Engine, sessionConfig } from "./engine.js";
 import { asGrimaError, GrimaError, taken, type Failure } from "./errors.js";
 import { newId } from "./ids.js";
 import { snapshotOf, type Snapshot } from "./mirror.js";
+import type { Screen } from "./screens.js";
 import { Session } from "./session.js";
 import type { Event } from "./types.js";
 

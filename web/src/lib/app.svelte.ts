@@ -4,12 +4,13 @@ import { SvelteMap } from "svelte/reactivity";
 import { indexedDBStore, limits, open, type Chat as SDKChat, type Client, type Event, type Item, type Store } from "@grima/sdk";
 import { logOut, type Me, type Session, whoAmI } from "./account.ts";
 import { Conversation } from "./conversation.svelte.ts";
+import { keep, kept, unkeep } from "./device.ts";
 import { plain } from "./markdown.ts";
 import { notifyOf } from "./notify.ts";
-import { Failure, problem } from "./problem.ts";
-import type { Msg } from "./rows.ts";
+import { Failure } from "./problem.ts";
+import { itemMsg, type Msg, rowMsg } from "./rows.ts";
+import { forgetSettings } from "./settings.svelte.ts";
 import { t } from "./strings.ts";
-import { forgetSettings } from "./theme.svelte.ts";
 
 /** A chat in the list: the SDK's, and what was said last. */
 export interface Chat extends SDKChat {
@@ -79,7 +80,7 @@ class App {
   /** Begins: with the cache if somebody was logged in here, else by asking the server. */
   async start(): Promise<void> {
     this.#listen();
-    const known = read(knownKey);
+    const known = kept(knownKey);
     try {
       if (known) return await this.#begin();
       const session = await whoAmI();
@@ -112,7 +113,7 @@ class App {
       return open(config);
     });
     this.client = client;
-    write(knownKey, "1");
+    keep(knownKey, "1"); // else the next start asks the server first
     client.onBatch((events) => this.#hear(events));
     this.#setSelf(client.self as Me | undefined);
     this.#lost = true;
@@ -175,7 +176,7 @@ class App {
     this.#asked.clear();
     for (const m of [this.users, this.presence, this.drafts, this.typing]) m.clear();
     document.title = t.app;
-    remove(knownKey);
+    unkeep(knownKey);
     forgetSettings();
     try {
       await client.close({ forget: true });
@@ -569,83 +570,6 @@ class App {
 
 // A title is no place for what turns text around.
 const titleText = (s: string) => s.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "").slice(0, 80);
-
-interface WireMessage {
-  seq: number;
-  sender_id: string;
-  content?: string;
-  reply_to?: number;
-  mentions?: string[];
-  mention_all?: boolean;
-  created_at: string;
-  edited_at?: string;
-  deleted?: boolean;
-}
-
-const made = new WeakMap<object, Msg>();
-/** The page's form of a message's row: the same for the same row. */
-export function rowMsg(m: WireMessage, key = "s" + m.seq): Msg {
-  const was = made.get(m);
-  if (was && was.key === key) return was;
-  const msg: Msg = {
-    key,
-    seq: m.seq,
-    senderId: m.sender_id,
-    content: m.content ?? "",
-    createdAt: m.created_at,
-    editedAt: m.edited_at,
-    deleted: m.deleted ?? false,
-    replyTo: m.reply_to,
-    mentions: m.mentions ?? [],
-    mentionAll: m.mention_all ?? false,
-    state: "sent",
-  };
-  made.set(m, msg);
-  return msg;
-}
-
-/** The same of something in the outbox. */
-export function itemMsg(item: Item, self: string): Msg {
-  const was = made.get(item);
-  if (was) return was;
-  const msg: Msg = {
-    key: "p" + item.id,
-    seq: 0,
-    senderId: self,
-    content: item.content,
-    createdAt: new Date(item.queuedAt).toISOString(),
-    deleted: false,
-    replyTo: item.replyTo,
-    mentions: item.mentions ?? [],
-    mentionAll: item.mentionAll ?? false,
-    state: item.progress === "failed" ? "failed" : "pending",
-    error: item.progress === "failed" && item.error ? problem(item.error) : undefined,
-  };
-  made.set(item, msg);
-  return msg;
-}
-
-function read(key: string): string | null {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return null;
-  }
-}
-function write(key: string, value: string): void {
-  try {
-    localStorage.setItem(key, value);
-  } catch {
-    // then the next start asks the server first
-  }
-}
-function remove(key: string): void {
-  try {
-    localStorage.removeItem(key);
-  } catch {
-    // it could not be written either
-  }
-}
 
 export type { App };
 export const app = new App();

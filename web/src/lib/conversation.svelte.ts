@@ -3,11 +3,11 @@
 // more than some hundred rows, however much is held.
 import { SvelteMap } from "svelte/reactivity";
 import { Roster, type ChatWindow, type Client, type Item, type Participant, type ParticipantsListResult } from "@grima/sdk";
-import { app, itemMsg, rowMsg, type Chat } from "./app.svelte.ts";
+import { app, type Chat } from "./app.svelte.ts";
 import { mentionsIn, type Candidate } from "./mentions.ts";
 import { Failure, problem } from "./problem.ts";
 import { maxMarked } from "./reading.ts";
-import { layout, type Msg, type Row } from "./rows.ts";
+import { itemMsg, layout, type Msg, type Row, rowMsg } from "./rows.ts";
 import { t } from "./strings.ts";
 
 const first = 60; // rows to begin with

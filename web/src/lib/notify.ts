@@ -3,7 +3,7 @@ import type { MessageEvent } from "@grima/sdk";
 import type { App, Chat } from "./app.svelte.ts";
 import { plain } from "./markdown.ts";
 import { t } from "./strings.ts";
-import { settings } from "./theme.svelte.ts";
+import { settings } from "./settings.svelte.ts";
 
 /** Tells of a message that came: to ears if its chat is looked at, else by the system. */
 export function notifyOf(app: App, ev: MessageEvent): void {

@@ -1,6 +1,8 @@
-// A message as the page shows it, and where in its list: pure, so that it can be
+// A message as the page shows it, and where in its list: pure, so that both can be
 // made anew for every change of the list.
+import type { Item, Message } from "@grima/sdk";
 import { dayKey } from "./format.ts";
+import { problem } from "./problem.ts";
 
 export interface Msg {
   key: string; // of its row: stable from its first try to its place in the chat
@@ -15,6 +17,49 @@ export interface Msg {
   mentionAll: boolean;
   state: "sent" | "pending" | "failed";
   error?: string | undefined;
+}
+
+const made = new WeakMap<object, Msg>();
+/** The page's form of a message's row: the same for the same row. */
+export function rowMsg(m: Message, key = "s" + m.seq): Msg {
+  const was = made.get(m);
+  if (was && was.key === key) return was;
+  const msg: Msg = {
+    key,
+    seq: m.seq,
+    senderId: m.sender_id,
+    content: m.content ?? "",
+    createdAt: m.created_at,
+    editedAt: m.edited_at,
+    deleted: m.deleted ?? false,
+    replyTo: m.reply_to,
+    mentions: m.mentions ?? [],
+    mentionAll: m.mention_all ?? false,
+    state: "sent",
+  };
+  made.set(m, msg);
+  return msg;
+}
+
+/** The same of something in the outbox. */
+export function itemMsg(item: Item, self: string): Msg {
+  const was = made.get(item);
+  if (was) return was;
+  const msg: Msg = {
+    key: "p" + item.id,
+    seq: 0,
+    senderId: self,
+    content: item.content,
+    createdAt: new Date(item.queuedAt).toISOString(),
+    deleted: false,
+    replyTo: item.replyTo,
+    mentions: item.mentions ?? [],
+    mentionAll: item.mentionAll ?? false,
+    state: item.progress === "failed" ? "failed" : "pending",
+    error: item.progress === "failed" && item.error ? problem(item.error) : undefined,
+  };
+  made.set(item, msg);
+  return msg;
 }
 
 export interface Row {
