@@ -43,6 +43,24 @@ type FewChanged interface {
 	FewChanged(user UserID, pos SyncPos, most int) bool
 }
 
+// ChangeLog is what a Reader may also be: one of a store that several processes
+// write to, which knows what any of them changed.
+type ChangeLog interface {
+	// ChangesSince gives whose rows were written by transactions with a stamp
+	// above after, where after is 0 or was once upto; each perhaps more than once.
+	// upto is the snapshot's LastStamp: what is in the list and above it comes
+	// again. It is not ok, and the list nil, if there are more than limit, or if
+	// the log does not go back so far.
+	ChangesSince(after int64, limit int) (list []Change, upto int64, ok bool, err error)
+}
+
+// Change says that a transaction with this stamp wrote somebody's row in a chat,
+// or, without a User, the chat's.
+type Change struct {
+	Stamp int64
+	Place
+}
+
 // briefly is how many chats, or messages of their timelines, a brief sync may
 // have.
 const briefly = 8

@@ -146,6 +146,10 @@ func goOnAbove(ctx context.Context, tx pgx.Tx, newest int64) (offset int64, err 
 	if _, err := tx.Exec(ctx, `UPDATE writers SET stamp = $1 WHERE writer_id = 0`, newest); err != nil {
 		return 0, fmt.Errorf("note the newest change stamp: %w", err)
 	}
+	// What is in there is of stamps that may come again.
+	if _, err := tx.Exec(ctx, `DELETE FROM changed`); err != nil {
+		return 0, fmt.Errorf("forget what changed lately: %w", err)
+	}
 	return max(0, newest/2+1-xmin), nil
 }
 

@@ -62,12 +62,15 @@ WHERE p.chat_id = k.chat_id AND p.updated_seq > k.after ORDER BY p.updated_seq, 
 	changedFrom = `WITH last AS MATERIALIZED (SELECT ` + lastStampSQL(5) + ` AS stamp),
 t AS MATERIALIZED (SELECT chat, stamp FROM (SELECT p.chat_id AS chat,
 LEAST(CASE WHEN p.joined_seq > 0 AND p.left_seq = 0 THEN GREATEST(c.stamp, p.stamp) ELSE p.stamp END, last.stamp + 1) AS stamp
-FROM last, participants p JOIN chats c ON c.chat_id = p.chat_id WHERE p.user_id = $1) at
+FROM last, participants p JOIN chats c ON c.chat_id = p.chat_id WHERE p.user_id = $1`
+	changedAt = `) at
 WHERE `
 	changedRows = `) SELECT t.stamp, ` + chatOf + `, ` + participantOf + ` FROM t
 JOIN chats c ON c.chat_id = t.chat JOIN participants p ON p.chat_id = t.chat AND p.user_id = $1 ORDER BY `
-	selChangedChats = changedFrom + `(stamp, chat) > ($2, $3) ORDER BY stamp, chat LIMIT $4` + changedRows + `t.stamp, t.chat`
-	selNewestChats  = changedFrom + `stamp > $2 AND (stamp, chat) < ($3, $6) ORDER BY stamp DESC, chat DESC LIMIT $4` + changedRows + `t.stamp DESC, t.chat DESC`
+	changedUp       = changedAt + `(stamp, chat) > ($2, $3) ORDER BY stamp, chat LIMIT $4` + changedRows + `t.stamp, t.chat`
+	selChangedChats = changedFrom + changedUp
+	selChangedAmong = changedFrom + ` AND p.chat_id = ANY($6)` + changedUp
+	selNewestChats  = changedFrom + changedAt + `stamp > $2 AND (stamp, chat) < ($3, $6) ORDER BY stamp DESC, chat DESC LIMIT $4` + changedRows + `t.stamp DESC, t.chat DESC`
 
 	selStamp = `SELECT ` + lastStampSQL(1)
 
@@ -351,8 +354,15 @@ func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]
 	if pos.AfterChat == 0 {
 		pos.AfterChat = math.MaxInt64 // the end of the stamp
 	}
+	among, few, err := r.candidates(user, pos)
+	if err != nil || few && len(among) == 0 {
+		return nil, err
+	}
 	q := ask(selChangedChats, int64(user), pos.After, int64(pos.AfterChat), int64(limit), r.offset)
-	if pos.Below > 0 {
+	switch {
+	case few:
+		q = ask(selChangedAmong, int64(user), pos.After, int64(pos.AfterChat), int64(limit), r.offset, among)
+	case pos.Below > 0:
 		q = ask(selNewestChats, int64(user), pos.After, pos.Below, int64(limit), r.offset, int64(pos.BelowChat))
 	}
 	return all(r, "list changed chats", q, batch.ScanChangedChat)

@@ -37,6 +37,16 @@ CREATE TABLE writers (
   used_at   bigint NOT NULL
 ) WITH (fillfactor = 20);
 
+-- What changed lately (changed.go): for each transaction the chats whose rows it
+-- wrote, and the participants, chat by chat and user by user. The oldest are
+-- deleted after some minutes, from the lowest stamp on.
+CREATE TABLE changed (
+  stamp        bigint PRIMARY KEY,
+  chats        bigint[] NOT NULL,
+  people_chats bigint[] NOT NULL,
+  people_users bigint[] NOT NULL
+);
+
 CREATE TABLE users (
   user_id        bigint PRIMARY KEY,
   username       text COLLATE "C" NOT NULL UNIQUE, -- canonical

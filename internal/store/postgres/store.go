@@ -41,7 +41,11 @@ type Config struct {
 	Log      *slog.Logger     // nil: slog.Default()
 	Now      func() time.Time // nil: time.Now
 
-	idle time.Duration // tests: instead of idleInTransaction
+	// Tests.
+	idle         time.Duration // instead of idleInTransaction
+	keep         time.Duration // instead of keepChanged
+	recent       int           // instead of mostRecent
+	alwaysLookUp bool          // what changed lately, however much
 }
 
 // Store is a chat.Store. Its methods may be called from any goroutine, but a
@@ -52,6 +56,7 @@ type Store struct {
 	failure *batch.Failure
 	writer  *writer
 	pool    *pgxpool.Pool
+	lately  *lately
 
 	close    sync.Once
 	closeErr error
@@ -69,7 +74,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the address of the database: %w", err) // without its password
 	}
-	s := &Store{failure: batch.NewFailure(cfg.Log)}
+	s := &Store{failure: batch.NewFailure(cfg.Log), lately: newLately(cfg.recent)}
+	if cfg.alwaysLookUp {
+		s.lately.freely = math.MaxInt64
+	}
 	where := fmt.Sprintf("%s on %s", conf.Database, conf.Host)
 	if err := s.open(ctx, conf, cfg); err != nil {
 		return nil, fmt.Errorf("open the database %s: %w", where, err)
@@ -92,6 +100,12 @@ func (cfg *Config) setDefaults() {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.keep == 0 {
+		cfg.keep = keepChanged
+	}
+	if cfg.recent == 0 {
+		cfg.recent = mostRecent
 	}
 	if cfg.idle == 0 {
 		cfg.idle = idleInTransaction
@@ -205,7 +219,7 @@ func (s *Store) View(ctx context.Context, fn func(chat.Reader) error) error {
 		return readError(ctx, "connect for a view", err)
 	}
 	defer func() { c.Release() }() // no harm if it was, and closes it if it is in a transaction still, as after a panic
-	r := &reader{ctx: ctx, conn: c.Conn(), offset: s.history.offset, view: true}
+	r := &reader{ctx: ctx, conn: c.Conn(), offset: s.history.offset, view: true, lately: s.lately}
 	r.renew = func() error {
 		s.pool.Reset() // the others were most likely lost with it
 		c.Release()    // first: there may be room for one

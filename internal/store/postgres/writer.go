@@ -29,6 +29,8 @@ type writer struct {
 	downAt  time.Time // since when there is no connection; zero: there is
 	backoff time.Duration
 
+	marks []pruneMark // of the table changed, oldest first
+
 	id    int64 // of our row in the table writers
 	batch int64 // how many transactions we wrote, or barred
 	doubt doubt
@@ -199,17 +201,19 @@ WHERE writer_id = $1 AND batch = $2 - 1 RETURNING 1) SELECT 1 / count(*) FROM mi
 
 // end writes what the batch put and commits, in one go.
 func (w *writer) end() error {
-	done, stamp := false, int64(0)
+	done, stamp, now := false, int64(0), time.Now()
 	if w.src.stamped {
 		stamp = stampOf(w.src.xid, w.src.offset)
 	}
-	mark := ask(markBatch, w.id, w.batch+1, stamp, time.Now().UnixMilli())
+	queries := w.src.changed.put(stampOf(w.src.xid, w.src.offset), w.prunable(now))
+	mark := ask(markBatch, w.id, w.batch+1, stamp, now.UnixMilli())
 	commit := ask("COMMIT")
 	commit.tag = func(tag pgconn.CommandTag) { done = committed(tag) }
-	err := w.src.send(mark, commit)
+	err := w.src.send(append(queries, mark, commit)...)
 	switch pg, ok := errors.AsType[*pgconn.PgError](err); {
 	case done:
 		w.batch++
+		w.marked(now)
 		return nil // whatever went wrong behind it
 	case err == nil:
 		return errRolledBack
