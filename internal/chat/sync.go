@@ -44,21 +44,14 @@ type FewChanged interface {
 }
 
 // ChangeLog is what a Reader may also be: one of a store that several processes
-// write to, which knows what any of them changed.
+// write to, which knows whose rows any of them wrote.
 type ChangeLog interface {
-	// ChangesSince gives whose rows were written by transactions with a stamp
-	// above after, where after is 0 or was once upto; each perhaps more than once.
-	// upto is the snapshot's LastStamp: what is in the list and above it comes
+	// PeopleChanged gives whose rows in which chats were written by transactions
+	// with a stamp above after, which is 0 or was once upto; each perhaps more than
+	// once. upto is the snapshot's LastStamp: what is in the list and above it comes
 	// again. It is not ok, and the list nil, if there are more than limit, or if
 	// the log does not go back so far.
-	ChangesSince(after int64, limit int) (list []Change, upto int64, ok bool, err error)
-}
-
-// Change says that a transaction with this stamp wrote somebody's row in a chat,
-// or, without a User, the chat's.
-type Change struct {
-	Stamp int64
-	Place
+	PeopleChanged(after int64, limit int) (list []Place, upto int64, ok bool, err error)
 }
 
 // briefly is how many chats, or messages of their timelines, a brief sync may

@@ -18,7 +18,7 @@ import (
 //
 // Rows are kept for some minutes. They are deleted from the lowest on, and what is
 // deleted is below a row that stays: who finds none at or below where they stand
-// may have missed some, and begins anew.
+// may have missed some, and begins anew, with the lowest that there is.
 
 const (
 	addChanged   = `INSERT INTO changed (stamp, chats, people_chats, people_users) VALUES ($1, $2, $3, $4)`
@@ -28,11 +28,14 @@ const (
 SELECT chat_id, 0::bigint AS user_id FROM unnest(c.chats) chat_id
 UNION ALL SELECT * FROM unnest(c.people_chats, c.people_users)) u
 WHERE c.stamp > $1 ORDER BY c.stamp LIMIT $2`
+	selPeopleSince = `SELECT c.stamp, u.chat_id, u.user_id FROM changed c, unnest(c.people_chats, c.people_users) u (chat_id, user_id)
+WHERE c.stamp > $1 ORDER BY c.stamp LIMIT $2`
 
 	countMemberships = `SELECT count(*) FROM (SELECT 1 FROM participants WHERE user_id = $1 LIMIT $2) m`
 )
 
-var selChangedUpto = `SELECT ` + lastStampSQL(2) + `, EXISTS (SELECT FROM changed WHERE stamp <= $1)`
+// Where the log begins is no more than where it is known to be whole.
+var selChangedUpto = `SELECT ` + lastStampSQL(1) + `, coalesce((SELECT min(stamp) FROM changed), 0)`
 
 const (
 	// keepChanged is for how long rows are kept at least: a process that has not
@@ -110,23 +113,41 @@ func newLately(most int) *lately {
 	return &lately{most: most, freely: freeLookups, recent: batch.NewRecent(0, most)}
 }
 
-// ChangesSince implements chat.ChangeLog.
-func (r *reader) ChangesSince(after int64, limit int) (list []chat.Change, upto int64, ok bool, err error) {
-	head := ask(selChangedUpto, after, r.offset)
+// change says that a transaction with this stamp wrote somebody's row in a chat, or,
+// without a user, the chat's.
+type change struct {
+	stamp int64
+	at    chat.Place
+}
+
+// changesSince gives what has a stamp above after, by sql. upto is LastStamp, and
+// begins the lowest stamp of the log; 0: it is empty. It is not ok, and the list
+// nil, if there are more than limit, or if the log does not go back so far.
+func (r *reader) changesSince(sql string, after int64, limit int) (list []change, upto, begins int64, ok bool, err error) {
+	head := ask(selChangedUpto, r.offset)
 	head.row = func(c *columns) error {
-		upto, ok = c.Int(), c.Bool()
+		upto, begins = c.Int(), c.Int()
 		return nil
 	}
-	rows := into(&list, ask(selChangedSince, after, int64(limit)+1), func(c batch.Columns) chat.Change {
-		return chat.Change{Stamp: c.Int(), Place: chat.Place{Chat: chat.ChatID(c.Int()), User: chat.UserID(c.Int())}}
+	rows := into(&list, ask(sql, after, int64(limit)+1), func(c batch.Columns) change {
+		return change{c.Int(), chat.Place{Chat: chat.ChatID(c.Int()), User: chat.UserID(c.Int())}}
 	})
 	if err := r.run("read what changed", head, rows); err != nil {
-		return nil, 0, false, err
+		return nil, 0, 0, false, err
 	}
-	if !ok || len(list) > limit {
-		return nil, upto, false, nil
+	if begins == 0 || begins > after || len(list) > limit {
+		return nil, upto, begins, false, nil
 	}
-	return list, upto, true, nil
+	return list, upto, begins, true, nil
+}
+
+// PeopleChanged implements chat.ChangeLog.
+func (r *reader) PeopleChanged(after int64, limit int) (list []chat.Place, upto int64, ok bool, err error) {
+	rows, upto, _, ok, err := r.changesSince(selPeopleSince, after, limit)
+	for _, c := range rows {
+		list = append(list, c.at)
+	}
+	return list, upto, ok, err
 }
 
 // catchUp gives what has changed lately, at least all of it that this snapshot
@@ -139,23 +160,26 @@ func (r *reader) catchUp() (*batch.Recent, error) {
 	l.mu.Lock()
 	from := l.upto
 	l.mu.Unlock()
-	list, upto, ok, err := r.ChangesSince(from, mostChanges)
+	list, upto, begins, ok, err := r.changesSince(selChangedSince, from, mostChanges)
 	if err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !ok {
-		if l.upto == from {
+		if l.upto == from { // the next one reads what there is, or from here on
+			if begins > from {
+				upto = min(upto, begins)
+			}
 			l.recent, l.upto = batch.NewRecent(upto, l.most), upto
 		}
 		return nil, nil
 	}
 	for _, c := range list {
-		if c.User == 0 {
-			l.recent.ChatChanged(c.Chat, c.Stamp)
+		if c.at.User == 0 {
+			l.recent.ChatChanged(c.at.Chat, c.stamp)
 		} else {
-			l.recent.MarkMoved(c.Chat, c.User, c.Stamp)
+			l.recent.MarkMoved(c.at.Chat, c.at.User, c.stamp)
 		}
 	}
 	l.upto = max(l.upto, upto)

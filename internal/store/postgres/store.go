@@ -44,7 +44,7 @@ type Config struct {
 	// Tests.
 	idle         time.Duration // instead of idleInTransaction
 	keep         time.Duration // instead of keepChanged
-	recent       int           // instead of mostRecent
+	recent       int           // instead of mostRecent; below 0: nothing is remembered
 	alwaysLookUp bool          // what changed lately, however much
 }
 
@@ -75,7 +75,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("the address of the database: %w", err) // without its password
 	}
 	s := &Store{failure: batch.NewFailure(cfg.Log), lately: newLately(cfg.recent)}
-	if cfg.alwaysLookUp {
+	switch {
+	case cfg.recent < 0:
+		s.lately = nil
+	case cfg.alwaysLookUp:
 		s.lately.freely = math.MaxInt64
 	}
 	where := fmt.Sprintf("%s on %s", conf.Database, conf.Host)
