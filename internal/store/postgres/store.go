@@ -79,7 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	case cfg.recent < 0:
 		s.lately = nil
 	case cfg.alwaysLookUp:
-		s.lately.freely = math.MaxInt64
+		s.lately.always = true
 	}
 	where := fmt.Sprintf("%s on %s", conf.Database, conf.Host)
 	if err := s.open(ctx, conf, cfg); err != nil {
@@ -161,15 +161,16 @@ func (s *Store) open(ctx context.Context, conf *pgx.ConnConfig, cfg Config) erro
 }
 
 // enrol gives this process its row in the table writers, and drops those of
-// processes that have been gone for long. The newest stamp stays, and how many
-// transactions there were.
+// processes that have been gone for long. The newest stamp stays, how many
+// transactions there were, and from where on the table changed is whole.
 func enrol(ctx context.Context, c *pgx.Conn) (id int64, err error) {
 	id = rand.Int64N(math.MaxInt64-1) + 1
 	now := time.Now()
 	r := &reader{ctx: ctx, conn: c}
 	err = r.send(
-		ask(`WITH old AS (DELETE FROM writers WHERE writer_id > 0 AND used_at < $1 AND stamp < (SELECT max(stamp) FROM writers) RETURNING batch)
-UPDATE writers SET batch = batch + n.batches FROM (SELECT sum(batch) AS batches FROM old) n WHERE writer_id = 0 AND n.batches IS NOT NULL`, now.Add(-gone).UnixMilli()),
+		ask(`WITH old AS (DELETE FROM writers WHERE writer_id > 0 AND used_at < $1 AND stamp < (SELECT max(stamp) FROM writers) RETURNING batch, forgot)
+UPDATE writers SET batch = batch + n.batches, forgot = greatest(writers.forgot, n.forgot)
+FROM (SELECT sum(batch) AS batches, max(forgot) AS forgot FROM old) n WHERE writer_id = 0 AND n.batches IS NOT NULL`, now.Add(-gone).UnixMilli()),
 		ask(`INSERT INTO writers (writer_id, batch, stamp, used_at) VALUES ($1, 0, 0, $2)`, id, now.UnixMilli()))
 	if err != nil {
 		return 0, fmt.Errorf("enrol among the writers: %w", err)
