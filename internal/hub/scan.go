@@ -19,10 +19,10 @@ import (
 // what it saw, a scan waits until that has been answered.
 
 const (
-	// scanRooms is how many positions are read in one snapshot.
+	// scanRooms is how many positions are read in one snapshot, or compared at once.
 	scanRooms = 500
 	// scanChanges is how many changes are read at once.
-	scanChanges = 1 << 16
+	scanChanges = 1 << 17
 	// Where the store does not say whose have changed, memberships are read in
 	// turn: per scan for at least so many people, and for all within so many scans,
 	// but for as many as this part of the time between two scans allows.
@@ -195,15 +195,17 @@ func (h *Hub) lookAtChanges(commits int64) error {
 	if !ok {
 		s.due = commits
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, at := range list {
-		for c := range h.users.of(int64(at.User)) {
-			if c.route(at.Chat) == nil {
-				h.lookLocked(at, membership)
-				break
+	for some := range slices.Chunk(list, scanRooms) { // others want the lock, too
+		h.mu.Lock()
+		for _, at := range some {
+			for c := range h.users.of(int64(at.User)) {
+				if c.route(at.Chat) == nil {
+					h.lookLocked(at, membership)
+					break
+				}
 			}
 		}
+		h.mu.Unlock()
 	}
 	s.listed, s.upto = commits, upto
 	return nil
