@@ -354,6 +354,12 @@ func TestTheLogIsDeletedInPieces(t *testing.T) {
 			t.Errorf("after send %d there are %d rows, want %d", i, n, want)
 		}
 	}
+	mustUpdate(t, s, func(chat.Tx) error { // on the writer's goroutine, whose they are
+		if n := len(s.writer.prune.marks); n > 2 {
+			t.Errorf("%d marks are left", n)
+		}
+		return nil
+	})
 }
 
 // A store from before there was a log: of what was then nothing is known, and all

@@ -46,7 +46,9 @@ CREATE TABLE changed (
   chats        bigint[] NOT NULL,
   people_chats bigint[] NOT NULL,
   people_users bigint[] NOT NULL
-);
+) WITH (toast_tuple_target = 8160);
+
+ALTER TABLE changed ALTER chats SET STORAGE EXTERNAL, ALTER people_chats SET STORAGE EXTERNAL, ALTER people_users SET STORAGE EXTERNAL;
 
 CREATE TABLE users (
   user_id        bigint PRIMARY KEY,
