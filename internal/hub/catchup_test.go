@@ -241,6 +241,9 @@ func TestScanLooksWhereSomethingChanged(t *testing.T) {
 		if n := reads.Load(); n > 0 {
 			t.Errorf("memberships were read %d times", n)
 		}
+		if s := w.hub.Stats(); s.FoundMissing != people+3 || s.Bus.Looks+s.Bus.Entered != 0 {
+			t.Errorf("%d memberships were found, %d looked up for others", s.FoundMissing, s.Bus.Looks)
+		}
 	})
 }
 

@@ -200,7 +200,7 @@ func (h *Hub) lookAtChanges(commits int64) error {
 		for _, at := range some {
 			for c := range h.users.of(int64(at.User)) {
 				if c.route(at.Chat) == nil {
-					h.lookLocked(at, membership)
+					h.lookLocked(at, changed)
 					break
 				}
 			}

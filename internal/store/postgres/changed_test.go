@@ -239,8 +239,8 @@ func TestTheLogOfWhatChanged(t *testing.T) {
 // deleted already.
 func TestWhatIsLateHasChangedToo(t *testing.T) {
 	for name, set := range map[string]func(*Config){
-		"kept": func(c *Config) { c.alwaysLookUp = true },
-		"deleted": func(c *Config) { c.alwaysLookUp, c.keep = true, time.Nanosecond },
+		"kept":           func(c *Config) { c.alwaysLookUp = true },
+		"deleted":        func(c *Config) { c.alwaysLookUp, c.keep = true, time.Nanosecond },
 		"by memberships": func(c *Config) { c.recent = -1 },
 	} {
 		t.Run(name, func(t *testing.T) {
