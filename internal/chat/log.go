@@ -409,6 +409,17 @@ func (l *Log) Places(ctx context.Context, asked []Place) (places []Participant, 
 	return places, seqs, err
 }
 
+// PeopleChanged is ChangeLog's, of a store that has one; of others it is never ok.
+func (l *Log) PeopleChanged(ctx context.Context, after int64, limit int) (list []Place, upto int64, ok bool, err error) {
+	err = l.view(ctx, "reading whose rows changed", func(r Reader) (err error) {
+		if log, is := r.(ChangeLog); is {
+			list, upto, ok, err = log.PeopleChanged(after, limit)
+		}
+		return err
+	})
+	return list, upto, ok, err
+}
+
 // Place names where somebody may stand in a chat.
 type Place struct {
 	Chat ChatID

@@ -43,6 +43,17 @@ type FewChanged interface {
 	FewChanged(user UserID, pos SyncPos, most int) bool
 }
 
+// ChangeLog is what a Reader may also be: one of a store that several processes
+// write to, which knows whose rows any of them wrote.
+type ChangeLog interface {
+	// PeopleChanged gives whose rows in which chats were written by transactions
+	// with a stamp above after, which is 0 or was once upto; each perhaps more than
+	// once. upto is the snapshot's LastStamp: what is in the list and above it comes
+	// again. It is not ok, and the list nil, if there are more than limit, or if
+	// the log does not go back so far.
+	PeopleChanged(after int64, limit int) (list []Place, upto int64, ok bool, err error)
+}
+
 // briefly is how many chats, or messages of their timelines, a brief sync may
 // have.
 const briefly = 8

@@ -17,6 +17,10 @@ func (oneChat) Memberships(context.Context, chat.UserID) ([]chat.Membership, int
 	return []chat.Membership{{Chat: 1, JoinedSeq: 1}}, 0, nil
 }
 func (oneChat) Commits(context.Context) (int64, error) { return 0, nil }
+func (oneChat) PeopleChanged(context.Context, int64, int) ([]chat.Place, int64, bool, error) {
+	return nil, 0, false, nil
+}
+
 func (oneChat) Ended(context.Context, chat.UserID, int64) ([]chat.Ended, int64, error) {
 	return nil, 0, nil
 }

@@ -186,6 +186,67 @@ func TestScanLooksAtAsManyPeopleAsItHasTimeFor(t *testing.T) {
 	})
 }
 
+// Where the store says whose rows changed, everybody hears with the next scan,
+// however many they are, and nobody's memberships are read for it.
+func TestScanLooksWhereSomethingChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const people = 400
+		w := newWorld(t)
+		w.log = w.store
+		var counts atomic.Bool
+		var reads atomic.Int64
+		w.reading = func(what string) {
+			if what == "memberships" && counts.Load() {
+				reads.Add(1)
+			}
+		}
+		stranger := w.person()
+		devices := make([]*device, people)
+		for i := range devices {
+			devices[i] = w.connect(w.person())
+		}
+		w.says(1)
+		w.forget()
+		for range 2 { // the first look goes through all
+			time.Sleep(6 * time.Second)
+			synctest.Wait()
+		}
+		counts.Store(true)
+		for round := range 3 {
+			for i := round; i < people; i += 3 {
+				w.group(stranger, chat.HistoryAll, devices[i].user)
+			}
+			w.adds(devices[round].user)
+			w.removes(devices[round].user)
+			w.forget()
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			for i, d := range devices {
+				d.mu.Lock()
+				heard := len(d.heard)
+				d.heard = nil
+				d.mu.Unlock()
+				want := 0
+				if i%3 == round {
+					want++
+				}
+				if i == round {
+					want++ // that they came and went is one row by now
+				}
+				if heard != want {
+					t.Errorf("round %d: device %d heard %d events, want %d", round, i, heard, want)
+				}
+			}
+		}
+		if n := reads.Load(); n > 0 {
+			t.Errorf("memberships were read %d times", n)
+		}
+		if s := w.hub.Stats(); s.FoundMissing != people+3 || s.Bus.Looks+s.Bus.Entered != 0 {
+			t.Errorf("%d memberships were found, %d looked up for others", s.FoundMissing, s.Bus.Looks)
+		}
+	})
+}
+
 func TestCatchingUp(t *testing.T) {
 	t.Run("as the rows are now", func(t *testing.T) {
 		w := newWorld(t)

@@ -84,6 +84,7 @@ type Source interface {
 	Memberships(ctx context.Context, user chat.UserID) ([]chat.Membership, int64, error)
 	Ended(ctx context.Context, user chat.UserID, after int64) ([]chat.Ended, int64, error)
 	Commits(ctx context.Context) (int64, error)
+	PeopleChanged(ctx context.Context, after int64, limit int) (list []chat.Place, upto int64, ok bool, err error)
 	LastSeqs(ctx context.Context, ids []chat.ChatID) ([]int64, error)
 	Settled(ctx context.Context) error
 	SettledIn(ctx context.Context, id chat.ChatID) error

@@ -8,8 +8,8 @@ import (
 )
 
 // What other nodes say of memberships, of read marks and of sessions is looked
-// up before anything comes of it. One goroutine does, with all that gathered
-// while it was busy.
+// up before anything comes of it, as is whose rows changed by the store's account.
+// One goroutine does, with all that gathered while it was busy.
 
 // looks is guarded by hub.mu.
 type looks struct {
@@ -22,7 +22,8 @@ type looks struct {
 type heard uint8
 
 const (
-	membership heard = iota // whether they are in
+	changed    heard = iota // whether they are in, as the store says that their row changed
+	membership              // the same, as another node said so
 	ownPlace                // it is told to themselves, too
 	readOn                  // and to others
 )
@@ -130,7 +131,11 @@ func (h *Hub) look() {
 }
 
 func (h *Hub) lookUp(asked []chat.Place, whys []heard) error {
-	h.stats.bus.looks.Add(int64(len(asked)))
+	for _, why := range whys {
+		if why > changed {
+			h.stats.bus.looks.Add(1)
+		}
+	}
 	ctx, cancel := h.reading()
 	defer cancel()
 	places, seqs, err := h.cfg.Source.Places(ctx, asked)
@@ -138,7 +143,7 @@ func (h *Hub) lookUp(asked []chat.Place, whys []heard) error {
 		return err
 	}
 	for i, p := range places {
-		if whys[i] != membership && p.In() {
+		if whys[i] > membership && p.In() {
 			h.tellPlace(p, whys[i] == readOn && p.ReadSeq > 0)
 		}
 		m := chat.Membership{Chat: p.Chat, LastSeq: seqs[i], JoinedSeq: p.JoinedSeq}
@@ -146,7 +151,7 @@ func (h *Hub) lookUp(asked []chat.Place, whys []heard) error {
 			m.LastSeq = p.LeftSeq
 		}
 		for _, act := range []bool{false, true} {
-			if !h.enterElsewhere(p, m, act) || act {
+			if !h.enterElsewhere(p, m, whys[i], act) || act {
 				break
 			}
 			if err := h.cfg.Source.SettledIn(ctx, p.Chat); err != nil {
@@ -160,7 +165,7 @@ func (h *Hub) lookUp(asked []chat.Place, whys []heard) error {
 // enterElsewhere routes a chat to those of a person's connections that ought to
 // have heard that they came in, if it is to act, and reports whether there are
 // any.
-func (h *Hub) enterElsewhere(p chat.Participant, m chat.Membership, act bool) (found bool) {
+func (h *Hub) enterElsewhere(p chat.Participant, m chat.Membership, why heard, act bool) (found bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for c := range h.users.of(int64(p.User)) {
@@ -170,7 +175,11 @@ func (h *Hub) enterElsewhere(p chat.Participant, m chat.Membership, act bool) (f
 			c.later = append(c.later, chat.Place{Chat: p.Chat, User: p.User})
 		case p.In() || p.Stamp > c.since:
 			if found = true; act {
-				h.stats.bus.entered.Add(1)
+				if why == changed {
+					h.stats.foundMissing.Add(1)
+				} else {
+					h.stats.bus.entered.Add(1)
+				}
 				h.missedLocked(c, m)
 			}
 		}

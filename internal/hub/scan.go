@@ -19,11 +19,13 @@ import (
 // what it saw, a scan waits until that has been answered.
 
 const (
-	// scanRooms is how many positions are read in one snapshot.
+	// scanRooms is how many positions are read in one snapshot, or compared at once.
 	scanRooms = 500
-	// Memberships are read in turn: per scan for at least so many people, and for
-	// all within so many scans, but for as many as this part of the time between
-	// two scans allows.
+	// scanChanges is how many changes are read at once.
+	scanChanges = 1 << 17
+	// Where the store does not say whose have changed, memberships are read in
+	// turn: per scan for at least so many people, and for all within so many scans,
+	// but for as many as this part of the time between two scans allows.
 	scanUsers  = 64
 	scanRounds = 12
 	scanShare  = 10
@@ -42,6 +44,9 @@ type scans struct {
 	after   chat.UserID // whose memberships were read last
 	began   int64       // the commits when the present round of memberships began
 	done    int64       // and when the last complete one did
+	due     int64       // the commits at which one has to have begun at least
+	listed  int64       // the commits when changes were read last
+	upto    int64       // the stamp up to which they were
 }
 
 // start makes scans come, from one connection on.
@@ -114,6 +119,9 @@ func (h *Hub) scan() {
 	}
 	if err == nil {
 		s.commits = commits
+		err = h.lookAtChanges(commits)
+	}
+	if err == nil {
 		err = h.scanMembers(commits, all)
 	}
 	if err != nil {
@@ -169,11 +177,45 @@ func (h *Hub) scanRooms(ids []chat.ChatID) error {
 	return nil
 }
 
+// lookAtChanges has places looked up that are not routed, of people who are
+// connected, and whose rows have changed since the last time. Where the store does
+// not know whose these are, or not since then, a round through all memberships is
+// due.
+func (h *Hub) lookAtChanges(commits int64) error {
+	s := &h.scans
+	if s.listed == commits {
+		return nil
+	}
+	ctx, cancel := h.reading()
+	defer cancel()
+	list, upto, ok, err := h.cfg.Source.PeopleChanged(ctx, s.upto, scanChanges)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		s.due = commits
+	}
+	for some := range slices.Chunk(list, scanRooms) { // others want the lock, too
+		h.mu.Lock()
+		for _, at := range some {
+			for c := range h.users.of(int64(at.User)) {
+				if c.route(at.Chat) == nil {
+					h.lookLocked(at, changed)
+					break
+				}
+			}
+		}
+		h.mu.Unlock()
+	}
+	s.listed, s.upto = commits, upto
+	return nil
+}
+
 // scanMembers looks for memberships that are not routed: of some of those who
-// are connected, until all were looked at since the store last changed.
+// are connected, until all were looked at since that was due.
 func (h *Hub) scanMembers(commits int64, all bool) error {
 	s := &h.scans
-	if s.done == commits && !all {
+	if s.done >= s.due && !all {
 		return nil
 	}
 	h.mu.Lock()

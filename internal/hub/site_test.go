@@ -53,6 +53,9 @@ func newSite(s *stage, store chat.Store, shared bool, a Ablate) *site {
 		cfg.Bus, cfg.Sessions = n.port, time.Second
 	}
 	src.reading = src.fault
+	if s.n(2) == 0 {
+		src.log = store
+	}
 	cfg.Source = src
 	n.svc = chat.NewService(svc)
 	n.hub = New(cfg)

@@ -41,6 +41,38 @@ type source struct {
 
 	reading func(what string)
 	broken  atomic.Pointer[error]
+	log     chat.Store // it says what changed, as a store of several processes does
+}
+
+// PeopleChanged makes a log of what has changed for each. It may say too much.
+func (s *source) PeopleChanged(ctx context.Context, after int64, limit int) (list []chat.Place, upto int64, ok bool, err error) {
+	if s.log == nil {
+		list, upto, ok, err = s.Log.PeopleChanged(ctx, after, limit)
+		return list, upto, ok, errors.Join(err, s.read("changes"))
+	}
+	err = s.log.View(ctx, func(r chat.Reader) error {
+		if upto, err = r.LastStamp(); err != nil {
+			return err
+		}
+		users, err := r.Users("", 0, 1<<20)
+		if err != nil {
+			return err
+		}
+		for _, u := range users {
+			changed, err := r.ChangedChats(u.ID, chat.SyncPos{After: after}, 1<<20)
+			if err != nil {
+				return err
+			}
+			for _, c := range changed {
+				list = append(list, chat.Place{Chat: c.Chat.ID, User: u.ID})
+			}
+		}
+		return nil
+	})
+	if err = errors.Join(err, s.read("changes")); err != nil || after == 0 || len(list) > limit {
+		return nil, upto, false, err
+	}
+	return list, upto, true, nil
 }
 
 func (s *source) read(what string) error {

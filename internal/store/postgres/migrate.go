@@ -143,8 +143,11 @@ func goOnAbove(ctx context.Context, tx pgx.Tx, newest int64) (offset int64, err 
 	if err := tx.QueryRow(ctx, `SELECT least(pg_current_xact_id()::text::bigint, pg_snapshot_xmin(pg_current_snapshot())::text::bigint)`).Scan(&xmin); err != nil {
 		return 0, fmt.Errorf("read the oldest transaction: %w", err)
 	}
-	if _, err := tx.Exec(ctx, `UPDATE writers SET stamp = $1 WHERE writer_id = 0`, newest); err != nil {
+	if _, err := tx.Exec(ctx, `UPDATE writers SET stamp = $1, forgot = $1 WHERE writer_id = 0`, newest); err != nil {
 		return 0, fmt.Errorf("note the newest change stamp: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM changed`); err != nil {
+		return 0, fmt.Errorf("forget what changed lately: %w", err)
 	}
 	return max(0, newest/2+1-xmin), nil
 }

@@ -193,7 +193,7 @@ func describe(t *testing.T, url string) (parts []string) {
 	}
 	defer c.Close(t.Context())
 	rows, err := c.Query(t.Context(), `
-SELECT 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnum
+SELECT 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnum || ' ' || a.attstorage::text
   || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END || coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '')
   || coalesce(' collate ' || (SELECT collname FROM pg_collation WHERE oid = a.attcollation), '')
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace

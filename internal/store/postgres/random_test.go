@@ -22,7 +22,9 @@ func (m *mortal) Crash() { m.proxy.cut(true) }
 
 func openMortal(t testing.TB, database string) chat.Store {
 	p := newProxy(t, database)
-	s, err := tryOpen(p.url, func(c *Config) { c.Patience = 50 * time.Millisecond })
+	s, err := tryOpen(p.url, func(c *Config) {
+		c.Patience, c.alwaysLookUp, c.recent, c.keep = 50*time.Millisecond, true, 8, 10*time.Millisecond
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

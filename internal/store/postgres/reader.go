@@ -26,12 +26,14 @@ func ask(sql string, args ...any) query { return query{sql: sql, args: args} }
 type reader struct {
 	ctx     context.Context
 	conn    *pgx.Conn
-	offset  int64   // of stamps
-	pending []query // goes out with the next query, before it: BEGIN, and what the batch put
-	begun   bool    // something went out
-	view    bool    // it is a View's
-	alone   bool    // what goes out is the only thing, and needs no transaction
-	failed  error   // the first error that was not a missing row
+	offset  int64         // of stamps
+	pending []query       // goes out with the next query, before it: BEGIN, and what the batch put
+	begun   bool          // something went out
+	view    bool          // it is a View's
+	alone   bool          // what goes out is the only thing, and needs no transaction
+	failed  error         // the first error that was not a missing row
+	lately  *lately       // nil: nobody remembers
+	recent  *batch.Recent // what it says of this snapshot; nil: it was not asked, or cannot say
 	// renew takes another connection, if the first query finds that the one there
 	// was lost meanwhile; nil: there is no other.
 	renew func() error

@@ -59,15 +59,24 @@ UNION ALL SELECT ` + tailPart(tailPeople, "p", batch.ParticipantColumns) + `, LA
 WHERE p.chat_id = k.chat_id AND p.updated_seq > k.after ORDER BY p.updated_seq, p.user_id LIMIT $3) p`
 
 	// The positions are sorted first and only the rows of the page are read.
-	changedFrom = `WITH last AS MATERIALIZED (SELECT ` + lastStampSQL(5) + ` AS stamp),
+	changedHead = `WITH last AS MATERIALIZED (SELECT ` + lastStampSQL(5) + ` AS stamp),
 t AS MATERIALIZED (SELECT chat, stamp FROM (SELECT p.chat_id AS chat,
 LEAST(CASE WHEN p.joined_seq > 0 AND p.left_seq = 0 THEN GREATEST(c.stamp, p.stamp) ELSE p.stamp END, last.stamp + 1) AS stamp
-FROM last, participants p JOIN chats c ON c.chat_id = p.chat_id WHERE p.user_id = $1) at
+FROM last, `
+	changedFrom = changedHead + `participants p JOIN chats c ON c.chat_id = p.chat_id WHERE p.user_id = $1`
+	// LIMIT keeps the planner from going through all that are theirs.
+	changedAmong = changedHead + `unnest($6::bigint[]) k (chat_id), LATERAL (SELECT * FROM participants p
+WHERE p.chat_id = k.chat_id AND p.user_id = $1 LIMIT 1) p JOIN chats c ON c.chat_id = p.chat_id`
+	changedAt = `) at
 WHERE `
 	changedRows = `) SELECT t.stamp, ` + chatOf + `, ` + participantOf + ` FROM t
 JOIN chats c ON c.chat_id = t.chat JOIN participants p ON p.chat_id = t.chat AND p.user_id = $1 ORDER BY `
-	selChangedChats = changedFrom + `(stamp, chat) > ($2, $3) ORDER BY stamp, chat LIMIT $4` + changedRows + `t.stamp, t.chat`
-	selNewestChats  = changedFrom + `stamp > $2 AND (stamp, chat) < ($3, $6) ORDER BY stamp DESC, chat DESC LIMIT $4` + changedRows + `t.stamp DESC, t.chat DESC`
+	changedUp       = changedAt + `(stamp, chat) > ($2, $3) ORDER BY stamp, chat LIMIT $4` + changedRows + `t.stamp, t.chat`
+	selChangedChats = changedFrom + changedUp
+	// Nothing, if there are more memberships than $6.
+	selChangedFew   = changedFrom + ` AND (SELECT count(*) FROM (SELECT 1 FROM participants WHERE user_id = $1 LIMIT $6 + 1) m) <= $6` + changedUp
+	selChangedAmong = changedAmong + changedUp
+	selNewestChats  = changedFrom + changedAt + `stamp > $2 AND (stamp, chat) < ($3, $6) ORDER BY stamp DESC, chat DESC LIMIT $4` + changedRows + `t.stamp DESC, t.chat DESC`
 
 	selStamp = `SELECT ` + lastStampSQL(1)
 
@@ -350,6 +359,11 @@ func byChange(a, b chat.Message) int { return cmp.Compare(a.UpdatedSeq, b.Update
 func (r *reader) ChangedChats(user chat.UserID, pos chat.SyncPos, limit int) ([]chat.ChangedChat, error) {
 	if pos.AfterChat == 0 {
 		pos.AfterChat = math.MaxInt64 // the end of the stamp
+	}
+	if r.lately != nil && pos.After > 0 && pos.Below == 0 {
+		if list, done, err := r.changedLately(user, pos, limit); err != nil || done {
+			return list, err
+		}
 	}
 	q := ask(selChangedChats, int64(user), pos.After, int64(pos.AfterChat), int64(limit), r.offset)
 	if pos.Below > 0 {

@@ -34,8 +34,21 @@ CREATE TABLE writers (
   writer_id bigint PRIMARY KEY,
   batch     bigint NOT NULL,
   stamp     bigint NOT NULL,
-  used_at   bigint NOT NULL
+  used_at   bigint NOT NULL,
+  forgot    bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 20);
+
+-- What changed lately (changed.go): for each transaction the chats whose rows it
+-- wrote, and the participants, chat by chat and user by user. After some minutes
+-- they are deleted; above the largest writers.forgot all are there.
+CREATE TABLE changed (
+  stamp        bigint PRIMARY KEY,
+  chats        bigint[] NOT NULL,
+  people_chats bigint[] NOT NULL,
+  people_users bigint[] NOT NULL
+) WITH (toast_tuple_target = 8160);
+
+ALTER TABLE changed ALTER chats SET STORAGE EXTERNAL, ALTER people_chats SET STORAGE EXTERNAL, ALTER people_users SET STORAGE EXTERNAL;
 
 CREATE TABLE users (
   user_id        bigint PRIMARY KEY,

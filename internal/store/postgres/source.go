@@ -93,6 +93,7 @@ type source struct {
 	xid     int64 // of the transaction; 0: it has none yet
 	wrote   bool  // something was put
 	stamped bool  // and something of it has the stamp
+	changed changed
 
 	unchanged func(epoch, version string) error // is the history, and its schema, still ours?
 }
@@ -119,7 +120,7 @@ JOIN sent s ON s.client_msg_id = k.client_msg_id AND s.sender_id = k.sender_id`
 // goes out with the first thing that is read or written.
 func (s *source) start() error {
 	s.pending, s.begun, s.failed = nil, false, nil
-	s.held, s.xid, s.wrote, s.stamped = map[chat.ChatID]bool{}, 0, false, false
+	s.held, s.xid, s.wrote, s.stamped, s.changed = map[chat.ChatID]bool{}, 0, false, false, changed{}
 	s.pending = append(s.pending, ask(begin), ask(lockSchema, int64(schemaLock)))
 	if s.needs.accounts {
 		s.pending = append(s.pending, ask(lockAll, int64(accountsLock)))
@@ -301,9 +302,18 @@ func (s *source) DeleteInvites(ids []chat.InviteID) error {
 	return remove(s, `DELETE FROM invites WHERE invite_id = ANY($1)`, ids)
 }
 
-func (s *source) PutChats(rows []*chat.Chat) error { return put(s, putChats, rows, batch.BindChat) }
+func (s *source) PutChats(rows []*chat.Chat) error {
+	for _, c := range rows {
+		s.changed.chats = append(s.changed.chats, int64(c.ID))
+	}
+	return put(s, putChats, rows, batch.BindChat)
+}
 
 func (s *source) PutParticipants(rows []*chat.Participant) error {
+	for _, p := range rows {
+		s.changed.peopleChats = append(s.changed.peopleChats, int64(p.Chat))
+		s.changed.peopleUsers = append(s.changed.peopleUsers, int64(p.User))
+	}
 	return put(s, putParticipants, rows, batch.BindParticipant)
 }
 

@@ -41,7 +41,11 @@ type Config struct {
 	Log      *slog.Logger     // nil: slog.Default()
 	Now      func() time.Time // nil: time.Now
 
-	idle time.Duration // tests: instead of idleInTransaction
+	// Tests.
+	idle         time.Duration // instead of idleInTransaction
+	keep         time.Duration // instead of keepChanged
+	recent       int           // instead of mostRecent; below 0: nothing is remembered
+	alwaysLookUp bool          // what changed lately, however much
 }
 
 // Store is a chat.Store. Its methods may be called from any goroutine, but a
@@ -52,6 +56,7 @@ type Store struct {
 	failure *batch.Failure
 	writer  *writer
 	pool    *pgxpool.Pool
+	lately  *lately
 
 	close    sync.Once
 	closeErr error
@@ -69,7 +74,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the address of the database: %w", err) // without its password
 	}
-	s := &Store{failure: batch.NewFailure(cfg.Log)}
+	s := &Store{failure: batch.NewFailure(cfg.Log), lately: newLately(cfg.recent)}
+	switch {
+	case cfg.recent < 0:
+		s.lately = nil
+	case cfg.alwaysLookUp:
+		s.lately.always = true
+	}
 	where := fmt.Sprintf("%s on %s", conf.Database, conf.Host)
 	if err := s.open(ctx, conf, cfg); err != nil {
 		return nil, fmt.Errorf("open the database %s: %w", where, err)
@@ -92,6 +103,12 @@ func (cfg *Config) setDefaults() {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.keep == 0 {
+		cfg.keep = keepChanged
+	}
+	if cfg.recent == 0 {
+		cfg.recent = mostRecent
 	}
 	if cfg.idle == 0 {
 		cfg.idle = idleInTransaction
@@ -144,15 +161,16 @@ func (s *Store) open(ctx context.Context, conf *pgx.ConnConfig, cfg Config) erro
 }
 
 // enrol gives this process its row in the table writers, and drops those of
-// processes that have been gone for long. The newest stamp stays, and how many
-// transactions there were.
+// processes that have been gone for long. The newest stamp stays, how many
+// transactions there were, and from where on the table changed is whole.
 func enrol(ctx context.Context, c *pgx.Conn) (id int64, err error) {
 	id = rand.Int64N(math.MaxInt64-1) + 1
 	now := time.Now()
 	r := &reader{ctx: ctx, conn: c}
 	err = r.send(
-		ask(`WITH old AS (DELETE FROM writers WHERE writer_id > 0 AND used_at < $1 AND stamp < (SELECT max(stamp) FROM writers) RETURNING batch)
-UPDATE writers SET batch = batch + n.batches FROM (SELECT sum(batch) AS batches FROM old) n WHERE writer_id = 0 AND n.batches IS NOT NULL`, now.Add(-gone).UnixMilli()),
+		ask(`WITH old AS (DELETE FROM writers WHERE writer_id > 0 AND used_at < $1 AND stamp < (SELECT max(stamp) FROM writers) RETURNING batch, forgot)
+UPDATE writers SET batch = batch + n.batches, forgot = greatest(writers.forgot, n.forgot)
+FROM (SELECT sum(batch) AS batches, max(forgot) AS forgot FROM old) n WHERE writer_id = 0 AND n.batches IS NOT NULL`, now.Add(-gone).UnixMilli()),
 		ask(`INSERT INTO writers (writer_id, batch, stamp, used_at) VALUES ($1, 0, 0, $2)`, id, now.UnixMilli()))
 	if err != nil {
 		return 0, fmt.Errorf("enrol among the writers: %w", err)
@@ -205,7 +223,7 @@ func (s *Store) View(ctx context.Context, fn func(chat.Reader) error) error {
 		return readError(ctx, "connect for a view", err)
 	}
 	defer func() { c.Release() }() // no harm if it was, and closes it if it is in a transaction still, as after a panic
-	r := &reader{ctx: ctx, conn: c.Conn(), offset: s.history.offset, view: true}
+	r := &reader{ctx: ctx, conn: c.Conn(), offset: s.history.offset, view: true, lately: s.lately}
 	r.renew = func() error {
 		s.pool.Reset() // the others were most likely lost with it
 		c.Release()    // first: there may be room for one

@@ -29,6 +29,8 @@ type writer struct {
 	downAt  time.Time // since when there is no connection; zero: there is
 	backoff time.Duration
 
+	prune pruner // of the table changed
+
 	id    int64 // of our row in the table writers
 	batch int64 // how many transactions we wrote, or barred
 	doubt doubt
@@ -53,7 +55,7 @@ const (
 )
 
 func newWriter(c *pgx.Conn, id int64, conf *pgx.ConnConfig, cfg Config, s *Store) *writer {
-	w := &writer{store: s, conf: conf, conn: c, cfg: cfg, log: cfg.Log, stats: newStats(), id: id}
+	w := &writer{store: s, conf: conf, conn: c, cfg: cfg, log: cfg.Log, stats: newStats(), prune: newPruner(cfg.keep), id: id}
 	w.src = &source{reader: &reader{offset: s.history.offset}, unchanged: s.unchanged}
 	w.src.hold = w.src.lock
 	w.tx = batch.NewTx(w.src, 0)
@@ -190,7 +192,7 @@ var (
 // Our row goes from one batch to the next with each transaction, which fails if
 // it is not where we left it.
 const (
-	markBatch = `WITH mine AS (UPDATE writers SET batch = $2, stamp = greatest(stamp, $3), used_at = $4
+	markBatch = `WITH mine AS (UPDATE writers SET batch = $2, stamp = greatest(stamp, $3), used_at = $4, forgot = greatest(forgot, $5)
 WHERE writer_id = $1 AND batch = $2 - 1 RETURNING 1) SELECT 1 / count(*) FROM mine`
 	barBatch = `UPDATE writers SET batch = $2 WHERE writer_id = $1 AND batch = $2 - 1`
 	// The server may not know yet that a connection is lost.
@@ -199,17 +201,30 @@ WHERE writer_id = $1 AND batch = $2 - 1 RETURNING 1) SELECT 1 / count(*) FROM mi
 
 // end writes what the batch put and commits, in one go.
 func (w *writer) end() error {
-	done, stamp := false, int64(0)
+	done, stamp, now := false, int64(0), time.Now()
 	if w.src.stamped {
 		stamp = stampOf(w.src.xid, w.src.offset)
 	}
-	mark := ask(markBatch, w.id, w.batch+1, stamp, time.Now().UnixMilli())
+	var queries []query
+	var deleted int64
+	old, forgot := w.prune.due(now)
+	if old > 0 {
+		queries = append(queries, w.prune.query(forgot, &deleted))
+	}
+	if !w.src.changed.none() {
+		queries = append(queries, w.src.changed.put(stampOf(w.src.xid, w.src.offset)))
+	}
+	mark := ask(markBatch, w.id, w.batch+1, stamp, now.UnixMilli(), forgot)
 	commit := ask("COMMIT")
 	commit.tag = func(tag pgconn.CommandTag) { done = committed(tag) }
-	err := w.src.send(mark, commit)
+	err := w.src.send(append(queries, mark, commit)...)
 	switch pg, ok := errors.AsType[*pgconn.PgError](err); {
 	case done:
 		w.batch++
+		w.prune.done(old, forgot, deleted)
+		if !w.src.changed.none() {
+			w.prune.committed(now, stampOf(w.src.xid, w.src.offset))
+		}
 		return nil // whatever went wrong behind it
 	case err == nil:
 		return errRolledBack

@@ -91,14 +91,14 @@ func (s *source) DeleteInvites(ids []chat.InviteID) error { return removeRows(s,
 
 func (s *source) PutChats(rows []*chat.Chat) error {
 	for _, v := range rows {
-		s.recent.chatChanged(v.ID, v.Stamp)
+		s.recent.ChatChanged(v.ID, v.Stamp)
 	}
 	return put(s, putChat, rows, batch.BindChat)
 }
 
 func (s *source) PutParticipants(rows []*chat.Participant) error {
 	for _, p := range rows {
-		s.recent.markMoved(p.Chat, p.User, p.Stamp)
+		s.recent.MarkMoved(p.Chat, p.User, p.Stamp)
 	}
 	return put(s, putParticipant, rows, batch.BindParticipant)
 }

@@ -322,6 +322,10 @@ func (l *log) checkLists(r chat.Reader) error {
 
 func (l *log) checkPeople(r chat.Reader) error {
 	c := l.chat
+	last, err := r.LastStamp()
+	if err != nil {
+		return err
+	}
 	var in []chat.Participant
 	roles := map[chat.Role]int{}
 	for _, p := range l.participants {
@@ -333,6 +337,7 @@ func (l *log) checkPeople(r chat.Reader) error {
 		if p.In() {
 			stamp = max(c.Stamp, p.Stamp)
 		}
+		stamp = min(stamp, last+1) // where something is under way still, all above stand there
 		changed, err5 := r.ChangedChats(p.User, chat.SyncPos{After: stamp - 1, Below: stamp, BelowChat: c.ID + 1}, 1)
 		if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 			return fmt.Errorf("user %d: %w", p.User, err)

@@ -47,8 +47,9 @@ type Table struct {
 
 // Own are the tables that each store has for itself. What of them has to come
 // along is in Facts, and in rows of other tables: where SQLite has the long
-// contents of messages is its own affair.
-var Own = []string{"meta", "counters", "writers", "long_contents"}
+// contents of messages is its own affair, and what changed lately on PostgreSQL
+// nobody asks of another store.
+var Own = []string{"meta", "counters", "writers", "long_contents", "changed"}
 
 // Tables are all others.
 var Tables = []*Table{
