@@ -296,6 +296,20 @@ func TestFindingAShortName(t *testing.T) {
 	}
 }
 
+// Whoever is called by another name than the one for logging in is said to be
+// there, and nothing is done for a guess.
+func TestWhoMayBeMeant(t *testing.T) {
+	f := newFake()
+	f.all = []protocol.User{{UserID: "u_7", Username: "mo", Name: "Maria\x1b[2J Silva"}, {UserID: "u_8", Username: "x", Name: "Carl"}}
+	_, err := find(t.Context(), f, "@maria")
+	if err == nil || err.Error() != `nobody is called "maria" here; there is @mo (Maria␛[2J Silva)` {
+		t.Errorf("there is only a Maria: %v", err)
+	}
+	if _, err := find(t.Context(), f, "@zoe"); err == nil || err.Error() != `nobody is called "zoe" here` {
+		t.Errorf("there is no Zoe: %v", err)
+	}
+}
+
 // Everything hostile, everywhere that somebody else's text is shown.
 func TestHostileTextIsInert(t *testing.T) {
 	for _, h := range hostile {
