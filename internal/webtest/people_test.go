@@ -245,5 +245,10 @@ func TestMentionsOfferWhoIsMeant(t *testing.T) {
 	ana.click("the message field", `all('.composer textarea')[0]`)
 	ana.Type("@mar")
 	ana.wait("eight of them, and first whose username it is", `all('.names[role=listbox] li').length === 8 && all('.names[role=listbox] li')[0].innerText.includes('@mar') && all('.names[role=listbox] li')[1].innerText.includes('Már Silva')`)
+	ana.Press(kb.Escape)
+	ana.Type(" @Zoë")
+	ana.wait("Zoë, who is written as she is", `all('.names[role=listbox] li').length === 1 && all('.names[role=listbox] li')[0].innerText.includes('@mar')`)
+	ana.Press(kb.Enter)
+	ana.wait("her username", `all('.composer textarea')[0].value === '@mar @mar '`)
 	srv.NoReports()
 }
