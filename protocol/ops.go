@@ -374,6 +374,7 @@ type (
 	UsersListParams struct {
 		UserIDs []string `json:"user_ids,omitzero"` // exactly these, in this order of ids; unknown ones are left out
 		Prefix  string   `json:"prefix,omitzero"`   // of the username
+		Find    string   `json:"find,omitzero"`     // beginnings of words of the name or the username
 		Limit   int64    `json:"limit,omitzero"`
 		Cursor  string   `json:"cursor,omitzero"`
 	}

@@ -26,7 +26,7 @@ type apiCmd struct {
 }
 
 func (*apiCmd) Help() string {
-	return `Call any operation (docs/protocol.md#operations) and print its result as JSON, or its error on standard error.
+	return `The operations are those of docs/protocol.md#operations. The result is printed as JSON, an error on standard error.
 
     grima api users.me
     grima api chats.create kind=group title=Port user_ids=u_2,u_3

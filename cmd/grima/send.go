@@ -30,7 +30,7 @@ type sendCmd struct {
 }
 
 func (*sendCmd) Help() string {
-	return `Send a message. grima send ends when the message is on the server's disk; until then it tries, again if need be, and the message is there once however often.
+	return `It ends when the message is on the server's disk; until then it tries, again if need be, and the message is there once however often.
 
     grima send Port 'the ship is in'
     grima send @bob hello bob

@@ -28,7 +28,7 @@ type tailCmd struct {
 }
 
 func (*tailCmd) Help() string {
-	return `Show what is said, as it is said. Lost connections are made again, and nothing is left out: each change comes once, in the order of its chat. On a terminal these are lines for people; into a pipe, JSON.
+	return `Lost connections are made again, and nothing is left out: each change comes once, in the order of its chat. On a terminal these are lines for people; into a pipe, JSON.
 
     grima tail Port @bob
     grima tail --since 1h

@@ -1,8 +1,12 @@
 package api
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/protocol"
@@ -16,12 +20,14 @@ import (
 //	c1.<epoch>.<user>.<after>[.<chat>[.<below>.<chat>]]   chats.list
 //	p1.<chat>.<user>                                      participants.list
 //	u1[.<prefix>].<user>                                  users.list
+//	f1.<sum of find>.<user>.<word, as base64>             users.list, with find
 //	b1.<chat>                                             chats.browse
 const (
 	cursorSync         = "v1"
 	cursorChats        = "c1"
 	cursorParticipants = "p1"
 	cursorUsers        = "u1"
+	cursorFound        = "f1"
 	cursorListed       = "b1"
 )
 
@@ -88,6 +94,32 @@ func parseAfter(s, kind, scope string) (int64, error) {
 		return 0, errCursor
 	}
 	return int64(after), nil
+}
+
+// formatFound makes the cursor of who is found by find.
+func formatFound(find string, p chat.FoundPos) string {
+	sum := sha256.Sum256([]byte(find))
+	return strings.Join([]string{
+		cursorFound, hex.EncodeToString(sum[:8]), strconv.FormatInt(int64(p.User), 10),
+		base64.RawURLEncoding.EncodeToString([]byte(p.Word)),
+	}, ".")
+}
+
+// parseFound reads one; the empty one begins.
+func parseFound(s, find string) (p chat.FoundPos, err error) {
+	if s == "" {
+		return p, nil
+	}
+	if parts := strings.Split(s, "."); len(parts) == 4 {
+		user, err1 := strconv.ParseUint(parts[2], 10, 63)
+		word, err2 := base64.RawURLEncoding.DecodeString(parts[3])
+		p = chat.FoundPos{Word: string(word), User: chat.UserID(user)}
+		// Only the spelling that formatFound gives is a cursor.
+		if err1 == nil && err2 == nil && utf8.Valid(word) && formatFound(find, p) == s {
+			return p, nil
+		}
+	}
+	return chat.FoundPos{}, errCursor
 }
 
 // scopeOf is the scope of a chat's lists.

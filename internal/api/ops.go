@@ -113,7 +113,7 @@ var table = []*Operation{
 	op(protocol.OpMessagesGet, data, Account, Light, "Get a message", (*API).messagesGet, false, "GET /v1/chats/{chat_id}/messages/{seq}"),
 	op(protocol.OpUsersMe, data, Account, Light, "Get oneself", (*API).usersMe, false, "GET /v1/users/me"),
 	op(protocol.OpUsersGet, data, AccountOrOperator, Light, "Get a user", (*API).usersGet, false, "GET /v1/users/{user_id}"),
-	op(protocol.OpUsersList, data, AccountOrOperator, Heavy, "List users, all or by the beginning of their username", (*API).usersList, false, "GET /v1/users"),
+	op(protocol.OpUsersList, data, AccountOrOperator, Heavy, "List users: all, by the beginning of their username, or by words of their names", (*API).usersList, false, "GET /v1/users"),
 	op(protocol.OpSessionsList, data, Account, Light, "List one's own sessions", (*API).sessionsList, false, "GET /v1/sessions"),
 	op(protocol.OpInvitesList, data, AdminOrOperator, Light, "List the invites", (*API).invitesList, false, "GET /v1/invites"),
 	live(op(protocol.OpPresenceGet, data, Account, Heavy, "Ask who of people is there", (*API).presenceGet, false, "GET /v1/presence")),

@@ -46,6 +46,9 @@ func (a *API) usersGet(ctx context.Context, c Caller, p *protocol.UserParams) (p
 
 // docs/protocol.md#users.list
 func (a *API) usersList(ctx context.Context, c Caller, p *protocol.UsersListParams) (protocol.UsersListResult, error) {
+	if p.Find != "" {
+		return a.usersFind(ctx, c, p)
+	}
 	after, err := parseAfter(p.Cursor, cursorUsers, p.Prefix)
 	if err != nil {
 		return protocol.UsersListResult{}, err
@@ -54,6 +57,23 @@ func (a *API) usersList(ctx context.Context, c Caller, p *protocol.UsersListPara
 	res := protocol.UsersListResult{Users: convert(users, toUser), HasMore: more}
 	if more && len(users) > 0 {
 		res.Cursor = formatAfter(cursorUsers, p.Prefix, int64(users[len(users)-1].ID))
+	}
+	return res, err
+}
+
+// docs/protocol.md#find
+func (a *API) usersFind(ctx context.Context, c Caller, p *protocol.UsersListParams) (res protocol.UsersListResult, err error) {
+	if p.UserIDs != nil || p.Prefix != "" {
+		return res, protocol.NewError(protocol.CodeInvalidRequest, "find goes with neither user_ids nor prefix")
+	}
+	after, err := parseFound(p.Cursor, p.Find)
+	if err != nil {
+		return res, err
+	}
+	users, next, err := a.svc.FindUsers(ctx, c.Actor, p.Find, after, int(p.Limit))
+	res.Users = convert(users, toUser)
+	if next != (chat.FoundPos{}) {
+		res.Cursor, res.HasMore = formatFound(p.Find, next), true
 	}
 	return res, err
 }

@@ -13,6 +13,7 @@ const (
 	MaxTitle       = 128      // code points of a chat's title
 	MaxTopic       = 1024     // code points of a chat's topic
 	MaxName        = 64       // code points of a user's display name
+	MaxFind        = 128      // code points of what people are looked for by
 	MaxUsername    = 32       // bytes of a username
 	MinPassword    = 8        // bytes of a password
 	MaxPassword    = 1024     // bytes of a password

@@ -78,6 +78,14 @@ type Reader interface {
 	// Users lists at most limit users with ID > after whose username begins
 	// with prefix, by ascending ID.
 	Users(prefix string, after UserID, limit int) ([]User, error)
+	// FindUsers lists at most limit users who have, for every word of find, a
+	// word that begins with it in their name or username, whatever the case and
+	// the marks of either. They come by the first of their words that the longest
+	// one of find begins (of equals the one that comes first), then by ID, from
+	// after on. A page costs about what it answers, or what a thousand users do
+	// that are not meant, and may therefore be short or empty: next is where to
+	// go on, zero at the end. In find without words nobody is found.
+	FindUsers(find string, after FoundPos, limit int) (page []User, next FoundPos, err error)
 	// Avatar gives a picture with this hash, whosever it is; in a Tx as a list
 	// does.
 	Avatar(hash string) (Avatar, error)
@@ -184,6 +192,13 @@ type Tail struct {
 	Chat         Chat
 	Messages     []Message
 	Participants []Participant
+}
+
+// FoundPos is where a list of who is found stands: after this user, who was found
+// by this word. Zero is its beginning.
+type FoundPos struct {
+	Word string
+	User UserID
 }
 
 // SyncPos is where a sync stands. Ascending: changes after (After, AfterChat).

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"errors"
+	"unicode/utf8"
 )
 
 var errNoUser = Errorf(CodeNotFound, "no such user")
@@ -325,4 +326,24 @@ func (s *Service) Users(ctx context.Context, a Actor, ids []UserID, prefix strin
 		return nil, false, err
 	}
 	return users, more, nil
+}
+
+// FindUsers lists users who have, for every word of find, a word in their name or
+// username that begins with it, in the order of [Reader.FindUsers]. A page may be
+// short, or empty, and not the last: next is zero at the end.
+func (s *Service) FindUsers(ctx context.Context, a Actor, find string, after FoundPos, limit int) (users []User, next FoundPos, err error) {
+	if err := anybody(a); err != nil {
+		return nil, next, err
+	}
+	if limit, err = pageLimit(limit); err != nil {
+		return nil, next, err
+	}
+	if utf8.RuneCountInString(find) > MaxFind {
+		return nil, next, Errorf(CodeInvalidRequest, "find has at most %d characters", MaxFind)
+	}
+	err = s.view(ctx, "finding users", func(r Reader) (err error) {
+		users, next, err = r.FindUsers(find, after, limit)
+		return err
+	})
+	return users, next, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -87,9 +88,30 @@ func find(ctx context.Context, be Backend, name string) (protocol.User, error) {
 			}
 		}
 		if cursor = r.Cursor; !r.HasMore {
-			return protocol.User{}, errNobody(strings.TrimPrefix(name, "@"))
+			return protocol.User{}, guess(ctx, be, strings.TrimPrefix(name, "@"))
 		}
 	}
+}
+
+// guess says that a username is nobody's, and who may be meant: people know what
+// others are called, and not always under which name they log in.
+func guess(ctx context.Context, be Backend, name string) error {
+	nobody := errNobody(name)
+	if utf8.RuneCountInString(name) > 128 { // docs/protocol.md#find
+		return nobody
+	}
+	r, err := be.UsersList(ctx, protocol.UsersListParams{Find: name, Limit: 3})
+	if err != nil || len(r.Users) == 0 {
+		return nobody // that much is known
+	}
+	var meant []string
+	for _, u := range r.Users {
+		meant = append(meant, "@"+cleanLine(u.Username)+" ("+nameOf(u)+")")
+	}
+	if r.HasMore {
+		meant = append(meant, "…")
+	}
+	return fmt.Errorf("%w; there is %s", nobody, strings.Join(meant, ", "))
 }
 
 func findAll(ctx context.Context, be Backend, names []string) (ids []string, err error) {

@@ -257,7 +257,8 @@ func (p *popup) people(m *Model, prefix string) {
 		if u.Username == "" || id == m.self.UserID {
 			continue
 		}
-		if strings.HasPrefix(strings.ToLower(u.Username), prefix) || strings.HasPrefix(strings.ToLower(u.Name), prefix) {
+		begins := func(word string) bool { return strings.HasPrefix(strings.ToLower(word), prefix) }
+		if begins(u.Username) || begins(u.Name) || slices.ContainsFunc(strings.Fields(u.Name), begins) {
 			p.items = append(p.items, candidate{"@" + u.Username + " ", "@" + cleanLine(u.Username), nameOf(u)})
 		}
 	}

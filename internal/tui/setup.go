@@ -233,7 +233,7 @@ func (s *Setup) View() tea.View {
 			rows = append(rows, "  "+th.bad.Styled(l))
 		}
 	default:
-		rows = append(rows, "  "+th.hint.Styled(s.m.cut("Tab: next · Enter: go on · Esc: leave", s.width-4)))
+		rows = append(rows, "  "+th.hint.Styled(s.m.cut("Tab next · Enter go on · Esc leave", s.width-4)))
 	}
 	v := tea.NewView(strings.Join(rows, "\n"))
 	v.AltScreen = true

@@ -73,7 +73,8 @@ func (f *fake) Connection() client.Connection {
 
 func (f *fake) Hello() protocol.Hello { return f.hello }
 
-// UsersList pages through those whose name begins with the prefix.
+// UsersList pages through those whose username begins with the prefix, or in whose
+// name is what is to be found, in lower case.
 func (f *fake) UsersList(_ context.Context, p protocol.UsersListParams) (r protocol.UsersListResult, err error) {
 	first := 0
 	if p.Cursor != "" {
@@ -86,7 +87,7 @@ func (f *fake) UsersList(_ context.Context, p protocol.UsersListParams) (r proto
 			r.HasMore, r.Cursor = true, strconv.Itoa(first+i)
 			break
 		}
-		if strings.HasPrefix(u.Username, strings.ToLower(p.Prefix)) {
+		if strings.HasPrefix(u.Username, strings.ToLower(p.Prefix)) && strings.Contains(strings.ToLower(u.Name), p.Find) {
 			r.Users = append(r.Users, u)
 		}
 	}

@@ -137,6 +137,13 @@ func TestCompletion(t *testing.T) {
 	d.want("› /search")
 	d.keys("ctrl+c", "/nonsense", "enter")
 	d.want("there is no /nonsense")
+
+	// People also by another word of their name than the first.
+	f := port()
+	f.users["u_2"] = protocol.User{UserID: "u_2", Username: "bob", Name: "The Boatman of Port"}
+	d = play(t, f, 80, 24)
+	d.keys("@boat", "tab")
+	d.want("› @bob")
 }
 
 func TestScrollingDoesNotJump(t *testing.T) {
@@ -296,6 +303,20 @@ func TestFindingAShortName(t *testing.T) {
 	}
 }
 
+// Whoever is called by another name than the one for logging in is said to be
+// there, and nothing is done for a guess.
+func TestWhoMayBeMeant(t *testing.T) {
+	f := newFake()
+	f.all = []protocol.User{{UserID: "u_7", Username: "mo", Name: "Maria\x1b[2J Silva"}, {UserID: "u_8", Username: "x", Name: "Carl"}}
+	_, err := find(t.Context(), f, "@maria")
+	if err == nil || err.Error() != `nobody is called "maria" here; there is @mo (Maria␛[2J Silva)` {
+		t.Errorf("there is only a Maria: %v", err)
+	}
+	if _, err := find(t.Context(), f, "@zoe"); err == nil || err.Error() != `nobody is called "zoe" here` {
+		t.Errorf("there is no Zoe: %v", err)
+	}
+}
+
 // Everything hostile, everywhere that somebody else's text is shown.
 func TestHostileTextIsInert(t *testing.T) {
 	for _, h := range hostile {
@@ -400,4 +421,21 @@ func TestNamesThatChange(t *testing.T) {
 	d.events(client.Event{Kind: client.ConnectionChanged, Connection: &client.Connection{Link: client.Offline}})
 	d.events(client.Event{Kind: client.ConnectionChanged, Connection: &client.Connection{Link: client.Online}}, client.Event{Kind: client.Synced})
 	d.want("Bobby")
+}
+
+// Who is in no chat yet is told what comes of a command, and shown what there is to
+// choose from.
+func TestWithoutAChatNothingIsSilent(t *testing.T) {
+	for _, size := range [][2]int{{80, 24}, {40, 12}} {
+		d := play(t, newFake(), size[0], size[1])
+		d.keys("/bogus", "enter")
+		d.want("there is no /bogus")
+		d.keys("/msg @zoe", "enter")
+		d.want(`nobody is called "zoe" here`)
+		d.keys("/t")
+		d.want("/title TEXT", "/topic")
+		if got := strings.Count(strings.TrimSuffix(d.text(), "\n"), "\n") + 1; got > size[1]+1 {
+			t.Errorf("%d rows are drawn on %d", got, size[1])
+		}
+	}
 }

@@ -206,18 +206,20 @@ func (m *Model) drawPane(width, height int) []string {
 	}
 	c := m.open
 	if c == nil {
-		rows := make([]string, height)
+		popup := m.pop.draw(m, width, min(6, height/3))
+		rows := make([]string, max(0, height-1-m.editorHeight(width)-len(popup)))
 		for i := range rows {
 			rows[i] = spaces(width)
 		}
 		welcome := []string{"Welcome to Grima.", "", "/msg NAME   talk to somebody", "/new TITLE  make a group", "F1          help"}
 		for i, w := range welcome {
-			if at := height/3 + i; at < height-1 {
+			if at := height/3 + i; at < len(rows) {
 				rows[at] = m.pad("  "+m.m.cut(w, width-2), width)
 			}
 		}
 		m.linkMap = nil
-		return m.drawEditor(rows[:max(0, height-m.editorHeight(width))], width)
+		rows = append(rows, popup...)
+		return m.drawEditor(append(rows, m.pad(m.noticeLine(width), width)), width)
 	}
 	head := m.th.title.Styled(m.m.cut(m.visualName(m.title(c)), width-2))
 	if about := m.about(c); about != "" {
@@ -248,10 +250,8 @@ func (m *Model) visualName(s string) string {
 func (m *Model) infoLine(c *chat, width int) string {
 	th := m.th
 	switch names := m.typingNow(c); {
-	case m.notice.text != "" && m.notice.bad:
-		return " " + th.bad.Styled(m.m.cut(m.notice.text, width-1))
-	case m.notice.text != "" && len(names) == 0:
-		return " " + th.note.Styled(m.m.cut(m.notice.text, width-1))
+	case m.notice.text != "" && (m.notice.bad || len(names) == 0):
+		return m.noticeLine(width)
 	case c.editing > 0:
 		return " " + th.warn.Styled(m.m.cut("editing · Enter saves, Esc leaves it as it was", width-1))
 	case c.replyTo > 0:
@@ -272,6 +272,18 @@ func (m *Model) infoLine(c *chat, width int) string {
 		return " " + th.hint.Styled(m.m.cut(count(len(names), "person is", "people are")+" typing…", width-1))
 	}
 	return ""
+}
+
+// noticeLine is what came of what was asked for, or empty.
+func (m *Model) noticeLine(width int) string {
+	if m.notice.text == "" {
+		return ""
+	}
+	style := m.th.note
+	if m.notice.bad {
+		style = m.th.bad
+	}
+	return " " + style.Styled(m.m.cut(m.notice.text, width-1))
 }
 
 // maxEditor is how many rows of the editor are shown at once.

@@ -168,3 +168,87 @@ func TestWhoHasRead(t *testing.T) {
 	ana.wait("that he has", `message('seen?').innerText.includes('Read') && !message('seen?').querySelector('.marks')`)
 	srv.NoReports()
 }
+
+// TestPeopleAreFoundByName: by any word of what they are called, with or without
+// what is hard to type, and all of them, however many there are.
+func TestPeopleAreFoundByName(t *testing.T) {
+	srv, ana, _ := pair(t)
+	made := get[int](ana, `(async () => {
+		let n = 0;
+		for (let i = 0; i < 36; i++) {
+			const name = i < 35 ? 'María Silva ' + i : 'Zoë Núñez';
+			const r = await fetch('/v1/users', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ username: 'x' + i, name, password: 'correct horse' }) });
+			if (r.status === 201) n++;
+		}
+		return n;
+	})()`)
+	if made != 36 {
+		t.Fatalf("%d of 36 accounts were made", made)
+	}
+	ana.Click("New chat")
+	ana.Dialog("New chat")
+	const people = `all('.found button').filter((b) => b.innerText.includes('@'))`
+	find := func(words string, n int) {
+		t.Helper()
+		get[bool](ana, `((e) => (e.focus(), e.select(), true))(document.querySelector('dialog input[type=search]'))`)
+		ana.Type(words)
+		ana.wait(fmt.Sprintf("%d found by %s", n, words), fmt.Sprintf(`%s.length === %d && document.querySelector('dialog input[type=search]').value === %s`, people, n, quote(words)))
+	}
+	find("nunez", 1)
+	find("sil maria 34", 1)
+	find("silva", 30)
+	ana.tabTo("the button for more", `e.matches('.found .more')`)
+	ana.Press(kb.Enter)
+	ana.wait("all of them, and the focus on the first who came", `(`+people+`).length === 35 && document.activeElement === (`+people+`)[30] && !document.querySelector('.found .more')`)
+	ana.Press(kb.Escape)
+	ana.NoDialog()
+
+	// The same where one jumps, also to whom one talks to already.
+	ana.Press("k", kb.ModifierCtrl)
+	ana.wait("the switcher", `document.activeElement.matches('.query')`)
+	ana.Type("nunez zo")
+	ana.wait("Zoë", `all('#found li').length === 1 && all('#found li')[0].innerText.includes('@x35')`)
+	ana.Press(kb.Enter)
+	ana.InChat("Zoë Núñez")
+	ana.Press("k", kb.ModifierCtrl)
+	ana.wait("the switcher", `document.activeElement.matches('.query')`)
+	ana.Type("nunez zo")
+	ana.wait("the chat with her", `all('#found li').length === 1 && all('#found li')[0].innerText.includes('Zoë') && !all('#found li')[0].innerText.includes('@x35')`)
+	get[bool](ana, `(document.activeElement.select(), true)`)
+	ana.Type("silva")
+	ana.wait("people, and a way to more", `all('#found li').length === 31 && all('#found li').at(-1).innerText === 'Show more people'`)
+	ana.Press(kb.ArrowUp)
+	ana.Press(kb.Enter)
+	ana.wait("all people, the first who came chosen", `all('#found li').length === 35 && all('#found li')[30].getAttribute('aria-selected') === 'true'`)
+	ana.Press(kb.Escape)
+	ana.NoDialog()
+	srv.NoReports()
+}
+
+// TestMentionsOfferWhoIsMeant: among more people of a name than are shown, whoever
+// has it as their username is there, and first; and marks need not be typed.
+func TestMentionsOfferWhoIsMeant(t *testing.T) {
+	srv, ana, _ := pair(t)
+	added := get[int](ana, `(async () => {
+		const ask = async (path, body) => (await fetch('/v1/' + path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })).json();
+		const ids = [];
+		for (let i = 0; i < 12; i++) {
+			const { user } = await ask('users', { username: i < 11 ? 'x' + i : 'mar', name: i < 11 ? 'Már Silva ' + i : 'Zoë', password: 'correct horse' });
+			ids.push(user.user_id);
+		}
+		const { participants } = await ask('chats/' + location.pathname.split('/')[2] + '/participants', { user_ids: ids });
+		return participants.length;
+	})()`)
+	if added != 12 {
+		t.Fatalf("%d of 12 people were added", added)
+	}
+	ana.click("the message field", `all('.composer textarea')[0]`)
+	ana.Type("@mar")
+	ana.wait("eight of them, and first whose username it is", `all('.names[role=listbox] li').length === 8 && all('.names[role=listbox] li')[0].innerText.includes('@mar') && all('.names[role=listbox] li')[1].innerText.includes('Már Silva')`)
+	ana.Press(kb.Escape)
+	ana.Type(" @Zoë")
+	ana.wait("Zoë, who is written as she is", `all('.names[role=listbox] li').length === 1 && all('.names[role=listbox] li')[0].innerText.includes('@mar')`)
+	ana.Press(kb.Enter)
+	ana.wait("her username", `all('.composer textarea')[0].value === '@mar @mar '`)
+	srv.NoReports()
+}

@@ -1,6 +1,10 @@
 package apitest
 
-import "github.com/grima-chat/grima/protocol"
+import (
+	"strings"
+
+	"github.com/grima-chat/grima/protocol"
+)
 
 // Table is the script: ana is the first owner, invites bob and cyd, and they
 // talk. dan is logged in and in none of their chats.
@@ -290,6 +294,17 @@ var people = []Step{
 	{As: "bob", Op: "users.list", Params: `{"limit":2}`, Want: `{"users":[` + row("ana", "owner") + `,` + row("bob", "member") + `],"cursor":"$users","has_more":true}`},
 	{As: "bob", Op: "users.list", Params: `{"limit":2,"cursor":"$users"}`, Want: `{"users":[` + row("cyd", "member") + `,` + row("dan", "member") + `],"has_more":false}`},
 	{As: "bob", Op: "users.list", Params: `{"user_ids":["$dan","u_999999","$ana"]}`, Want: `{"users":[` + row("dan", "member") + `,` + row("ana", "owner") + `],"has_more":false}`},
+	{As: "bob", Op: "users.list", Params: `{"find":"CY"}`, Want: `{"users":[` + row("cyd", "member") + `],"has_more":false}`},
+	{As: "bob", Op: "users.list", Params: `{"find":"cy da"}`, Want: `{"users":[],"has_more":false}`},
+	{As: "bob", Op: "users.list", Params: `{"find":"?"}`, Want: `{"users":[],"has_more":false}`},
+	{As: "bob", Op: "users.list", Params: `{"find":"d","limit":1}`, Want: `{"users":[` + row("dan", "member") + `],"cursor":"$found","has_more":true}`},
+	{As: "bob", Op: "users.list", Params: `{"find":"d","cursor":"$found"}`, Want: `{"users":[],"has_more":false}`},
+	{As: "bob", Op: "users.list", Params: `{"find":"da","cursor":"$found"}`, Error: protocol.CodeCursorInvalid},
+	{As: "bob", Op: "users.list", Params: `{"cursor":"$found"}`, Error: protocol.CodeCursorInvalid},
+	{As: "bob", Op: "users.list", Params: `{"find":"d","cursor":"$users"}`, Error: protocol.CodeCursorInvalid},
+	{As: "bob", Op: "users.list", Params: `{"find":"d","prefix":"d"}`, Error: protocol.CodeInvalidRequest},
+	{As: "bob", Op: "users.list", Params: `{"find":"d","user_ids":["$dan"]}`, Error: protocol.CodeInvalidRequest},
+	{As: "bob", Op: "users.list", Params: `{"find":"` + strings.Repeat("d", 129) + `"}`, Error: protocol.CodeInvalidRequest},
 	{As: "bob", Op: "users.list", Params: `{"cursor":"u1.x"}`, Error: protocol.CodeCursorInvalid},
 	{As: "bob", Op: "users.list", Params: `{"prefix":"c","cursor":"$users"}`, Error: protocol.CodeCursorInvalid},
 

@@ -27,6 +27,13 @@ func (t *Tx) Users(prefix string, after chat.UserID, limit int) ([]chat.User, er
 	return t.src.Users(prefix, after, limit)
 }
 
+func (t *Tx) FindUsers(find string, after chat.FoundPos, limit int) ([]chat.User, chat.FoundPos, error) {
+	if err := t.list(); err != nil {
+		return nil, chat.FoundPos{}, err
+	}
+	return t.src.FindUsers(find, after, limit)
+}
+
 func (t *Tx) Avatar(hash string) (chat.Avatar, error) {
 	if err := t.list(); err != nil {
 		return chat.Avatar{}, err

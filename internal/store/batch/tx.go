@@ -19,6 +19,8 @@ type Source interface {
 	Counter(name Counter) (int64, error)
 
 	PutUsers(rows []*chat.User) error
+	PutWords(rows []*Word) error
+	DeleteWords(rows []Word) error
 	PutAvatars(rows []*chat.Avatar) error
 	DeleteAvatars(of []chat.UserID) error
 	PutSessions(rows []*chat.Session) error
@@ -53,6 +55,7 @@ type Tx struct {
 	src Source
 
 	users        rows[chat.UserID, chat.User]
+	words        rows[Word, Word]
 	avatars      rows[chat.UserID, chat.Avatar]
 	sessions     rows[chat.SessionID, chat.Session]
 	invites      rows[chat.InviteID, chat.Invite]
@@ -109,7 +112,8 @@ const (
 func NewTx(src Source, keep int) *Tx {
 	t := &Tx{src: src}
 	t.users = rows[chat.UserID, chat.User]{load: src.User, write: src.PutUsers, keep: keep}
-	// Nobody asks for a picture by its user, so none is loaded.
+	// Nobody asks for words, nor for a picture by its user, so none are loaded.
+	t.words = rows[Word, Word]{write: src.PutWords, remove: src.DeleteWords}
 	t.avatars = rows[chat.UserID, chat.Avatar]{write: src.PutAvatars, remove: src.DeleteAvatars}
 	t.sessions = rows[chat.SessionID, chat.Session]{load: src.Session, write: src.PutSessions, remove: src.DeleteSessions}
 	t.invites = rows[chat.InviteID, chat.Invite]{load: src.Invite, write: src.PutInvites, remove: src.DeleteInvites}
@@ -134,7 +138,7 @@ func NewTx(src Source, keep int) *Tx {
 		write: src.PutCounters, keep: keep,
 	}
 	t.tables = []table{
-		&t.users, &t.avatars, &t.sessions, &t.invites, &t.chats, &t.participants, &t.messages, &t.sent, &t.counters,
+		&t.users, &t.words, &t.avatars, &t.sessions, &t.invites, &t.chats, &t.participants, &t.messages, &t.sent, &t.counters,
 	}
 	return t
 }
@@ -293,6 +297,14 @@ func (t *Tx) PutUser(u chat.User) error {
 	if err := free(func() (chat.User, error) { return t.UserByName(u.Username) },
 		func(u *chat.User) chat.UserID { return u.ID }, u.ID, "the username %s is taken", u.Username); err != nil {
 		return err
+	}
+	switch old, err := t.users.get(u.ID); {
+	case errors.Is(err, chat.ErrNotFound):
+		t.putWords(nil, &u)
+	case err != nil:
+		return err
+	case old.Name != u.Name || old.Username != u.Username:
+		t.putWords(&old, &u)
 	}
 	t.users.put(u.ID, u)
 	t.wrote(len(u.Name) + len(u.Status) + len(u.PasswordHash))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/store/batch"
 )
 
@@ -78,6 +79,11 @@ func migrate(ctx context.Context, tx pgx.Tx, log *slog.Logger) (facts map[string
 		if _, err := tx.Exec(ctx, steps[n-1]); err != nil {
 			return nil, fmt.Errorf("bring the schema to version %d: %w", n, err)
 		}
+		if n == userWords {
+			if err := addWords(ctx, tx); err != nil {
+				return nil, fmt.Errorf("bring the schema to version %d: %w", n, err)
+			}
+		}
 	}
 	if version < len(steps) {
 		if err := setFact(ctx, tx, "version", strconv.Itoa(len(steps))); err != nil {
@@ -85,6 +91,39 @@ func migrate(ctx context.Context, tx pgx.Tx, log *slog.Logger) (facts map[string
 		}
 	}
 	return readFacts(ctx, tx)
+}
+
+// userWords is the step that makes user_words.
+const userWords = 3
+
+// addWords adds the words by which those are found who are there already.
+func addWords(ctx context.Context, tx pgx.Tx) error {
+	r := &reader{ctx: ctx, conn: tx.Conn()}
+	for after, more := int64(0), true; more; {
+		var people []chat.User
+		q := ask(`SELECT user_id, username, name FROM users WHERE user_id > $1 ORDER BY user_id LIMIT 1000`, after)
+		q.row = func(c *columns) error {
+			people = append(people, chat.User{ID: chat.UserID(c.Int()), Username: c.Text(), Name: c.Text()})
+			return nil
+		}
+		if err := r.send(q); err != nil {
+			return err
+		}
+		var rows []*batch.Word
+		for i := range people {
+			for _, w := range batch.WordsOf(&people[i]) {
+				rows = append(rows, &w)
+			}
+			after = int64(people[i].ID)
+		}
+		if more = len(people) > 0; !more || len(rows) == 0 {
+			continue
+		}
+		if err := r.send(ask(putWords, gather(rows, batch.BindWord)...)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func newerSchema(version string) error {

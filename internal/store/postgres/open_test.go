@@ -185,6 +185,40 @@ func TestSchemaIsWhatMigrationsMake(t *testing.T) {
 	}
 }
 
+// Who is there before there are words is found by them.
+func TestUpgradeFindsPeople(t *testing.T) {
+	const people = 2500
+	url := pgtest.New(t)
+	s := open(t, url)
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		for i := range people {
+			id, err := tx.NewUserID()
+			if err != nil {
+				return err
+			}
+			if err := tx.PutUser(chat.User{ID: id, Username: fmt.Sprint("user", i), Name: "Mária Silva", Role: chat.RoleMember}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, url, fmt.Sprintf(`DROP TABLE user_words; UPDATE meta SET value = '%d' WHERE name = 'version'`, userWords-1))
+	s = open(t, url)
+	view(t, s, func(r chat.Reader) error {
+		list, _, err := r.FindUsers("maria", chat.FoundPos{}, people+1)
+		if len(list) != people {
+			t.Errorf("%d are found by their names, want %d", len(list), people)
+		}
+		if list, _, err := r.FindUsers("user2499", chat.FoundPos{}, 2); len(list) != 1 {
+			t.Errorf("by the last one's username %v are found, %v", list, err)
+		}
+		return err
+	})
+}
+
 func describe(t *testing.T, url string) (parts []string) {
 	t.Helper()
 	c, err := pgx.Connect(t.Context(), url)

@@ -72,6 +72,17 @@ SELECT n, 'user' || n, 'User', 'member', false, false, '', 0, false, '', '' FROM
 	}
 }
 
+// So do those who are looked for by a word, however many have it.
+func TestFindingGoesByWords(t *testing.T) {
+	plan := planOf(t, `WITH u AS (INSERT INTO users (user_id, username, name, role, bot, disabled, password_hash, created_at, hides_presence, status, avatar)
+SELECT n, 'user' || n, 'Maria', 'member', false, false, '', 0, false, '', '' FROM generate_series(1, 50000) n RETURNING user_id, username)
+INSERT INTO user_words (word, user_id) SELECT 'maria', user_id FROM u UNION ALL SELECT username, user_id FROM u`,
+		`people (text, bigint, text, bigint) AS `+selFound, `people ('mar', 0, 'mas', 51)`)
+	if !strings.Contains(plan, "user_words_pkey") || !strings.Contains(plan, "users_pkey") || strings.Contains(plan, "Seq Scan") || strings.Contains(plan, "Sort") {
+		t.Errorf("it does not go by words, and by nothing else:\n%s", plan)
+	}
+}
+
 // A View that begins with Tails has no transaction, and so nothing more to read;
 // its connection is good for the next one.
 func TestNothingIsReadBehindTails(t *testing.T) {

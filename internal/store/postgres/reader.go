@@ -162,6 +162,9 @@ func all[T any](r *reader, doing string, q query, scan func(batch.Columns) T) (l
 	return list, nil
 }
 
+var selFound = `SELECT w.word, ` + batch.Of("u", batch.UserColumns) + ` FROM user_words w JOIN users u ON u.user_id = w.user_id
+WHERE (w.word, w.user_id) > ($1, $2) AND w.word < $3 ORDER BY w.word, w.user_id LIMIT $4`
+
 const (
 	selUser        = `SELECT ` + batch.UserColumns + ` FROM users WHERE user_id = $1`
 	selUserByName  = `SELECT ` + batch.UserColumns + ` FROM users WHERE username = $1`
@@ -194,6 +197,13 @@ func (r *reader) Users(prefix string, after chat.UserID, limit int) ([]chat.User
 	}
 	q := ask(selUsersPrefix, escape(prefix), batch.PastPrefix(escape(prefix)), int64(after), int64(limit))
 	return all(r, "list users by prefix", q, batch.ScanUser)
+}
+
+func (r *reader) FindUsers(find string, after chat.FoundPos, limit int) ([]chat.User, chat.FoundPos, error) {
+	return batch.FindUsers(find, after, limit, func(after chat.FoundPos, past string, limit int) ([]batch.Found, error) {
+		q := ask(selFound, escape(after.Word), int64(after.User), escape(past), int64(limit))
+		return all(r, "find users", q, batch.ScanFound)
+	})
 }
 
 func (r *reader) Avatar(hash string) (chat.Avatar, error) {

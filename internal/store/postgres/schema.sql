@@ -64,6 +64,12 @@ CREATE TABLE users (
   avatar         text COLLATE "C" NOT NULL -- avatars.hash of theirs; empty: none
 );
 
+CREATE TABLE user_words (
+  word    text COLLATE "C" NOT NULL,
+  user_id bigint NOT NULL,
+  PRIMARY KEY (word, user_id)
+);
+
 -- Pictures of people, beside their rows, which are read much more often. Two may
 -- have the same picture.
 CREATE TABLE avatars (

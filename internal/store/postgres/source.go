@@ -278,6 +278,16 @@ func remove[ID ~int64](s *source, sql string, ids []ID) error {
 
 func (s *source) PutUsers(rows []*chat.User) error { return put(s, putUsers, rows, batch.BindUser) }
 
+func (s *source) PutWords(rows []*batch.Word) error { return put(s, putWords, rows, batch.BindWord) }
+
+func (s *source) DeleteWords(rows []batch.Word) error {
+	gone := make([]*batch.Word, len(rows))
+	for i := range rows {
+		gone[i] = &rows[i]
+	}
+	return put(s, deleteWords, gone, batch.BindWord)
+}
+
 func (s *source) PutAvatars(rows []*chat.Avatar) error {
 	return put(s, putAvatars, rows, batch.BindAvatar)
 }
@@ -394,6 +404,8 @@ const (
 
 var (
 	putUsers        = batch.Put("users", batch.UserColumns, "user_id", rowsFrom(userTypes))
+	putWords        = `INSERT INTO user_words (` + batch.WordColumns + `) ` + rowsFrom("text bigint") + ` ON CONFLICT DO NOTHING`
+	deleteWords     = `DELETE FROM user_words WHERE (` + batch.WordColumns + `) IN (` + rowsFrom("text bigint") + `)`
 	putAvatars      = batch.Put("avatars", batch.AvatarColumns, "user_id", rowsFrom(avatarTypes))
 	putSessions     = batch.Put("sessions", batch.SessionColumns, "session_id", rowsFrom(sessionTypes))
 	putInvites      = batch.Put("invites", batch.InviteColumns, "invite_id", rowsFrom(inviteTypes))

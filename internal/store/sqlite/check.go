@@ -45,6 +45,10 @@ UNION SELECT chat_id FROM participants WHERE stamp > (SELECT value FROM counters
 SELECT user_id FROM users u WHERE avatar <> ifnull((SELECT hash FROM avatars a WHERE a.user_id = u.user_id), '')`},
 	{"an avatar belongs to no user", `
 SELECT user_id FROM avatars WHERE user_id NOT IN (SELECT user_id FROM users)`},
+	{"a user is not found by their username", `
+SELECT user_id FROM users WHERE user_id NOT IN (SELECT user_id FROM user_words)`},
+	{"a word finds no user", `
+SELECT user_id FROM user_words WHERE user_id NOT IN (SELECT user_id FROM users)`},
 	{"a chat has a number that was not given out yet", `
 SELECT chat_id FROM chats WHERE chat_id > (SELECT value FROM counters WHERE name = 'chat')`},
 }

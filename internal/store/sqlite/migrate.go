@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/store/batch"
 )
 
@@ -42,8 +43,13 @@ func (c *conn) migrateTo(n int64, step string) (err error) {
 		return err
 	}
 	err = c.exec(step + fmt.Sprintf("\n;PRAGMA user_version = %d;", n))
-	if err == nil && n == longContents {
-		err = c.moveLongContents()
+	if err == nil {
+		switch n {
+		case longContents:
+			err = c.moveLongContents()
+		case userWords:
+			err = c.addWords()
+		}
 	}
 	if err == nil {
 		err = c.exec("COMMIT")
@@ -54,8 +60,11 @@ func (c *conn) migrateTo(n int64, step string) (err error) {
 	return err
 }
 
-// longContents is the step that makes long_contents.
-const longContents = 5
+// The steps that SQL alone does not take: they make long_contents and user_words.
+const (
+	longContents = 5
+	userWords    = 6
+)
 
 const (
 	copyLong = `INSERT INTO long_contents (chat_id, seq, content) SELECT chat_id, seq, content FROM messages
@@ -87,4 +96,28 @@ func (c *conn) moveLongContents() error {
 			return q.err
 		}
 	}
+}
+
+// addWords adds the words by which those are found who are there already.
+func (c *conn) addWords() error {
+	for after, more := int64(0), true; more; {
+		var people []chat.User
+		q := c.prep(`SELECT user_id, username, name FROM users WHERE user_id > ? ORDER BY user_id LIMIT 1000`).int(after)
+		for q.next() {
+			people = append(people, chat.User{ID: chat.UserID(q.getInt()), Username: q.getText(), Name: q.getText()})
+		}
+		if q.err != nil {
+			return q.err
+		}
+		for i := range people {
+			for _, w := range batch.WordsOf(&people[i]) {
+				if err := c.prep(putWord).text(w.Word).int(int64(w.User)).run(); err != nil {
+					return err
+				}
+			}
+			after = int64(people[i].ID)
+		}
+		more = len(people) > 0
+	}
+	return nil
 }

@@ -17,6 +17,7 @@ import (
 // toVersion1 takes a database back to the first schema, rows and all.
 const toVersion1 = `
 BEGIN;
+DROP TABLE user_words;
 DROP INDEX chats_listed;
 ALTER TABLE chats DROP COLUMN listed;
 ALTER TABLE participants DROP COLUMN notify;
@@ -203,5 +204,45 @@ SELECT i / 900 + 1, i %% 900 + 1, i %% 900 + 1, 1, i || printf('%%.*c', %d, 'x')
 WHERE m.content = '' AND CAST(l.content AS INTEGER) = (l.chat_id - 1) * 900 + l.seq - 1`)
 	if err != nil || n != messages {
 		t.Errorf("%d contents are where they should be, want %d: %v", n, messages, err)
+	}
+}
+
+// Who is there before there are words is found by them.
+func TestUpgradeFindsPeople(t *testing.T) {
+	const people = 2500
+	dir := t.TempDir()
+	s := open(t, dir)
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		for i := range people {
+			id, err := tx.NewUserID()
+			if err != nil {
+				return err
+			}
+			if err := tx.PutUser(chat.User{ID: id, Username: fmt.Sprint("user", i), Name: "Mária Silva", Role: chat.RoleMember}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, filepath.Join(dir, dbName), fmt.Sprint("DROP TABLE user_words; PRAGMA user_version = ", userWords-1))
+	s = open(t, dir)
+	view(t, s, func(r chat.Reader) error {
+		list, _, err := r.FindUsers("maria", chat.FoundPos{}, people+1)
+		if len(list) != people {
+			t.Errorf("%d are found by their names, want %d", len(list), people)
+		}
+		if list, _, err := r.FindUsers("user2499", chat.FoundPos{}, 2); len(list) != 1 {
+			t.Errorf("by the last one's username %v are found, %v", list, err)
+		}
+		return err
+	})
+	if err := s.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -55,6 +55,11 @@ func all[T any](r *reader, doing string, q *stmt, scan func(batch.Columns) T) ([
 	return list, nil
 }
 
+// By the words: whoever has one is then looked up by their id.
+var selFound = `SELECT w.word, ` + batch.Of("u", batch.UserColumns) + ` FROM user_words w
+CROSS JOIN users u ON u.user_id = w.user_id
+WHERE (w.word, w.user_id) > (?, ?) AND w.word < ? ORDER BY w.word, w.user_id LIMIT ?`
+
 const (
 	selUser        = `SELECT ` + batch.UserColumns + ` FROM users WHERE user_id = ?`
 	selUserByName  = `SELECT ` + batch.UserColumns + ` FROM users WHERE username = ?`
@@ -88,6 +93,13 @@ func (r *reader) Users(prefix string, after chat.UserID, limit int) ([]chat.User
 	}
 	q := r.c.prep(selUsersPrefix).text(prefix).text(batch.PastPrefix(prefix)).int(int64(after)).int(int64(limit))
 	return all(r, "list users by prefix", q, batch.ScanUser)
+}
+
+func (r *reader) FindUsers(find string, after chat.FoundPos, limit int) ([]chat.User, chat.FoundPos, error) {
+	return batch.FindUsers(find, after, limit, func(after chat.FoundPos, past string, limit int) ([]batch.Found, error) {
+		q := r.c.prep(selFound).text(after.Word).int(int64(after.User)).text(past).int(int64(limit))
+		return all(r, "find users", q, batch.ScanFound)
+	})
 }
 
 func (r *reader) Avatar(hash string) (chat.Avatar, error) {

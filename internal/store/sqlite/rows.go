@@ -31,6 +31,8 @@ const (
 	removeLong    = `DELETE FROM long_contents WHERE chat_id = ? AND seq = ?`
 	removeMention = `DELETE FROM mentions WHERE user_id = ? AND chat_id = ? AND seq = ?`
 
+	putWord       = `INSERT INTO user_words (` + batch.WordColumns + `) VALUES (?, ?) ON CONFLICT DO NOTHING`
+	deleteWord    = `DELETE FROM user_words WHERE word = ? AND user_id = ?`
 	deleteAvatar  = `DELETE FROM avatars WHERE user_id = ?`
 	deleteSession = `DELETE FROM sessions WHERE session_id = ?`
 	deleteInvite  = `DELETE FROM invites WHERE invite_id = ?`
@@ -70,6 +72,17 @@ func removeRows[ID ~int64](s *source, sql string, ids []ID) error {
 }
 
 func (s *source) PutUsers(rows []*chat.User) error { return put(s, putUser, rows, batch.BindUser) }
+
+func (s *source) PutWords(rows []*batch.Word) error { return put(s, putWord, rows, batch.BindWord) }
+
+func (s *source) DeleteWords(rows []batch.Word) error {
+	for _, w := range rows {
+		if err := s.c.prep(deleteWord).text(w.Word).int(int64(w.User)).run(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (s *source) PutAvatars(rows []*chat.Avatar) error {
 	return put(s, putAvatar, rows, batch.BindAvatar)

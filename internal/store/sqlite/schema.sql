@@ -38,6 +38,14 @@ CREATE TABLE users (
   avatar        TEXT NOT NULL DEFAULT '' -- avatars.hash of theirs; empty: none
 ) STRICT;
 
+-- What people are found by: the words of their names, folded (internal/words). It
+-- follows from their rows, and is written with them.
+CREATE TABLE user_words (
+  word    TEXT NOT NULL,
+  user_id INTEGER NOT NULL,
+  PRIMARY KEY (word, user_id)
+) STRICT, WITHOUT ROWID;
+
 -- Pictures of people, beside their rows, which are read much more often. Two may
 -- have the same picture.
 CREATE TABLE avatars (

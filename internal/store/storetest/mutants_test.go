@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/words"
 )
 
 // The suite is worth what it catches: each of these stores breaks one sentence
@@ -279,6 +280,9 @@ var mutants = map[string]struct {
 	"participants include those who left":    {"Participants, their count", reads(func(r *reader) leaversIn { return leaversIn{r} })},
 	"deleted chats are listed":               {"Listed chats", reads(func(r *reader) deletedListed { return deletedListed{r} })},
 	"participants page from the last again":  {"Participants, their count", reads(func(r *reader) samePage { return samePage{r} })},
+	"people are found by former names":       {"Users are found", reads(func(r *reader) former { return former{r} })},
+	"people are found twice":                 {"Users are found", reads(func(r *reader) twice { return twice{r} })},
+	"who is found ends with an empty page":   {"Who is found behind", reads(func(r *reader) shortEnds { return shortEnds{r} })},
 	"prefixes are patterns":                  {"Users come by", reads(func(r *reader) patterns { return patterns{r} })},
 }
 
@@ -690,6 +694,45 @@ func (r patterns) Users(prefix string, after chat.UserID, limit int) ([]chat.Use
 		return false
 	})
 	return all[:min(limit, len(all))], err
+}
+
+type former struct{ *reader }
+
+// FindUsers looks at all versions of a row.
+func (r former) FindUsers(find string, after chat.FoundPos, limit int) ([]chat.User, chat.FoundPos, error) {
+	list, next, err := r.reader.FindUsers(find, after, limit)
+	if len(list) > 0 || err != nil {
+		return list, next, err
+	}
+	defer r.lock()()
+	for id, versions := range r.m.users {
+		for _, v := range versions {
+			if w := words.Asked(find); len(w) == 1 && v.at <= r.listAt && words.Begun(words.Of(v.row.Name), w[0]) != "" {
+				now, _ := r.m.users.get(id, r.listAt)
+				return []chat.User{now}, chat.FoundPos{}, nil
+			}
+		}
+	}
+	return list, next, err
+}
+
+type twice struct{ *reader }
+
+// FindUsers begins a page with the last of the one before.
+func (r twice) FindUsers(find string, after chat.FoundPos, limit int) ([]chat.User, chat.FoundPos, error) {
+	if after.User > 0 && limit > 1 {
+		after.User--
+	}
+	return r.reader.FindUsers(find, after, limit)
+}
+
+type shortEnds struct{ *reader }
+
+// FindUsers looks at a thousand and says that there are no others.
+func (r shortEnds) FindUsers(find string, after chat.FoundPos, limit int) ([]chat.User, chat.FoundPos, error) {
+	list, next, err := r.reader.FindUsers(find, after, limit)
+	list = slices.DeleteFunc(list, func(u chat.User) bool { return u.ID > 1000 })
+	return list, next, err
 }
 
 type deletedMissing struct{ *reader }

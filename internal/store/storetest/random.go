@@ -446,6 +446,12 @@ func (w *world) facts(r chat.Reader, seed int64, stamp func(point) int64) (facts
 		fact(v, err, "user %q", n)
 		list, err := r.Users(n, 0, size(5))
 		fact(list, err, "users %q", n)
+		found, next, err := r.FindUsers(n, chat.FoundPos{}, size(5))
+		fact(found, err, "users found by %q", n)
+		if found = nil; err == nil && next != (chat.FoundPos{}) {
+			found, _, err = r.FindUsers(n, next, 1000)
+		}
+		fact(found, err, "the others found by %q", n)
 	}
 	for _, h := range []string{"one", "two", "three", "four"} {
 		s, err := r.SessionByToken(hash(h))

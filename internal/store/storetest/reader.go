@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/grima-chat/grima/internal/chat"
+	"github.com/grima-chat/grima/internal/words"
 )
 
 // reader is chat.Reader on a Memory. Outside an update at and listAt are the
@@ -77,6 +78,30 @@ func (r *reader) Users(prefix string, after chat.UserID, limit int) ([]chat.User
 		func(u chat.User) bool { return u.ID > after && strings.HasPrefix(u.Username, prefix) },
 		func(u chat.User) chat.UserID { return u.ID })
 	return list[:min(limit, len(list))], nil
+}
+
+func (r *reader) FindUsers(find string, after chat.FoundPos, limit int) ([]chat.User, chat.FoundPos, error) {
+	defer r.lock()()
+	asked := words.Asked(find)
+	if len(asked) == 0 {
+		return nil, chat.FoundPos{}, nil
+	}
+	by := func(u chat.User) string { return words.Begun(words.Of(u.Name, u.Username), asked[0]) }
+	list := slices.Collect(r.m.users.all(r.listAt))
+	list = slices.DeleteFunc(list, func(u chat.User) bool {
+		have := words.Of(u.Name, u.Username)
+		return compareFound(by(u), u.ID, after) <= 0 || slices.ContainsFunc(asked, func(w string) bool { return words.Begun(have, w) == "" })
+	})
+	slices.SortFunc(list, func(a, b chat.User) int { return compareFound(by(a), a.ID, chat.FoundPos{Word: by(b), User: b.ID}) })
+	if len(list) <= limit {
+		return list, chat.FoundPos{}, nil
+	}
+	last := list[limit-1]
+	return list[:limit], chat.FoundPos{Word: by(last), User: last.ID}, nil
+}
+
+func compareFound(word string, id chat.UserID, pos chat.FoundPos) int {
+	return cmp.Or(cmp.Compare(word, pos.Word), cmp.Compare(id, pos.User))
 }
 
 func (r *reader) Avatar(hash string) (chat.Avatar, error) {

@@ -353,6 +353,10 @@ func everyList(id chat.ChatID, user chat.UserID) []listing {
 	const most = 1 << 20
 	return []listing{
 		list("Users", func(r chat.Reader) ([]chat.User, error) { return r.Users("", 0, most) }),
+		list("FindUsers", func(r chat.Reader) ([]chat.User, error) {
+			found, _, err := r.FindUsers("a", chat.FoundPos{}, most)
+			return found, err
+		}),
 		list("ListedChats", func(r chat.Reader) ([]chat.Chat, error) { return r.ListedChats(0, most) }),
 		list("Sessions", func(r chat.Reader) ([]chat.Session, error) { return r.Sessions(user) }),
 		list("LiveSessions", func(r chat.Reader) ([]chat.SessionID, error) {

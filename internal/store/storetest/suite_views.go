@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -173,6 +174,115 @@ var listClauses = []clause{
 			return nil
 		})
 	}},
+	{"Users are found by the words of their names, as these are now, page by page", func(b *box) {
+		people := []chat.User{
+			{Username: "ana", Name: "Ana Lima"},
+			{Username: "mary.silva", Name: "Mária Sílva"}, // by two words at once
+			{Username: "x", Name: "Marlow Márquez"},
+			{Username: "user1", Name: "Maria Santos"},
+			{Username: "maria", Name: ""},
+			{Username: "yuki", Name: "山田優希"},
+			{Username: "mar", Name: "?"},
+		}
+		put := func(list ...int) {
+			b.do(func(tx chat.Tx) (err error) {
+				for _, i := range list {
+					u := &people[i]
+					if u.ID == 0 {
+						if u.ID, err = tx.NewUserID(); err != nil {
+							return err
+						}
+					}
+					u.Role, u.CreatedAt = chat.RoleMember, someTime(0)
+					if err := tx.PutUser(*u); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		put(0, 1, 2, 3, 4, 5, 6)
+		found := func(find string, want ...string) {
+			b.Helper()
+			b.view(func(r chat.Reader) error {
+				for _, limit := range []int{100, 2, 1} {
+					got := []string{}
+					for i, page := range foundPages(r, find, limit) {
+						if len(page) > limit || i > len(people) {
+							b.Fatalf("page %d of %d has %d users", i, limit, len(page))
+						}
+						for _, u := range page {
+							b.same("user", must(r.User(u.ID)), u)
+							got = append(got, u.Username)
+						}
+					}
+					b.same(fmt.Sprintf("FindUsers(%q), %d at a time", find, limit), append([]string{}, want...), got)
+				}
+				return nil
+			})
+		}
+		found("mar", "mar", "mary.silva", "user1", "maria", "x")
+		found("MÁRIA", "mary.silva", "user1", "maria")
+		found("lim", "ana")
+		found("s mar", "mary.silva", "user1")
+		found("sil mary", "mary.silva")
+		found("優", "yuki")
+		found("mar_", "mar", "mary.silva", "user1", "maria", "x")
+		found("aria")
+		found("%")
+		found("")
+		// Who is called something else is found by that, and by nothing of before.
+		people[3].Name, people[0].Username = "Rosa Mar", "ann"
+		put(3, 0)
+		found("maria", "mary.silva", "maria")
+		found("santos")
+		found("rosa", "user1")
+		found("mar", "user1", "mar", "mary.silva", "maria", "x")
+		found("ana", "ann")
+		found("ann", "ann")
+		// What failed is not to be found.
+		failed := errors.New("failed")
+		if err := b.try(func(tx chat.Tx) error {
+			u, err := tx.User(people[0].ID)
+			u.Name = "Zoë"
+			return errors.Join(err, tx.PutUser(u), failed)
+		}); !errors.Is(err, failed) {
+			b.Fatal(err)
+		}
+		found("zoe")
+		found("lima", "ann")
+	}},
+	{"Who is found behind thousands who are not meant is found on a later page", func(b *box) {
+		const many = 2500
+		b.do(func(tx chat.Tx) error {
+			for i := range many {
+				id, err := tx.NewUserID()
+				if err != nil {
+					return err
+				}
+				name := "Smith"
+				if i == many-1 {
+					name = "Smith Zeno"
+				}
+				if err := tx.PutUser(chat.User{ID: id, Username: fmt.Sprint("user", i), Name: name, Role: chat.RoleMember, CreatedAt: someTime(0)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		b.view(func(r chat.Reader) error {
+			var list []chat.User
+			pages := 0
+			for _, page := range foundPages(r, "smith zen", 10) {
+				list = append(list, page...)
+				pages++
+			}
+			if len(list) != 1 || list[0].Name != "Smith Zeno" || pages > 5 {
+				b.Errorf("%d pages with %v", pages, list)
+			}
+			return nil
+		})
+	}},
 	{"LiveSessions are in the order of the question, without those that ended", func(b *box) {
 		x, y, z := sampleRows(1, "ana"), sampleRows(2, "bob"), sampleRows(3, "cem")
 		b.do(putAll(x), putAll(y), putAll(z), func(tx chat.Tx) error { return tx.DeleteSession(2) })
@@ -311,6 +421,20 @@ var listClauses = []clause{
 			return err
 		})
 	}},
+}
+
+// foundPages are the pages of a list of who is found.
+func foundPages(r chat.Reader, find string, limit int) iter.Seq2[int, []chat.User] {
+	return func(yield func(int, []chat.User) bool) {
+		var after chat.FoundPos
+		for i := 0; ; i++ {
+			page, next, err := r.FindUsers(find, after, limit)
+			if must(page, err); !yield(i, page) || next == (chat.FoundPos{}) {
+				return
+			}
+			after = next
+		}
+	}
 }
 
 func filterUsers(all []chat.User, prefix string, after chat.UserID, limit int) (list []chat.User) {

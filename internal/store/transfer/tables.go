@@ -54,6 +54,7 @@ var Own = []string{"meta", "counters", "writers", "long_contents", "changed"}
 // Tables are all others.
 var Tables = []*Table{
 	table("users", 1, true, 1000, "user_id# username name role bot? disabled? password_hash created_at# hides_presence? status avatar"),
+	table("user_words", 2, false, 2000, "word user_id#"),
 	table("avatars", 1, false, 20, "user_id# hash type bytes*"),
 	table("sessions", 1, true, 1000, "session_id# user_id# token_hash* device client api? created_at# used_at# expires_at#"),
 	table("invites", 1, true, 1000, "invite_id# code_hash* role max_uses# uses# created_by# created_at# expires_at#"),

@@ -674,6 +674,8 @@ export interface UsersListParams {
   user_ids?: string[];
   /** of the username */
   prefix?: string;
+  /** beginnings of words of the name or the username */
+  find?: string;
   limit?: number;
   cursor?: string;
 }
@@ -792,7 +794,7 @@ export interface Operations {
   "users.me": { params: Empty; result: UserResult };
   /** Get a user. */
   "users.get": { params: UserParams; result: UserResult };
-  /** List users, all or by the beginning of their username. */
+  /** List users: all, by the beginning of their username, or by words of their names. */
   "users.list": { params: UsersListParams; result: UsersListResult };
   /** List one's own sessions. */
   "sessions.list": { params: Empty; result: SessionsListResult };
@@ -941,7 +943,7 @@ export const shapes = {
   TypingParams: { chat_id: "s", stop: "b?" },
   UserResult: { user: "User" },
   UserParams: { user_id: "s" },
-  UsersListParams: { user_ids: "s[]?", prefix: "s?", limit: "i?", cursor: "s?" },
+  UsersListParams: { user_ids: "s[]?", prefix: "s?", find: "s?", limit: "i?", cursor: "s?" },
   UsersListResult: { users: "User[]", cursor: "s?", has_more: "b" },
   UsersCreateParams: { username: "s", password: "s", name: "s?", invite: "s?", role: "s?" },
   UsersUpdateParams: { user_id: "s?", name: "s?", status: "s?~", password: "s?", current_password: "s?", role: "s?", disabled: "b?", hides_presence: "b?" },

@@ -26,6 +26,13 @@ const listEvery = 150;
 const sayEvery = 400;
 const knownKey = "grima.known"; // that somebody is logged in here: whether to begin with the cache
 
+/** People who were found, and with what to ask for more of them; undefined: there are no more. */
+export interface Found {
+  people: readonly Me[];
+  cursor: string | undefined;
+}
+const foundPage = 30; // people asked for at a time
+
 class App {
   /** start: not known yet; out: the login page. */
   stage = $state<"start" | "out" | "in">("start");
@@ -437,9 +444,21 @@ class App {
     );
   }
 
-  async findPeople(prefix: string): Promise<Me[]> {
-    const { users } = await this.call<{ users: Me[] }>("users.list", { limit: 30, ...(prefix ? { prefix } : {}) });
-    return users.filter((u) => !(u as { disabled?: boolean }).disabled);
+  /** A page of those who are wanted and have these words in their names, of everybody by none. */
+  async findPeople(find: string, wanted: (user: Me) => boolean, from?: string): Promise<Found> {
+    const people: Me[] = [];
+    let cursor = from;
+    // The server's pages have others, too, and may be empty.
+    for (let pages = 0; pages === 0 || (cursor && people.length < foundPage / 2 && pages < 5); pages++) {
+      const page = await this.call<{ users: Me[]; cursor?: string; has_more: boolean }>("users.list", {
+        limit: foundPage,
+        ...(find ? { find } : {}),
+        ...(cursor ? { cursor } : {}),
+      });
+      people.push(...page.users.filter((u) => !(u as { disabled?: boolean }).disabled && wanted(u)));
+      cursor = page.has_more ? page.cursor : undefined;
+    }
+    return { people, cursor };
   }
 
   #watched = "";

@@ -4,6 +4,7 @@
 import { SvelteMap } from "svelte/reactivity";
 import { Roster, type ChatWindow, type Client, type Item, type Participant, type ParticipantsListResult } from "@grima/sdk";
 import { app, type Chat } from "./app.svelte.ts";
+import { words } from "./format.ts";
 import { mentionsIn, type Candidate } from "./mentions.ts";
 import { Failure, problem } from "./problem.ts";
 import { maxMarked } from "./reading.ts";
@@ -400,12 +401,12 @@ export class Conversation {
     for (const id of this.members.keys()) {
       const u = app.users.get(id);
       if (!u || id === app.self?.user_id) continue;
-      if (u.username.startsWith(prefix) || u.name.toLowerCase().split(/\s+/).some((w) => w.startsWith(prefix))) {
-        list.push({ id, username: u.username, name: u.name });
-        if (list.length >= 8) break;
-      }
+      if (u.username.startsWith(prefix) || words(u.name).some((w) => w.startsWith(prefix))) list.push({ id, username: u.username, name: u.name });
     }
-    list.sort((a, b) => Number(b.username.startsWith(prefix)) - Number(a.username.startsWith(prefix)) || a.name.localeCompare(b.name));
+    // Whose username it is comes first, and is not left out for the others.
+    const rank = (c: Candidate) => (c.username === prefix ? 0 : c.username.startsWith(prefix) ? 1 : 2);
+    list.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
+    list.splice(8);
     if (this.chat.kind !== "private" && "all".startsWith(prefix)) list.push({ id: "", username: "all", name: t.compose.everybody });
     return list;
   }

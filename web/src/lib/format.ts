@@ -98,3 +98,9 @@ export const initials = remembering((name) => {
 const encoder = new TextEncoder();
 /** A text's bytes of UTF-8, which is what the server counts. */
 export const byteLength = (s: string): number => encoder.encode(s).length;
+
+/** A text as it is looked for: without case, and without marks on letters. */
+export const fold = (s: string) => s.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+
+/** The words of a text, folded. */
+export const words = (s: string) => fold(s).split(/[^\p{L}\p{N}]+/u).filter(Boolean);

@@ -1,4 +1,5 @@
 // Who a text mentions: @username of people in the chat, and @all.
+import { fold } from "./format.ts";
 
 /** Something that a name can be completed to. */
 export interface Candidate {
@@ -25,8 +26,8 @@ export function mentionsIn(text: string, idOf: (username: string) => string | un
   return { ids: [...ids], all };
 }
 
-/** The word that is being written at a place, when it begins with @. */
+/** The word that is being written at a place, when it begins with @: a username's beginning, or a name's, folded. */
 export function wordAt(text: string, caret: number): { from: number; prefix: string } | null {
-  const m = /(?:^|[^\p{L}\p{N}_])@([a-z0-9._-]{0,32})$/iu.exec(text.slice(Math.max(0, caret - 40), caret));
-  return m ? { from: caret - m[1]!.length - 1, prefix: m[1]!.toLowerCase() } : null;
+  const m = /(?:^|[^\p{L}\p{N}_])@([\p{L}\p{N}\p{M}._-]{0,32})$/u.exec(text.slice(Math.max(0, caret - 40), caret));
+  return m ? { from: caret - m[1]!.length - 1, prefix: fold(m[1]!) } : null;
 }

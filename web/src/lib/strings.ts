@@ -177,6 +177,7 @@ const en = {
     none: "Nothing found.",
     hint: "↑ ↓ to choose, Enter to open",
     startWith: "Start a chat",
+    more: "Show more people",
   },
 
   create: {
@@ -189,13 +190,14 @@ const en = {
     topic: "Topic",
     optional: "optional",
     people: "People",
-    find: "Find people by username",
+    find: "Find people by name",
     add: "Add",
     remove: (who: string) => `Remove ${who}`,
     listed: "Everybody on this server can find it and join",
     history: "Newcomers can read what was said before them",
     submit: "Create group",
     none: "Nobody found.",
+    more: "Show more",
     groupNeedsName: "A group needs a name.",
   },
 
