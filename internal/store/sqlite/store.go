@@ -56,6 +56,7 @@ type Store struct {
 	epoch   string
 	lock    *os.File
 	failure *batch.Failure
+	places  *places
 	wal     *wal
 	writer  *writer
 	readers *pool
@@ -120,6 +121,9 @@ func (s *Store) open(ctx context.Context, cfg Config) (err error) {
 	if err := makeFiles(cfg.Dir, dbName+"-wal", dbName+"-shm"); err != nil {
 		return err
 	}
+	if s.places, err = newPlaces(cfg.Dir, cfg.Log); err != nil {
+		return err
+	}
 	if err := inspect(cfg); err != nil {
 		return err
 	}
@@ -155,10 +159,13 @@ func (s *Store) open(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.wal, err = newWAL(c, cfg, s.failure); err != nil {
+	if err := s.places.look(); err != nil {
 		return errors.Join(err, c.close())
 	}
-	s.readers = newPool(cfg, recent)
+	if s.wal, err = newWAL(c, cfg, s.failure, s.places); err != nil {
+		return errors.Join(err, c.close())
+	}
+	s.readers = newPool(cfg, recent, s.places)
 	s.writer = newWriter(w, cfg, s.failure, s.wal, recent)
 	return nil
 }
@@ -199,6 +206,11 @@ func (s *Store) Failed() <-chan struct{} { return s.failure.Failed() }
 
 // Err implements chat.Store.
 func (s *Store) Err() error { return s.failure.Err() }
+
+// Reach reports that the files of the store were moved, replaced or deleted under
+// it, after which it refuses updates with CodeUnavailable, and reads go on as far
+// as they need no file opened anew. It looks, and so costs some microseconds.
+func (s *Store) Reach() error { return s.places.look() }
 
 // Update implements chat.Store. After Close, done is called before Update
 // returns.

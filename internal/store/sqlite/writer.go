@@ -83,6 +83,9 @@ func (w *writer) transact(items []*batch.Item) (n int, err error) {
 	if err := w.failure.Err(); err != nil {
 		return len(items), err
 	}
+	if err := w.wal.places.err(); err != nil {
+		return len(items), err
+	}
 	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
@@ -117,6 +120,11 @@ func (w *writer) transact(items []*batch.Item) (n int, err error) {
 			err = fatal{err}
 		}
 		return n, w.failed("commit", err)
+	}
+	// Looked for afterwards, so that whatever is answered is in files that could
+	// be found when it was there.
+	if err := w.wal.places.look(); err != nil {
+		return n, err
 	}
 	w.stats.committed(n, w.pages, time.Since(began))
 	w.tx.Settle()
@@ -200,7 +208,7 @@ func blames(err error) bool {
 // refusal is what the updates of a failed transaction hear.
 func (w *writer) refusal(err error) error {
 	switch {
-	case w.failure.Err() != nil:
+	case w.failure.Err() != nil || w.wal.places.err() != nil:
 		return chat.Unavailable("the server cannot write any more and must be restarted", err)
 	case isFull(err):
 		w.log.Error("the disk is full", "error", err)
