@@ -32,18 +32,21 @@ type writer struct {
 	wal     *wal
 	stats   *stats
 
+	behind   error     // the log must be copied before anything is written; nil: no
+	caughtUp time.Time // when that was tried last
+
 	pages  int // length of the WAL after the last commit
 	last   int // and after the one before it
 	wakeAt int // at which length to wake the checkpointer
 	pushAt int // at which length to checkpoint ourselves, whatever it left
 }
 
-func newWriter(c *conn, cfg Config, f *batch.Failure, w *wal, recent *recent) *writer {
+func newWriter(c *conn, cfg Config, f *batch.Failure, w *wal, recent *recent, behind error) *writer {
 	r := &reader{c: c, ctx: background, recent: recent}
 	wr := &writer{
 		c: c, r: r, tx: batch.NewTx(&source{r}, cached),
 		now: cfg.Now, log: cfg.Log, failure: f, wal: w, stats: w.stats,
-		wakeAt: w.bound / 2, pushAt: w.bound,
+		wakeAt: w.bound / 2, pushAt: w.bound, behind: behind,
 	}
 	c.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
 		wr.pages = pages
@@ -97,6 +100,11 @@ func (w *writer) transact(items []*batch.Item) (n int, err error) {
 			w.rollback()
 		}
 	}()
+	if w.behind != nil {
+		if err := w.catchUp(); err != nil {
+			return len(items), err
+		}
+	}
 	if err := w.c.exec("BEGIN IMMEDIATE"); err != nil {
 		return len(items), w.failed("begin", err)
 	}
