@@ -70,26 +70,13 @@ func (m *Model) inChat(f func(c *chat) tea.Cmd) tea.Cmd {
 	return f(m.open)
 }
 
-// errNobody says that a name is nobody's.
-func errNobody(name string) error { return fmt.Errorf("nobody is called %q here", cleanLine(name)) }
-
 // find looks a username up on the server.
 func find(ctx context.Context, be Backend, name string) (protocol.User, error) {
-	username := strings.ToLower(strings.TrimPrefix(name, "@"))
-	for cursor := ""; ; {
-		r, err := be.UsersList(ctx, protocol.UsersListParams{Prefix: username, Limit: protocol.MaxPage, Cursor: cursor})
-		if err != nil {
-			return protocol.User{}, err
-		}
-		for _, u := range r.Users {
-			if u.Username == username {
-				return u, nil
-			}
-		}
-		if cursor = r.Cursor; !r.HasMore {
-			return protocol.User{}, errNobody(strings.TrimPrefix(name, "@"))
-		}
+	u, ok, err := client.UserNamed(ctx, be, name)
+	if err == nil && !ok {
+		err = fmt.Errorf("nobody is called %q here", cleanLine(strings.TrimPrefix(name, "@")))
 	}
+	return u, err
 }
 
 func findAll(ctx context.Context, be Backend, names []string) (ids []string, err error) {
