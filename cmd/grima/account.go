@@ -178,21 +178,11 @@ func privateChat(ctx context.Context, c *client.Client, username string, create 
 
 // findPerson finds somebody by their username, with or without its @.
 func findPerson(ctx context.Context, c *client.Client, username string) (protocol.User, error) {
-	username = strings.ToLower(strings.TrimPrefix(username, "@"))
-	for cursor := ""; ; {
-		r, err := c.UsersList(ctx, protocol.UsersListParams{Prefix: username, Limit: protocol.MaxPage, Cursor: cursor})
-		if err != nil {
-			return protocol.User{}, err
-		}
-		for _, u := range r.Users {
-			if u.Username == username {
-				return u, nil
-			}
-		}
-		if cursor = r.Cursor; !r.HasMore {
-			return protocol.User{}, protocol.NewError(protocol.CodeNotFound, fmt.Sprintf("there is nobody called %q", username))
-		}
+	u, ok, err := client.UserNamed(ctx, c, username)
+	if err == nil && !ok {
+		err = protocol.NewError(protocol.CodeNotFound, fmt.Sprintf("there is nobody called %q", strings.ToLower(strings.TrimPrefix(username, "@"))))
 	}
+	return u, err
 }
 
 func listChats(ctx context.Context, c *client.Client) (chats []protocol.ChatState, err error) {

@@ -131,6 +131,9 @@ func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store
 			if cause := store.Err(); cause != nil {
 				return c.storeFailed(err, cause)
 			}
+			if cause := failureOf(store)(); cause != nil {
+				return fmt.Errorf("the store could not write any more; see docs/operations.md#moved-files before starting again: %w", errors.Join(err, cause))
+			}
 			return errors.Join(err, dropOwnerLink(context.WithoutCancel(ctx), svc, c.Data))
 		}
 	}
@@ -181,10 +184,8 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store, bus *natsbus.Bus) (*
 		Deaf:           c.Role == string(api.RoleData),
 		Log:            log,
 	}
-	var (
-		underway *chat.Underway
-		reach    func() error
-	)
+	var underway *chat.Underway
+	reach := reachOf(store)
 	if c.shared() {
 		underway = &chat.Underway{}
 		cfg.Source, cfg.Sessions = chat.NewSharedLog(store, underway), checkSessions
@@ -223,7 +224,7 @@ func (c *serveCmd) wire(log *slog.Logger, store chat.Store, bus *natsbus.Bus) (*
 	var srv *server.Server
 	shown := metrics.NewRegistry(metrics.Config{
 		Version: build().Version, Commit: build().Commit,
-		Requests: asked, Limits: bounds.Stats, Passwords: hasher.Stats, Failure: store.Err,
+		Requests: asked, Limits: bounds.Stats, Passwords: hasher.Stats, Failure: failureOf(store),
 		Server: func() server.Stats { return srv.Stats() },
 		Store:  ofStore(store), Hub: live.Stats, Bus: ofBus(bus), Stream: ofStream(lines),
 		Queue: lines.Queue,

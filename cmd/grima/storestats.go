@@ -18,6 +18,29 @@ func restOf(store chat.Store) func() {
 	return nil
 }
 
+// reachOf says why a store that has not failed is out of reach; nil if it always
+// is within.
+func reachOf(store chat.Store) func() error {
+	if store, ok := store.(interface{ Reach() error }); ok {
+		return store.Reach
+	}
+	return nil
+}
+
+// failureOf says why a store cannot write any more.
+func failureOf(store chat.Store) func() error {
+	reach := reachOf(store)
+	if reach == nil {
+		return store.Err
+	}
+	return func() error {
+		if err := store.Err(); err != nil {
+			return err
+		}
+		return reach()
+	}
+}
+
 // ofStore is what metrics are told of a store; nil if it keeps no count.
 func ofStore(store chat.Store) func() metrics.Store {
 	switch store := store.(type) {

@@ -99,6 +99,20 @@ func (s *Service) RevokeInvite(ctx context.Context, a Actor, id InviteID) error 
 // OwnerInvite makes an invite with RoleOwner if the server has no users yet; ok
 // is false when there are users. Either way those it made before are void.
 func (s *Service) OwnerInvite(ctx context.Context) (code string, ok bool, err error) {
+	// A server whose disk is full starts, too, if there is nothing to write.
+	var done bool
+	err = s.view(ctx, "looking for users", func(r Reader) error {
+		users, err := r.Users("", 0, 1)
+		if err != nil || len(users) == 0 {
+			return err
+		}
+		void, err := openOwnerInvites(r, 0)
+		done = len(void) == 0
+		return err
+	})
+	if err != nil || done {
+		return "", false, err
+	}
 	secret := newSecret(invitePrefix)
 	ok, err = update(ctx, s, "making the first owner's invite", Op{}, func(tx Tx, _ *news) (bool, error) {
 		if err := voidOwnerInvites(tx, 0); err != nil {
@@ -120,17 +134,25 @@ func (s *Service) OwnerInvite(ctx context.Context) (code string, ok bool, err er
 // voidOwnerInvites deletes what OwnerInvite made and nobody has used; used is
 // about to be.
 func voidOwnerInvites(tx Tx, used InviteID) error {
-	list, err := tx.Invites()
+	list, err := openOwnerInvites(tx, used)
 	if err != nil {
 		return err
 	}
 	for _, i := range list {
-		if i.CreatedBy != ByServer || i.Uses >= i.MaxUses || i.ID == used {
-			continue
-		}
 		if err := tx.DeleteInvite(i.ID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// openOwnerInvites are those that voidOwnerInvites deletes.
+func openOwnerInvites(r Reader, used InviteID) ([]Invite, error) {
+	list, err := r.Invites()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(list, func(i Invite) bool {
+		return i.CreatedBy != ByServer || i.Uses >= i.MaxUses || i.ID == used
+	}), nil
 }

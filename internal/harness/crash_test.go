@@ -180,18 +180,7 @@ func TestFailingSyncIsFatal(t *testing.T) {
 // I20: a full disk refuses with a typed error and takes no number; when there
 // is room again the server goes on by itself.
 func TestFullDisk(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "small")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("grima-test", dir, "tmpfs", 0, "size=6m"); err != nil {
-		t.Skipf("mounting a small tmpfs needs root: %v (the store's own tests fill its disk in process)", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Errorf("unmounting %s: %v", dir, err)
-		}
-	})
+	dir, grow := smallDisk(t)
 	data := filepath.Join(dir, "data")
 	token, chat := prepare(t, data)
 	p, err := harness.Start(build(t), data, nil)
@@ -208,11 +197,79 @@ func TestFullDisk(t *testing.T) {
 	if got, err := harness.ReadAll(conn, chat); err != nil || len(got) != len(acked) {
 		t.Errorf("reading while the disk is full gives %d messages and %v, want %d", len(got), err, len(acked))
 	}
-	if err := syscall.Mount("grima-test", dir, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
-		t.Fatal(err)
-	}
+	grow()
 	var res protocol.MessageSendResult
 	if err := conn.Broadcast(protocol.OpMessageSend, protocol.MessageSendParams{ChatID: chat, Content: "room again", ClientMsgID: "room"}, &res); err != nil {
+		t.Fatalf("sending when there is room again: %v\n%s", err, p.Log())
+	}
+	acked = append(acked, ack{"room again", res.Seq})
+	if err := p.Stop(); err != nil {
+		t.Errorf("stopping: %v\n%s", err, p.Log())
+	}
+	verifyAcked(t, data, token, chat, acked)
+}
+
+// smallDisk gives an empty directory with room for little, and what makes it more.
+func smallDisk(t *testing.T) (dir string, grow func()) {
+	dir = filepath.Join(t.TempDir(), "small")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("grima-test", dir, "tmpfs", 0, "size=6m"); err != nil {
+		t.Skipf("mounting a small tmpfs needs root: %v (the store's own tests fill its disk in process)", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Errorf("unmounting %s: %v", dir, err)
+		}
+	})
+	return dir, func() {
+		if err := syscall.Mount("grima-test", dir, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A server whose disk is full, and its log with it, could not be started any more.
+func TestStartOnFullDisk(t *testing.T) {
+	dir, grow := smallDisk(t)
+	data := filepath.Join(dir, "data")
+	token, chat := prepare(t, data)
+	p, err := harness.Start(build(t), data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acked := sendUntilError(t, p, token, chat)
+	p.Kill()
+	if p, err = harness.Start(build(t), data, nil); err != nil {
+		t.Fatalf("starting on a full disk: %v", err)
+	}
+	defer p.Kill()
+	conn, err := harness.Login(p.Addr, token, false, nil)
+	if err != nil {
+		t.Fatalf("logging in while the disk is full: %v\n%s", err, p.Log())
+	}
+	defer conn.Close()
+	if got, err := harness.ReadAll(conn, chat); err != nil || len(got) != len(acked) {
+		t.Errorf("reading while the disk is full gives %d messages and %v, want %d", len(got), err, len(acked))
+	}
+	sendOne := func() (protocol.MessageSendResult, error) {
+		var res protocol.MessageSendResult
+		err := conn.Broadcast(protocol.OpMessageSend, protocol.MessageSendParams{ChatID: chat, Content: "room again", ClientMsgID: "room"}, &res)
+		return res, err
+	}
+	for range 3 {
+		_, err := sendOne()
+		if perr, ok := errors.AsType[*protocol.Error](err); !ok || perr.Code != protocol.CodeUnavailable || !perr.Retryable {
+			t.Fatalf("the refusal is %v, want a retryable unavailable\n%s", err, p.Log())
+		}
+	}
+	grow()
+	res, err := sendOne()
+	for began := time.Now(); err != nil && time.Since(began) < 10*time.Second; { // it is tried once a second
+		res, err = sendOne()
+	}
+	if err != nil {
 		t.Fatalf("sending when there is room again: %v\n%s", err, p.Log())
 	}
 	acked = append(acked, ack{"room again", res.Seq})

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"io"
 	"mime"
@@ -36,19 +37,35 @@ func (h *handler) putAvatar(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, status, err)
 		return
 	}
-	select {
-	case h.drawing <- struct{}{}:
-	case <-r.Context().Done():
+	var (
+		clean   []byte
+		media   string
+		failure error
+	)
+	if !h.draw(r.Context(), func() {
+		clean, media, failure = picture.Clean(file, format, protocol.MaxAvatarSide, protocol.MaxAvatar)
+	}) {
 		WriteProblem(w, protocol.NewError(protocol.CodeTimeout, "it took too long; nothing was changed"))
 		return
 	}
-	clean, media, failure := picture.Clean(file, format, protocol.MaxAvatarSide, protocol.MaxAvatar)
-	<-h.drawing
 	if failure != nil {
 		WriteProblem(w, protocol.NewError(protocol.CodeInvalidRequest, failure.Error()))
 		return
 	}
 	h.setAvatar(w, r, c, media, clean)
+}
+
+// draw has do run when nobody else's does, unless ctx ends first, which it says. A
+// picture that has its decoder panic costs its request and not the place.
+func (h *handler) draw(ctx context.Context, do func()) bool {
+	select {
+	case h.drawing <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	defer func() { <-h.drawing }()
+	do()
+	return true
 }
 
 func (h *handler) deleteAvatar(w http.ResponseWriter, r *http.Request) {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -114,4 +115,27 @@ func TestAvatars(t *testing.T) {
 	put(401, "", "image/png", red)
 	s.expect(400, "ana", "PUT /v1/users/me/avatar?user_id=u_2", "x")
 	s.expect(200, "bob", "GET /v1/avatars/"+hash, "")
+}
+
+// A panic kept the one place for drawing, and no picture could be set any more.
+func TestPanicWhileDrawing(t *testing.T) {
+	h := &handler{drawing: make(chan struct{}, 1)}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		h.draw(t.Context(), func() { panic("a bad picture") })
+	}()
+	over, cancel := context.WithCancel(t.Context())
+	drew := h.draw(t.Context(), func() {
+		cancel()
+		if h.draw(over, func() { t.Error("two at a time") }) {
+			t.Error("there was a second place")
+		}
+	})
+	if !drew {
+		t.Error("the place is gone")
+	}
 }

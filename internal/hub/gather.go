@@ -12,11 +12,14 @@ const (
 	// gathers is for which part of a round one waits for more.
 	gathers    = 8
 	mostGather = 8 * time.Millisecond
+	// forgets is after how many rounds of silence nobody is waited for any more.
+	forgets = 32
 )
 
 // pace is what a room keeps of its rounds. It is guarded by hub.mu.
 type pace struct {
 	round  time.Duration // how long the last one took
+	ended  time.Time     // when it was over
 	burst  int           // how many hints came together, lately
 	enough chan struct{} // closed when so many have come again; nil: nobody waits
 }
@@ -27,6 +30,11 @@ type pace struct {
 func (h *Hub) gatherLocked(r *room) {
 	p := &r.pace
 	if p.round < longRound || len(r.hints) == 0 || len(r.hints) >= p.burst || h.closed {
+		return
+	}
+	// Only who would wait looks at the clock.
+	if time.Since(p.ended) > forgets*p.round {
+		p.burst = 0
 		return
 	}
 	enough := make(chan struct{})
@@ -50,8 +58,9 @@ func (p *pace) cameLocked(hints int) {
 	}
 }
 
-// roundLocked notes what a round took, and how many hints it brought. Bursts are
-// forgotten by halves: there may be stragglers.
-func (p *pace) roundLocked(took time.Duration, hints int) {
-	p.round, p.burst = took, max(hints, p.burst/2)
+// roundLocked notes a round that is over, and how many hints it brought. Bursts
+// are forgotten by halves, as there may be stragglers, and after a silence at once.
+func (p *pace) roundLocked(began time.Time, hints int) {
+	p.ended = time.Now()
+	p.round, p.burst = p.ended.Sub(began), max(hints, p.burst/2)
 }

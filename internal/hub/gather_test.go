@@ -90,6 +90,23 @@ func TestBurstsAreToldTogether(t *testing.T) {
 				heard("the first of a burst that does not come", says(1), c.waits, 1)
 				heard("the second", says(1), c.waits, 1)
 				heard("the third", says(1), 0, 1)
+
+				// The same after a silence, which was as if there had been none.
+				for _, silence := range []time.Duration{forgets * c.takes, forgets*c.takes + 1} {
+					says(1)
+					synctest.Wait()
+					says(4)
+					h.Settle()
+					s.lines, s.at = nil, nil
+					time.Sleep(silence)
+					waits := c.waits
+					if silence > forgets*c.takes {
+						waits = 0
+					}
+					heard("after a silence", says(1), waits, 1)
+					heard("and another", says(1), waits, 1)
+					heard("to the end of the burst", says(1), 0, 1)
+				}
 			})
 		})
 	}

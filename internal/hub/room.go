@@ -138,7 +138,7 @@ func (h *Hub) flush(r *room) {
 	for {
 		h.mu.Lock()
 		if !began.IsZero() {
-			r.pace.roundLocked(time.Since(began), n)
+			r.pace.roundLocked(began, n)
 		}
 		r.passes++
 		h.told.Broadcast()

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/rogpeppe/go-internal/lockedfile"
+
 	"github.com/grima-chat/grima/client"
 )
 
@@ -88,18 +90,6 @@ func Find(server, token string) (Login, error) {
 // last. It returns the one it took the place of, if any; without its token if
 // the keyring did not give that.
 func Keep(l Login, where Keyring) (before *Login, err error) {
-	f, err := load()
-	if err != nil {
-		return nil, err
-	}
-	if i := slices.IndexFunc(f.Logins, func(o Login) bool { return o.Server == l.Server }); i >= 0 {
-		o := f.Logins[i]
-		if o.Keyring != "" {
-			o.Token, _ = fromKeyring(o.Keyring) // as is said
-		}
-		before = &o
-		f.Logins = slices.Delete(f.Logins, i, i+1)
-	}
 	l.Keyring = ""
 	if where != Off {
 		// Where it cannot be there it is in the file, as on a machine without one.
@@ -107,34 +97,65 @@ func Keep(l Login, where Keyring) (before *Login, err error) {
 			l.Token, l.Keyring = "", entry
 		}
 	}
-	f.Logins = slices.Insert(f.Logins, 0, l)
-	if err := save(f); err != nil {
-		if l.Keyring != "" {
-			err = errors.Join(err, outOfKeyring(l.Keyring))
+	err = change(func(f *file) {
+		if i := slices.IndexFunc(f.Logins, func(o Login) bool { return o.Server == l.Server }); i >= 0 {
+			o := f.Logins[i]
+			before = &o
+			f.Logins = slices.Delete(f.Logins, i, i+1)
 		}
-		return before, err
-	}
+		f.Logins = slices.Insert(f.Logins, 0, l)
+	})
+	over := "" // the entry in the keyring that is of no use any more
 	if before != nil && before.Keyring != "" {
-		err = outOfKeyring(before.Keyring)
+		over = before.Keyring
+		before.Token, _ = fromKeyring(over) // as is said
+	}
+	if err != nil {
+		over = l.Keyring
+	}
+	if over != "" {
+		err = errors.Join(err, outOfKeyring(over))
 	}
 	return before, err
 }
 
 // Forget drops the login on a server, if it is still this one.
 func Forget(l Login) error {
-	f, err := load()
-	if err != nil {
-		return err
-	}
-	n := len(f.Logins)
-	f.Logins = slices.DeleteFunc(f.Logins, func(o Login) bool {
-		return o.Server == l.Server && o.Keyring == l.Keyring && (o.Keyring != "" || o.Token == l.Token)
+	was := false
+	err := change(func(f *file) {
+		n := len(f.Logins)
+		f.Logins = slices.DeleteFunc(f.Logins, func(o Login) bool {
+			return o.Server == l.Server && o.Keyring == l.Keyring && (o.Keyring != "" || o.Token == l.Token)
+		})
+		was = len(f.Logins) < n
 	})
-	err = save(f)
-	if err == nil && l.Keyring != "" && len(f.Logins) < n {
+	if err == nil && l.Keyring != "" && was {
 		err = outOfKeyring(l.Keyring)
 	}
 	return err
+}
+
+// change reads the file, has do change what is in it, and writes it, while no
+// other command does: of two logins at once one was lost, and nobody could end it
+// any more. The keyring, which may take its time, is to be asked before or after.
+func change(do func(*file)) error {
+	path, err := Path()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("keeping the login: %w", err)
+	}
+	lock, err := lockedfile.OpenFile(filepath.Join(filepath.Dir(path), "logins.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("locking who is logged in: %w", err)
+	}
+	f, err := load()
+	if err == nil {
+		do(&f)
+		err = save(f, path)
+	}
+	return errors.Join(err, lock.Close())
 }
 
 func load() (f file, err error) {
@@ -156,17 +177,10 @@ func load() (f file, err error) {
 }
 
 // save writes the file anew, so that it is never there half.
-func save(f file) error {
-	path, err := Path()
-	if err != nil {
-		return err
-	}
+func save(f file, path string) error {
 	text, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("keeping the login: %w", err)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), "logins-*") // with mode 0600
 	if err != nil {

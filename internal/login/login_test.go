@@ -2,7 +2,9 @@ package login
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"sync"
 	"testing"
 )
 
@@ -56,5 +58,40 @@ func TestLogins(t *testing.T) {
 	}
 	if l, err := Find("", ""); err != nil || l != again {
 		t.Errorf("in the end: %+v, %v", l, err)
+	}
+}
+
+// Each read the file, and the last who wrote it had all others forgotten.
+func TestLoginsAtOnce(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	t.Setenv("HOME", t.TempDir())
+	const people = 16
+	of := func(n int) Login {
+		return Login{Server: fmt.Sprintf("grimas://example%d.com:7007", n), Token: fmt.Sprint("gt_", n)}
+	}
+	if _, err := Keep(of(people), Off); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for n := range people {
+		all.Go(func() {
+			if before, err := Keep(of(n), Off); err != nil || before != nil {
+				t.Errorf("kept over %+v, %v", before, err)
+			}
+		})
+	}
+	all.Go(func() {
+		if err := Forget(of(people)); err != nil {
+			t.Error(err)
+		}
+	})
+	all.Wait()
+	for n := range people {
+		if l, err := Find(of(n).Server, ""); err != nil || l != of(n) {
+			t.Errorf("%d: %+v, %v", n, l, err)
+		}
+	}
+	if l, err := Find(of(people).Server, ""); !errors.Is(err, ErrNone) {
+		t.Errorf("forgotten: %+v, %v", l, err)
 	}
 }

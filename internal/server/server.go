@@ -36,8 +36,9 @@ type Config struct {
 	// then says why.
 	Failed <-chan struct{}
 	Err    func() error
-	// Reach says why the store cannot be reached now, where it is elsewhere (nil:
-	// it is here).
+	// Reach says why the store is out of reach though it has not failed: it is
+	// elsewhere and cannot be asked now, or its files are not where they were. Nil:
+	// that cannot be.
 	Reach func() error
 	// Tidy, when not nil, gives back what is not needed after a rush of
 	// connections: what rooms keep beside the garbage that Go finds by itself.

@@ -71,32 +71,19 @@ func (m *Model) inChat(f func(c *chat) tea.Cmd) tea.Cmd {
 	return f(m.open)
 }
 
-// errNobody says that a name is nobody's.
-func errNobody(name string) error { return fmt.Errorf("nobody is called %q here", cleanLine(name)) }
-
 // find looks a username up on the server.
 func find(ctx context.Context, be Backend, name string) (protocol.User, error) {
-	username := strings.ToLower(strings.TrimPrefix(name, "@"))
-	for cursor := ""; ; {
-		r, err := be.UsersList(ctx, protocol.UsersListParams{Prefix: username, Limit: protocol.MaxPage, Cursor: cursor})
-		if err != nil {
-			return protocol.User{}, err
-		}
-		for _, u := range r.Users {
-			if u.Username == username {
-				return u, nil
-			}
-		}
-		if cursor = r.Cursor; !r.HasMore {
-			return protocol.User{}, guess(ctx, be, strings.TrimPrefix(name, "@"))
-		}
+	u, ok, err := client.UserNamed(ctx, be, name)
+	if err == nil && !ok {
+		err = guess(ctx, be, strings.TrimPrefix(name, "@"))
 	}
+	return u, err
 }
 
 // guess says that a username is nobody's, and who may be meant: people know what
 // others are called, and not always under which name they log in.
 func guess(ctx context.Context, be Backend, name string) error {
-	nobody := errNobody(name)
+	nobody := fmt.Errorf("nobody is called %q here", cleanLine(name))
 	if utf8.RuneCountInString(name) > 128 { // docs/protocol.md#find
 		return nobody
 	}

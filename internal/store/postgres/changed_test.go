@@ -375,7 +375,7 @@ func TestALogIsAddedToAStore(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, url, `DROP TABLE changed; ALTER TABLE writers DROP COLUMN forgot; UPDATE meta SET value = '1' WHERE name = 'version'`)
+	exec(t, url, `DROP TABLE changed, user_words; ALTER TABLE writers DROP COLUMN forgot; UPDATE meta SET value = '1' WHERE name = 'version'`)
 	epoch := s.Epoch()
 	s = open(t, url, func(c *Config) { c.alwaysLookUp = true })
 	if s.Epoch() != epoch {

@@ -198,3 +198,14 @@ func BenchmarkCountUnread(b *testing.B) {
 		})
 	}
 }
+
+// What each commit pays for seeing whether the files are where they were.
+func BenchmarkLook(b *testing.B) {
+	s := open(b, b.TempDir())
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Reach(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -41,20 +41,22 @@ type wal struct {
 	bound   int      // pages the log is kept below
 	log     *slog.Logger
 	failure *batch.Failure
+	places  *places
 	stats   *stats
-	mu      sync.Mutex // held while checkpointing: SQLite refuses a second one
+	mu      sync.Mutex // held while checkpointing: SQLite refuses a second one; guards emptied
 	wake    chan struct{}
 	ready   atomic.Bool // what is left is for the writer
+	emptied bool        // for good, see empty
 	ended   chan struct{}
 }
 
-func newWAL(c *conn, cfg Config, f *batch.Failure) (*wal, error) {
+func newWAL(c *conn, cfg Config, f *batch.Failure, p *places) (*wal, error) {
 	db, err := c.db.FileControl("main", sqlite3.FCNTL_FILE_POINTER)
 	if err != nil {
 		return nil, fmt.Errorf("find the database's file: %w", err)
 	}
 	w := &wal{
-		c: c, db: db.(vfs.File), bound: max(int(cfg.WALBound/pageSize), 16), log: cfg.Log, failure: f, stats: newStats(),
+		c: c, db: db.(vfs.File), bound: max(int(cfg.WALBound/pageSize), 16), log: cfg.Log, failure: f, places: p, stats: newStats(),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	go w.work()
@@ -64,6 +66,10 @@ func newWAL(c *conn, cfg Config, f *batch.Failure) (*wal, error) {
 func (w *wal) work() {
 	defer close(w.ended)
 	for range w.wake {
+		if w.places.err() != nil {
+			w.empty()
+			continue
+		}
 		before := 0
 		for range passes {
 			pages := w.pass()
@@ -96,6 +102,26 @@ func (w *wal) pass() int {
 	return pages
 }
 
+// empty brings all that is in the log into the database, when the names of the
+// files lead elsewhere. The database is then whole without its log, wherever it
+// is; and a log that stayed where it was is not taken for that of another
+// database.
+func (w *wal) empty() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.emptied || w.failure.Err() != nil {
+		return
+	}
+	_, err := w.copy(w.c, sqlite3.CHECKPOINT_TRUNCATE)
+	switch {
+	case err == nil:
+		w.emptied = true
+		w.log.Info("all that was stored is in the database's file, wherever that is; its write-ahead log is empty")
+	case !errors.Is(err, sqlite3.BUSY): // readers are in the way; there is another time, at the end if not before
+		w.log.Error("cannot bring what is in the write-ahead log into the database", "error", err)
+	}
+}
+
 // stop waits for the goroutine. Nobody wakes it any more.
 func (w *wal) stop() {
 	close(w.wake)
@@ -108,9 +134,7 @@ func (w *wal) run(c *conn, mode sqlite3.CheckpointMode) int {
 	if w.failure.Err() != nil {
 		return 0
 	}
-	c.busy = true
-	pages, _, err := c.db.WALCheckpoint("main", mode)
-	c.busy = false
+	pages, err := w.copy(c, mode)
 	switch {
 	case err == nil:
 		return pages
@@ -123,8 +147,24 @@ func (w *wal) run(c *conn, mode sqlite3.CheckpointMode) int {
 	return 0
 }
 
+// copy checkpoints and gives the length of the log when it began. The caller
+// holds mu.
+func (w *wal) copy(c *conn, mode sqlite3.CheckpointMode) (int, error) {
+	c.busy = true
+	pages, _, err := c.db.WALCheckpoint("main", mode)
+	c.busy = false
+	return pages, err
+}
+
 // checkpoint is what the writer does for the log between two batches.
 func (w *writer) checkpoint() {
+	if w.wal.places.err() != nil {
+		select {
+		case w.wal.wake <- struct{}{}:
+		default:
+		}
+		return
+	}
 	bound := w.wal.bound
 	if w.pages < w.last { // it started afresh
 		w.wakeAt, w.pushAt = bound/2, bound

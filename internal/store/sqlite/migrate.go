@@ -16,6 +16,19 @@ const applicationID = 0x47726d61
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
+// current says whether the schema is the newest.
+func (c *conn) current() (bool, error) {
+	steps, err := batch.Migrations(migrationFiles)
+	if err != nil {
+		return false, err
+	}
+	version, err := c.int("PRAGMA user_version")
+	if err != nil {
+		return false, fmt.Errorf("read the schema's version: %w", err)
+	}
+	return version == int64(len(steps)), nil
+}
+
 // migrate brings the schema up to date, each step in a transaction of its own
 // together with its number, so that a crash leaves whole steps.
 func migrate(c *conn, log *slog.Logger) error {

@@ -15,6 +15,7 @@ import (
 type pool struct {
 	cfg    Config
 	recent *recent
+	places *places
 	turns  chan struct{} // one token for each connection that may be in use
 	closed chan struct{}
 
@@ -22,8 +23,8 @@ type pool struct {
 	idle []*conn
 }
 
-func newPool(cfg Config, recent *recent) *pool {
-	p := &pool{cfg: cfg, recent: recent, turns: make(chan struct{}, cfg.Readers), closed: make(chan struct{})}
+func newPool(cfg Config, recent *recent, places *places) *pool {
+	p := &pool{cfg: cfg, recent: recent, places: places, turns: make(chan struct{}, cfg.Readers), closed: make(chan struct{})}
 	for range cfg.Readers {
 		p.turns <- struct{}{}
 	}
@@ -74,9 +75,24 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 		return c, nil
 	}
 	p.mu.Unlock()
-	c, err := openConn(p.cfg, reading)
+	c, err := p.open(ctx)
 	if err != nil {
 		p.turns <- struct{}{}
+	}
+	return c, err
+}
+
+// open opens one more connection, if that is one to the files that the others
+// have open.
+func (p *pool) open(ctx context.Context) (*conn, error) {
+	c, err := openConn(p.cfg, reading)
+	if moved := p.places.look(); moved != nil {
+		if err == nil {
+			moved = errors.Join(moved, c.close())
+		}
+		return nil, chat.Unavailable("the store could not be read", moved)
+	}
+	if err != nil {
 		return nil, readError(ctx, "open a connection", err)
 	}
 	return c, nil
@@ -99,6 +115,9 @@ func (p *pool) wait(ctx context.Context) error {
 // to the size of its cache, which it gives back in no other way: SQLite's memory
 // only grows. The next views open new ones.
 func (p *pool) rest() {
+	if p.places.look() != nil {
+		return // no others can be opened
+	}
 	p.mu.Lock()
 	idle := p.idle
 	p.idle = nil

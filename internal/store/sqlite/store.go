@@ -5,7 +5,8 @@
 // one fsync; synchronous=FULL makes that commit survive a power cut. A pool of
 // read-only connections serves views, each on its snapshot.
 //
-// A full disk costs the batch and nothing else. Any other error of a commit or
+// A full disk costs the batch and nothing else, or, met when the store is opened,
+// what comes until there is room. Any other error of a commit or
 // of an fsync ends writing for good, because nobody can say what the disk holds
 // then: the process has to be started again, and Open puts what the log holds
 // into the database afresh.
@@ -56,6 +57,7 @@ type Store struct {
 	epoch   string
 	lock    *os.File
 	failure *batch.Failure
+	places  *places
 	wal     *wal
 	writer  *writer
 	readers *pool
@@ -120,6 +122,9 @@ func (s *Store) open(ctx context.Context, cfg Config) (err error) {
 	if err := makeFiles(cfg.Dir, dbName+"-wal", dbName+"-shm"); err != nil {
 		return err
 	}
+	if s.places, err = newPlaces(cfg.Dir, cfg.Log); err != nil {
+		return err
+	}
 	if err := inspect(cfg); err != nil {
 		return err
 	}
@@ -133,8 +138,12 @@ func (s *Store) open(ctx context.Context, cfg Config) (err error) {
 		}
 	}()
 	old := w.db.SetInterrupt(ctx)
-	if err := prepare(w, cfg); err != nil {
+	behind, err := prepare(w, cfg)
+	if err != nil {
 		return err
+	}
+	if behind != nil {
+		cfg.Log.Error("the store is read only until there is room", "error", behind)
 	}
 	w.db.SetInterrupt(old)
 	if err := w.servable(); err != nil {
@@ -155,29 +164,48 @@ func (s *Store) open(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.wal, err = newWAL(c, cfg, s.failure); err != nil {
+	if err := s.places.look(); err != nil {
 		return errors.Join(err, c.close())
 	}
-	s.readers = newPool(cfg, recent)
-	s.writer = newWriter(w, cfg, s.failure, s.wal, recent)
+	if s.wal, err = newWAL(c, cfg, s.failure, s.places); err != nil {
+		return errors.Join(err, c.close())
+	}
+	s.readers = newPool(cfg, recent, s.places)
+	s.writer = newWriter(w, cfg, s.failure, s.wal, recent, behind)
 	return nil
 }
 
-// prepare makes the database what the writer needs it to be.
-func prepare(c *conn, cfg Config) error {
+// prepare makes the database what the writer needs it to be. behind, if not nil,
+// is that the disk has no room for it: then the store is read only until
+// [writer.catchUp].
+func prepare(c *conn, cfg Config) (behind, err error) {
 	if err := turnWALOn(c); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.exec(fmt.Sprintf("PRAGMA journal_size_limit = %d", cfg.WALBound)); err != nil {
-		return fmt.Errorf("bound the write-ahead log: %w", err)
+		return nil, fmt.Errorf("bound the write-ahead log: %w", err)
 	}
 	// What a crash left in the log is written to the database and synced before
 	// anything builds on it: if it was an fsync of the log that failed, pages of
 	// it that look fine may never reach the disk.
-	if _, _, err := c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
-		return fmt.Errorf("recover the write-ahead log: %w", err)
+	_, _, err = c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
+	if err == nil {
+		return nil, migrate(c, cfg.Log)
 	}
-	return migrate(c, cfg.Log)
+	err = fmt.Errorf("recover the write-ahead log: %w", err)
+	if !isFull(err) {
+		return nil, err
+	}
+	const room = "make room, as much as the write-ahead log is large, and start again; nothing is lost"
+	if current, why := c.current(); why != nil {
+		return nil, errors.Join(err, why)
+	} else if !current {
+		return nil, fmt.Errorf("there is no room on the disk to bring the schema up to date: %s: %w", room, err)
+	}
+	if unsettled := settleLog(c); unsettled != nil {
+		return nil, fmt.Errorf("there is no room on the disk: %s: %w", room, errors.Join(err, unsettled))
+	}
+	return fmt.Errorf("there is no room on the disk for what is in the write-ahead log: make as much as it is large; nothing is lost: %w", err), nil
 }
 
 func turnWALOn(c *conn) error {
@@ -199,6 +227,11 @@ func (s *Store) Failed() <-chan struct{} { return s.failure.Failed() }
 
 // Err implements chat.Store.
 func (s *Store) Err() error { return s.failure.Err() }
+
+// Reach reports that the files of the store were moved, replaced or deleted under
+// it, after which it refuses updates with CodeUnavailable, and reads go on as far
+// as they need no file opened anew. It looks, and so costs some microseconds.
+func (s *Store) Reach() error { return s.places.look() }
 
 // Update implements chat.Store. After Close, done is called before Update
 // returns.

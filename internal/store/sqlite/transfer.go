@@ -85,7 +85,8 @@ func (t *Transfer) openAlone(ctx context.Context, cfg Config) (err error) {
 		return refine(err)
 	}
 	t.c.db.SetInterrupt(ctx)
-	if err := prepare(t.c, cfg); err != nil {
+	behind, err := prepare(t.c, cfg)
+	if err := errors.Join(err, behind); err != nil {
 		return refine(err)
 	}
 	// There is no goroutine that would keep the log short.

@@ -32,18 +32,21 @@ type writer struct {
 	wal     *wal
 	stats   *stats
 
+	behind   error     // the log must be copied before anything is written; nil: no
+	caughtUp time.Time // when that was tried last
+
 	pages  int // length of the WAL after the last commit
 	last   int // and after the one before it
 	wakeAt int // at which length to wake the checkpointer
 	pushAt int // at which length to checkpoint ourselves, whatever it left
 }
 
-func newWriter(c *conn, cfg Config, f *batch.Failure, w *wal, recent *recent) *writer {
+func newWriter(c *conn, cfg Config, f *batch.Failure, w *wal, recent *recent, behind error) *writer {
 	r := &reader{c: c, ctx: background, recent: recent}
 	wr := &writer{
 		c: c, r: r, tx: batch.NewTx(&source{r}, cached),
 		now: cfg.Now, log: cfg.Log, failure: f, wal: w, stats: w.stats,
-		wakeAt: w.bound / 2, pushAt: w.bound,
+		wakeAt: w.bound / 2, pushAt: w.bound, behind: behind,
 	}
 	c.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
 		wr.pages = pages
@@ -83,6 +86,9 @@ func (w *writer) transact(items []*batch.Item) (n int, err error) {
 	if err := w.failure.Err(); err != nil {
 		return len(items), err
 	}
+	if err := w.wal.places.err(); err != nil {
+		return len(items), err
+	}
 	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
@@ -94,6 +100,11 @@ func (w *writer) transact(items []*batch.Item) (n int, err error) {
 			w.rollback()
 		}
 	}()
+	if w.behind != nil {
+		if err := w.catchUp(); err != nil {
+			return len(items), err
+		}
+	}
 	if err := w.c.exec("BEGIN IMMEDIATE"); err != nil {
 		return len(items), w.failed("begin", err)
 	}
@@ -117,6 +128,11 @@ func (w *writer) transact(items []*batch.Item) (n int, err error) {
 			err = fatal{err}
 		}
 		return n, w.failed("commit", err)
+	}
+	// Looked for afterwards, so that whatever is answered is in files that could
+	// be found when it was there.
+	if err := w.wal.places.look(); err != nil {
+		return n, err
 	}
 	w.stats.committed(n, w.pages, time.Since(began))
 	w.tx.Settle()
@@ -200,7 +216,7 @@ func blames(err error) bool {
 // refusal is what the updates of a failed transaction hear.
 func (w *writer) refusal(err error) error {
 	switch {
-	case w.failure.Err() != nil:
+	case w.failure.Err() != nil || w.wal.places.err() != nil:
 		return chat.Unavailable("the server cannot write any more and must be restarted", err)
 	case isFull(err):
 		w.log.Error("the disk is full", "error", err)
