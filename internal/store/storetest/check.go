@@ -324,6 +324,10 @@ func (l *log) checkPeople(r chat.Reader) error {
 	c := l.chat
 	var in []chat.Participant
 	roles := map[chat.Role]int{}
+	last, err := r.LastStamp()
+	if err != nil {
+		return err
+	}
 	for _, p := range l.participants {
 		row, err1 := r.Participant(c.ID, p.User)
 		memberships, err2 := r.Memberships(p.User)
@@ -333,6 +337,7 @@ func (l *log) checkPeople(r chat.Reader) error {
 		if p.In() {
 			stamp = max(c.Stamp, p.Stamp)
 		}
+		stamp = min(stamp, last+1) // it may be of a transaction that has overtaken another
 		changed, err5 := r.ChangedChats(p.User, chat.SyncPos{After: stamp - 1, Below: stamp, BelowChat: c.ID + 1}, 1)
 		if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 			return fmt.Errorf("user %d: %w", p.User, err)
