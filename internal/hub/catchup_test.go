@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -245,6 +246,47 @@ func TestScanLooksWhereSomethingChanged(t *testing.T) {
 			t.Errorf("%d memberships were found, %d looked up for others", s.FoundMissing, s.Bus.Looks)
 		}
 	})
+}
+
+// A timer that is set to go off at once while it goes off does so twice, and the
+// second may come when the look it was for is over and the next one is wound up.
+// Then there were two timers from there on, each of which wound up its next.
+func TestLooksComeNoOftenerForComingLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var checks atomic.Int64
+		w := newWorld(t, func(c *Config) {
+			c.Sessions = 5 * time.Second
+			c.Source = &countedChecks{c.Source.(*source), &checks}
+		})
+		w.connect(w.ana)
+		time.Sleep(time.Second)
+		for range 3 {
+			w.hub.beginScan()
+			w.hub.beginCheck()
+			w.hub.Settle()
+		}
+		scans, checked := w.hub.Stats().Scans, checks.Load()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := w.hub.Stats().Scans - scans; n != 12 {
+			t.Errorf("%d scans in a minute, not one every five seconds", n)
+		}
+		if n := checks.Load() - checked; n != 12 {
+			t.Errorf("the sessions were looked at %d times in a minute, not once every five seconds", n)
+		}
+	})
+}
+
+// countedChecks counts how often sessions are asked for.
+type countedChecks struct {
+	*source
+
+	n *atomic.Int64
+}
+
+func (c *countedChecks) LiveSessions(ctx context.Context, ids []chat.SessionID) ([]chat.SessionID, error) {
+	c.n.Add(1)
+	return c.source.LiveSessions(ctx, ids)
 }
 
 func TestCatchingUp(t *testing.T) {

@@ -79,6 +79,7 @@ func (h *Hub) beginScan() {
 	if h.closed || h.scans.running {
 		return // it will look at again
 	}
+	h.scans.stop() // whoever comes late finds another wound up, and both would go on
 	h.scans.running = true
 	h.goLocked(func() {
 		h.scan()

@@ -109,6 +109,9 @@ func (h *Hub) beginCheck() {
 	if h.closed || s.running {
 		return
 	}
+	if s.timer != nil {
+		s.timer.Stop() // as in beginScan
+	}
 	s.running, s.again = true, false
 	ids := make([]chat.SessionID, 0, h.sessions.n)
 	for c := range h.sessions.all() {

@@ -431,10 +431,13 @@ func (t *tap) event(e *protocol.Event) {
 	if own && e.Event == protocol.EventParticipantRemoved && (c.out || !c.heard) && e.Participant.JoinedSeq > c.pos {
 		comes = true // and goes: a membership is one row, and may have ended when it is told
 	}
-	if c.out && !comes && prev < e.Seq-1 {
+	leaps := c.out && prev > c.pos || !c.heard && c.base > 0 && prev > c.base
+	anew := !comes && prev < e.Seq-1 && (c.out || leaps)
+	if anew {
 		// The row of who came in has changed again, and is told at its later place:
-		// what is told before covers the coming. That it was one, and that nothing
-		// else is left out, is for hold.
+		// what is told before covers the coming. So it is if an answer has told of an
+		// earlier membership, of whose end nothing could be told. That it was a
+		// coming, and that nothing else is left out, is for hold.
 		comes = true
 	}
 	switch {
@@ -454,7 +457,7 @@ func (t *tap) event(e *protocol.Event) {
 		c.out = true
 		c.base, c.joined, c.marked, c.read = 0, 0, 0, 0
 	}
-	t.hold(e, prev)
+	t.hold(e, prev, anew && leaps)
 }
 
 // ephemeral looks at an event without a number.
@@ -468,8 +471,9 @@ func (t *tap) ephemeral(c *told, e *protocol.Event) {
 	c.read = e.ReadSeq
 }
 
-// hold holds an event against what was committed.
-func (t *tap) hold(e *protocol.Event, prev int64) {
+// hold holds an event against what was committed. One that begins the line anew
+// has to cover a coming of the user's.
+func (t *tap) hold(e *protocol.Event, prev int64, anew bool) {
 	truth := t.w.truth
 	if !t.w.inProcess {
 		t.w.live(e)
@@ -481,6 +485,13 @@ func (t *tap) hold(e *protocol.Event, prev int64) {
 		if e.Seq > l.last() {
 			t.fail("I19 live is durable", "%s %d of chat %s, which is at %d", e.Event, e.Seq, e.ChatID, l.last())
 			return
+		}
+		if anew && !l.begins(t.user, prev, e.Seq) {
+			t.fail("I6 wire order", "a hole in chat %s: the first event of a membership, which began before it, is (%d, %d]", e.ChatID, prev, e.Seq)
+			return
+		}
+		if anew {
+			t.w.count("out and in unheard")
 		}
 		if e.Event == protocol.EventGap && l.comes(t.user, e.Seq+1) {
 			return // all of it belongs to an earlier membership, or to none

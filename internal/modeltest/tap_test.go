@@ -17,7 +17,8 @@ const (
 )
 
 // told by whom: messages of a chat that u_1 made with u_2 in it; u_2 leaves at 6
-// and comes back at 8, and the chat shows newcomers only what is newer.
+// and comes back at 8, and the chat shows newcomers only what is newer. Another one
+// shows everything; u_2 is in it at 2, out at 3, in at 4 again, and promoted at 6.
 func written() *truth {
 	t := newTruth()
 	at := time.Date(2026, 9, 20, 10, 0, 0, 0, time.UTC)
@@ -37,6 +38,19 @@ func written() *truth {
 	} {
 		_, seq := p.place()
 		t.commit(update{found: map[chat.ChatID]int64{1: seq - 1}, puts: []put{p}})
+	}
+	t.commit(update{found: map[chat.ChatID]int64{2: 0}, puts: []put{
+		{chat: &chat.Chat{ID: 2, Kind: chat.KindGroup, Title: "Quay", History: chat.HistoryAll, CreatedBy: 1, CreatedAt: at, UpdatedSeq: 1, LastSeq: 1}},
+		{person: &chat.Participant{Chat: 2, User: 1, Role: chat.RoleOwner, JoinedSeq: 1, UpdatedSeq: 1}},
+	}})
+	for _, p := range []put{bob(2, 0, 2), bob(2, 3, 3), bob(4, 0, 4), message(5, 5, "five"), bob(4, 0, 6), message(7, 7, "seven"), message(7, 8, "seven!")} {
+		if p.person != nil {
+			p.person.Chat = 2
+		} else {
+			p.message.Chat = 2
+		}
+		_, seq := p.place()
+		t.commit(update{found: map[chat.ChatID]int64{2: seq - 1}, puts: []put{p}})
 	}
 	return t
 }
@@ -58,6 +72,16 @@ var (
 	ten     = messageEvent("created", `"seq":10`, `"seq":10,"updated_seq":10,"content":"ten"`)
 )
 
+// Of the other chat, as it is told when all has happened.
+var (
+	wasIn2   = `{"type":"BroadcastResponse","event":"participant.added","chat_id":"c_2","seq":2,"participant":{"user_id":"u_2","role":"member","joined_seq":2,"updated_seq":2},"actor_id":"u_1"}`
+	wentAt3  = `{"type":"BroadcastResponse","event":"participant.removed","chat_id":"c_2","seq":3,"participant":{"user_id":"u_2","role":"member","joined_seq":2,"left_seq":3,"updated_seq":3},"actor_id":"u_1"}`
+	five     = strings.ReplaceAll(messageEvent("created", `"seq":5,"prev_seq":3`, `"seq":5,"updated_seq":5,"content":"five"`), "c_1", "c_2")
+	gapTo5   = `{"type":"BroadcastResponse","event":"gap","chat_id":"c_2","seq":5,"prev_seq":3}`
+	promoted = `{"type":"BroadcastResponse","event":"participant.updated","chat_id":"c_2","seq":6,"participant":{"user_id":"u_2","role":"member","joined_seq":4,"updated_seq":6},"actor_id":"u_1"}`
+	eight    = strings.ReplaceAll(messageEvent("updated", `"seq":8,"prev_seq":6`, `"seq":7,"updated_seq":8,"content":"seven!"`), "c_1", "c_2")
+)
+
 // Each promise is broken once, in a conversation of a few lines, and the tap
 // says which one it was. "> " is the client's line.
 func TestTap(t *testing.T) {
@@ -76,6 +100,8 @@ func TestTap(t *testing.T) {
 	got := func(id, last, read string) string {
 		return `{"type":"DataResponse","id":` + id + `,"op":"chats.get","result":{"chat":{"chat_id":"c_1","kind":"group","created_at":"2026-09-20T10:00:00.000Z","updated_seq":1,"last_seq":` + last + `,"membership":"joined","joined_seq":2,"read_seq":` + read + `,"unread":0,"mentions":0}}}`
 	}
+	at2 := strings.ReplaceAll(got("2", "2", "0"), "c_1", "c_2") // before it went
+	get2 := strings.ReplaceAll(get("2"), "c_1", "c_2")
 	for _, c := range []struct {
 		name, promise string
 		lines         []string
@@ -88,6 +114,11 @@ func TestTap(t *testing.T) {
 		{name: "twice", lines: with(added2, three, three), promise: "I6 wire order"},
 		{name: "backwards", lines: with(added2, three, four, three), promise: "I6 wire order"},
 		{name: "a hole after an answer", lines: with(get("2"), got("2", "3", "0"), edited), promise: "I6 wire order"},
+		{name: "out and in unheard, and changed since", lines: with(get2, at2, five, promoted, eight)},
+		{name: "out and in unheard, and a row left out", lines: with(get2, at2, gapTo5, promoted, eight), promise: "I6 wire order"},
+		{name: "a hole after out and in unheard", lines: with(get2, at2, eight), promise: "I6 wire order"},
+		{name: "out and in, and changed since", lines: with(wasIn2, wentAt3, five, promoted, eight)},
+		{name: "a hole after out and in", lines: with(wasIn2, wentAt3, eight), promise: "I6 wire order"},
 		{name: "a gap for nothing", lines: with(added2, three, `{"type":"BroadcastResponse","event":"gap","chat_id":"c_1","seq":4}`), promise: "I6 wire order"},
 		{name: "before it came", lines: with(`{"type":"BroadcastResponse","event":"chat.created","chat_id":"c_1","seq":1}`), promise: "I8 visibility"},
 		{name: "after it left", lines: with(edited, removed, seven), promise: "I8 visibility"},

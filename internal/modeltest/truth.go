@@ -219,6 +219,11 @@ func (l *chatLog) comes(user string, seq int64) bool {
 	return slices.ContainsFunc(l.spans[user], func(s span) bool { return s.from == seq })
 }
 
+// begins reports whether a membership of user's begins in (after, upto].
+func (l *chatLog) begins(user string, after, upto int64) bool {
+	return slices.ContainsFunc(l.spans[user], func(s span) bool { return after < s.from && s.from <= upto })
+}
+
 // now gives user's present membership.
 func (l *chatLog) now(user string) (span, bool) {
 	spans := l.spans[user]

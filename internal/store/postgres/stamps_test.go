@@ -271,6 +271,7 @@ func TestCommitsBehindAForeignTransaction(t *testing.T) {
 			t.Errorf("after send %d: %d commits, was %d; the stamp is %d, was %d", i, n, before, last, stamp)
 		}
 	}
+	storetest.CheckLog(t, old, id)
 	if _, err := foreign.Exec(ctx, `COMMIT`); err != nil {
 		t.Fatal(err)
 	}
