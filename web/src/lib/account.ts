@@ -1,22 +1,9 @@
 // Who is logged in: over HTTP, as the cookie is HTTP's. The page never sees the
 // session's token.
+import type { Operations } from "@grima/sdk";
 import { Failure } from "./problem.ts";
 
-export interface Me {
-  user_id: string;
-  username: string;
-  name: string;
-  role?: string;
-  avatar?: string;
-  status?: string;
-  hides_presence?: boolean;
-}
-
-export interface Session {
-  session_id: string;
-  user: Me;
-  epoch: string;
-}
+export type Session = Operations["session.start"]["result"];
 
 export async function http<T>(method: string, path: string, body?: unknown): Promise<T> {
   let answer: Response;

@@ -1,8 +1,8 @@
 // What the whole page knows: who is here, how the connection stands, the chats, and
 // where one is. It hears the SDK's events in batches and tells Svelte once a frame.
 import { SvelteMap } from "svelte/reactivity";
-import { indexedDBStore, limits, open, type Chat as SDKChat, type Client, type Event, type Item, type Store } from "@grima/sdk";
-import { logOut, type Me, type Session, whoAmI } from "./account.ts";
+import { indexedDBStore, limits, open, type CallArgs, type Chat as SDKChat, type Client, type Event, type Item, type Operation, type Operations, type Store, type User } from "@grima/sdk";
+import { logOut, type Session, whoAmI } from "./account.ts";
 import { Conversation } from "./conversation.svelte.ts";
 import { keep, kept, unkeep } from "./device.ts";
 import { plain } from "./markdown.ts";
@@ -14,8 +14,6 @@ import { t } from "./strings.ts";
 
 /** A chat in the list: the SDK's, and what was said last. */
 export interface Chat extends SDKChat {
-  notify?: string;
-  visibility?: string;
   last?: Msg | undefined;
 }
 
@@ -28,7 +26,7 @@ const knownKey = "grima.known"; // that somebody is logged in here: whether to b
 
 /** People who were found, and with what to ask for more of them; undefined: there are no more. */
 export interface Found {
-  people: readonly Me[];
+  people: readonly User[];
   cursor: string | undefined;
 }
 const foundPage = 30; // people asked for at a time
@@ -38,7 +36,7 @@ class App {
   stage = $state<"start" | "out" | "in">("start");
   /** The session was ended from elsewhere. */
   ended = $state(false);
-  self = $state.raw<Me | undefined>(undefined);
+  self = $state.raw<User | undefined>(undefined);
   chats = $state.raw<Chat[]>([]);
   status = $state<"online" | "connecting" | "syncing" | "offline">("connecting");
   synced = $state(false);
@@ -59,7 +57,7 @@ class App {
   maxContent = $state<number>(limits.maxContent);
   path = $state(location.pathname);
 
-  readonly users = new SvelteMap<string, Me>();
+  readonly users = new SvelteMap<string, User>();
   readonly presence = new SvelteMap<string, string>();
   readonly drafts = new SvelteMap<string, { text: string }>();
   readonly typing = new SvelteMap<string, readonly string[]>();
@@ -122,7 +120,7 @@ class App {
     this.client = client;
     keep(knownKey, "1"); // else the next start asks the server first
     client.onBatch((events) => this.#hear(events));
-    this.#setSelf(client.self as Me | undefined);
+    this.#setSelf(client.self);
     this.#lost = true;
     this.#link();
     this.#update();
@@ -203,10 +201,10 @@ class App {
           this.#link();
           continue;
         case "self":
-          this.#setSelf(ev.user as Me);
+          this.#setSelf(ev.user);
           continue;
         case "user":
-          if (this.users.has(ev.user.user_id)) this.learn([ev.user as Me]);
+          if (this.users.has(ev.user.user_id)) this.learn([ev.user]);
           break;
         case "hello":
           this.maxContent = ev.hello.limits.max_content;
@@ -275,7 +273,7 @@ class App {
     }
   }
 
-  #setSelf(user: Me | undefined): void {
+  #setSelf(user: User | undefined): void {
     if (!user) return;
     if (this.self && this.self.user_id !== user.user_id) {
       // Another tab logged in as somebody else: nothing of the one before stays.
@@ -391,7 +389,7 @@ class App {
   // --- People
 
   /** Somebody's row; who is not known is looked up and comes later. */
-  user(id: string): Me | undefined {
+  user(id: string): User | undefined {
     const u = this.users.get(id);
     if (!u && id && !this.#asked.has(id)) {
       this.#asked.add(id);
@@ -415,14 +413,14 @@ class App {
     if (!ids.length) return;
     try {
       const found = await this.client?.users(ids, { signal: AbortSignal.timeout(20_000) });
-      if (found) this.learn([...found.values()] as Me[]);
+      if (found) this.learn([...found.values()]);
     } catch {
       for (const id of ids) this.#asked.delete(id);
     }
     if (this.#wanted.size) await this.#lookUp();
   }
 
-  learn(list: readonly Me[]): void {
+  learn(list: readonly User[]): void {
     for (const u of list) {
       const was = this.users.get(u.user_id);
       if (!was || was.name !== u.name || was.avatar !== u.avatar || was.status !== u.status || was.username !== u.username) this.users.set(u.user_id, u);
@@ -434,28 +432,28 @@ class App {
   #refresh(): void {
     const ids = [...this.users.keys()];
     for (let i = 0; i < ids.length; i += 200)
-      this.call<{ users: Me[] }>("users.list", { user_ids: ids.slice(i, i + 200), limit: 200 }).then(
+      this.call("users.list", { user_ids: ids.slice(i, i + 200), limit: 200 }).then(
         ({ users }) => this.learn(users),
         () => undefined, // the next time will do
       );
-    this.call<{ user: Me }>("users.me", {}).then(
+    this.call("users.me", {}).then(
       ({ user }) => this.#setSelf(user),
       () => undefined,
     );
   }
 
   /** A page of those who are wanted and have these words in their names, of everybody by none. */
-  async findPeople(find: string, wanted: (user: Me) => boolean, from?: string): Promise<Found> {
-    const people: Me[] = [];
+  async findPeople(find: string, wanted: (user: User) => boolean, from?: string): Promise<Found> {
+    const people: User[] = [];
     let cursor = from;
     // The server's pages have others, too, and may be empty.
     for (let pages = 0; pages === 0 || (cursor && people.length < foundPage / 2 && pages < 5); pages++) {
-      const page = await this.call<{ users: Me[]; cursor?: string; has_more: boolean }>("users.list", {
+      const page = await this.call("users.list", {
         limit: foundPage,
         ...(find ? { find } : {}),
         ...(cursor ? { cursor } : {}),
       });
-      people.push(...page.users.filter((u) => !(u as { disabled?: boolean }).disabled && wanted(u)));
+      people.push(...page.users.filter((u) => !u.disabled && wanted(u)));
       cursor = page.has_more ? page.cursor : undefined;
     }
     return { people, cursor };
@@ -486,13 +484,12 @@ class App {
   // --- Doing
 
   /** Any operation, for a person who waits. */
-  async call<T = unknown>(op: string, params: object): Promise<T> {
+  async call<O extends Operation>(op: O, params: Operations[O]["params"]): Promise<Operations[O]["result"]> {
     const client = this.client;
     if (!client) throw new Failure("offline", "not logged in");
     if (!this.online) throw new Failure("offline", "no connection");
-    const any = client.call.bind(client) as (op: string, params: object, options: object) => Promise<unknown>;
     try {
-      return (await any(op, params, { signal: AbortSignal.timeout(15_000) })) as T;
+      return await client.call(op, ...([params, { signal: AbortSignal.timeout(15_000) }] as CallArgs<O>));
     } catch (e) {
       if (e instanceof DOMException) throw new Failure("offline", "no answer");
       throw e;
@@ -500,7 +497,7 @@ class App {
   }
 
   async openPrivate(userId: string): Promise<void> {
-    const { chat } = await this.call<{ chat: { chat_id: string } }>("chats.create", { kind: "private", user_id: userId });
+    const { chat } = await this.call("chats.create", { kind: "private", user_id: userId });
     this.open(chat.chat_id);
   }
 

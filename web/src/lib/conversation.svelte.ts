@@ -2,7 +2,7 @@
 // it, and what is being written. The slice moves along the window; it never has
 // more than some hundred rows, however much is held.
 import { SvelteMap } from "svelte/reactivity";
-import { Roster, type ChatWindow, type Client, type Item, type Participant, type ParticipantsListResult } from "@grima/sdk";
+import { Roster, type ChatWindow, type Client, type Item, type Participant } from "@grima/sdk";
 import { app, type Chat } from "./app.svelte.ts";
 import { words } from "./format.ts";
 import { mentionsIn, type Candidate } from "./mentions.ts";
@@ -310,7 +310,7 @@ export class Conversation {
 
   /** The first message of a time or later, which is what it gives a way to. */
   async atDate(date: Date): Promise<() => void> {
-    const found = await app.call<{ at_seq?: number }>("messages.list", { chat_id: this.chatId, at: date.toISOString(), limit: 1 });
+    const found = await app.call("messages.list", { chat_id: this.chatId, at: date.toISOString(), limit: 1 });
     return () => void (found.at_seq ? this.jumpTo(found.at_seq, true) : this.jumpEnd());
   }
 
@@ -372,7 +372,7 @@ export class Conversation {
   async #loadMembers(): Promise<void> {
     const whole = await this.#roster.load(
       async (cursor) => {
-        const got = await app.call<ParticipantsListResult>("participants.list", { chat_id: this.chatId, limit: 200, ...(cursor ? { cursor } : {}) });
+        const got = await app.call("participants.list", { chat_id: this.chatId, limit: 200, ...(cursor ? { cursor } : {}) });
         app.learn(got.participants.filter((p) => p.username).map((p) => ({ ...p, username: p.username ?? "", name: p.name ?? "" })).map(person));
         return got;
       },
