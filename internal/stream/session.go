@@ -69,7 +69,7 @@ func (c *conn) mechanisms() []string {
 }
 
 func (c *conn) capabilities() []string {
-	list := []string{"edit", "delete", "typing"}
+	list := []string{"edit", "delete", "typing", "find"}
 	if c.srv.cfg.Service.HasPresence() {
 		list = append(list, "presence")
 	}

@@ -333,7 +333,7 @@ func TestHelloLeavesWithTheAnswers(t *testing.T) {
 		near, far := net.Pipe()
 		go w.Serve(near, stream.Peer{Early: []byte(lines)})
 		c := testserver.NewConn(w.T, far)
-		c.Want(`{"type":"Hello"}`, `{"id":1,"result":{}}`, `{"id":2,"result":{}}`)
+		c.Want(`{"type":"Hello","capabilities":["edit","delete","typing","find","presence"]}`, `{"id":1,"result":{}}`, `{"id":2,"result":{}}`)
 		synctest.Wait()
 		if st := w.Stats(); st.FramesOut != 3 || st.Writes != 1 {
 			t.Errorf("%d lines in %d writes", st.FramesOut, st.Writes)

@@ -84,7 +84,8 @@ func find(ctx context.Context, be Backend, name string) (protocol.User, error) {
 // others are called, and not always under which name they log in.
 func guess(ctx context.Context, be Backend, name string) error {
 	nobody := fmt.Errorf("nobody is called %q here", cleanLine(name))
-	if utf8.RuneCountInString(name) > 128 { // docs/protocol.md#find
+	// A server that cannot find would list everybody (docs/protocol.md#find).
+	if !slices.Contains(be.Hello().Capabilities, "find") || utf8.RuneCountInString(name) > 128 {
 		return nobody
 	}
 	r, err := be.UsersList(ctx, protocol.UsersListParams{Find: name, Limit: 3})

@@ -308,6 +308,10 @@ func TestFindingAShortName(t *testing.T) {
 func TestWhoMayBeMeant(t *testing.T) {
 	f := newFake()
 	f.all = []protocol.User{{UserID: "u_7", Username: "mo", Name: "Maria\x1b[2J Silva"}, {UserID: "u_8", Username: "x", Name: "Carl"}}
+	if _, err := find(t.Context(), f, "@maria"); err == nil || strings.Contains(err.Error(), "@mo") {
+		t.Errorf("of a server that cannot find: %v", err)
+	}
+	f.hello.Capabilities = []string{"find"}
 	_, err := find(t.Context(), f, "@maria")
 	if err == nil || err.Error() != `nobody is called "maria" here; there is @mo (Maria␛[2J Silva)` {
 		t.Errorf("there is only a Maria: %v", err)

@@ -87,7 +87,7 @@ func FindUsers(find string, after chat.FoundPos, limit int, rows func(after chat
 		next = chat.FoundPos{Word: first}
 	}
 	for looked := 0; looked < mostLooked; {
-		n := limit - len(page)
+		n := limit - len(page) + 1 // one more says whether there is more
 		if len(others) > 0 {
 			n = max(n, lookedAt)
 		}
@@ -97,14 +97,13 @@ func FindUsers(find string, after chat.FoundPos, limit int, rows func(after chat
 		}
 		for i := range list {
 			f := &list[i]
+			if isFound(f, first, others) {
+				if len(page) == limit {
+					return page, next, nil // behind which f comes
+				}
+				page = append(page, f.User)
+			}
 			next = chat.FoundPos{Word: f.Word, User: f.User.ID}
-			if !isFound(f, first, others) {
-				continue
-			}
-			page = append(page, f.User)
-			if len(page) == limit {
-				return page, next, nil
-			}
 		}
 		if len(list) < n {
 			return page, chat.FoundPos{}, nil

@@ -208,8 +208,9 @@ var listClauses = []clause{
 				for _, limit := range []int{100, 2, 1} {
 					got := []string{}
 					for i, page := range foundPages(r, find, limit) {
-						if len(page) > limit || i > len(people) {
-							b.Fatalf("page %d of %d has %d users", i, limit, len(page))
+						// All are full but the last, which is empty only if it is the first.
+						if left := len(want) - i*limit; len(page) != min(limit, max(0, left)) || left <= 0 && i > 0 {
+							b.Fatalf("page %d of %q, of %d, has %d users", i, find, limit, len(page))
 						}
 						for _, u := range page {
 							b.same("user", must(r.User(u.ID)), u)
