@@ -180,14 +180,14 @@ func TestTheLogOfWhatChanged(t *testing.T) {
 			t.Errorf("a mark moved: %+v, want %v", c, want)
 		}
 		view(t, s, func(r chat.Reader) error {
-			list, upto, ok, err := r.(chat.ChangeLog).PeopleChanged(first, 3)
+			list, _, ok, err := r.(chat.ChangeLog).PeopleChanged(first, 3)
 			if err == nil && (ok || list != nil) {
 				t.Errorf("more than there are to be: %v, %v", list, ok)
 			}
 			if err != nil {
 				return err
 			}
-			list, upto, ok, err = r.(chat.ChangeLog).PeopleChanged(second, 3)
+			list, upto, ok, err := r.(chat.ChangeLog).PeopleChanged(second, 3)
 			if !ok || upto != third || !slices.Equal(list, []chat.Place{want[0].at}) {
 				t.Errorf("people changed: %v up to %d, %v", list, upto, ok)
 			}
