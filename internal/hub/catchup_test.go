@@ -125,6 +125,24 @@ func TestScanFindsMembershipsThatNoHintToldOf(t *testing.T) {
 	})
 }
 
+// Somebody is added, removed and added again, and no hint tells of any: the row of
+// a membership is one, and says nothing of the one before. The line begins with the
+// later one, also if the row has changed again and is told at its later place.
+func TestOutAndInAgainUnheard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := w.connect(w.bob)
+		w.adds(w.bob)    // 2: a sync that comes now says so
+		w.removes(w.bob) // 3
+		w.adds(w.bob)    // 4
+		w.says(1)        // 5
+		w.promotes(w.bob)
+		w.forget()
+		time.Sleep(6 * time.Second)
+		b.hears("message.created 4-5", "participant.updated 6")
+	})
+}
+
 // How many people's memberships a scan reads is a matter of time: all, as long as
 // that is quick, and in turns where it is not. It was 64, and the last of some
 // hundreds heard a minute late of a chat that they had been added to.
