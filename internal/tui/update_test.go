@@ -434,9 +434,9 @@ func TestWithoutAChatNothingIsSilent(t *testing.T) {
 		d := play(t, newFake(), size[0], size[1])
 		d.keys("/bogus", "enter")
 		d.want("there is no /bogus")
-		d.keys("/msg @zoe", "enter")
+		d.keys("ctrl+c", "/msg @zoe", "enter")
 		d.want(`nobody is called "zoe" here`)
-		d.keys("/t")
+		d.keys("ctrl+c", "/t")
 		d.want("/title TEXT", "/topic")
 		if got := strings.Count(strings.TrimSuffix(d.text(), "\n"), "\n") + 1; got > size[1]+1 {
 			t.Errorf("%d rows are drawn on %d", got, size[1])

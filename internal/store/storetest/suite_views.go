@@ -185,10 +185,11 @@ var listClauses = []clause{
 			{Username: "mar", Name: "?"},
 		}
 		put := func(list ...int) {
+			fresh := people[list[0]].ID == 0 // an update may run more than once
 			b.do(func(tx chat.Tx) (err error) {
 				for _, i := range list {
 					u := &people[i]
-					if u.ID == 0 {
+					if fresh {
 						if u.ID, err = tx.NewUserID(); err != nil {
 							return err
 						}

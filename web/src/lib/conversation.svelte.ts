@@ -2,7 +2,7 @@
 // it, and what is being written. The slice moves along the window; it never has
 // more than some hundred rows, however much is held.
 import { SvelteMap } from "svelte/reactivity";
-import { Roster, type ChatWindow, type Client, type Item, type Participant } from "@grima/sdk";
+import { Roster, type ChatWindow, type Client, type Item, type Participant, type User } from "@grima/sdk";
 import { app, type Chat } from "./app.svelte.ts";
 import { words } from "./format.ts";
 import { mentionsIn, type Candidate } from "./mentions.ts";
@@ -398,6 +398,15 @@ export class Conversation {
   /** Whom a name that is being written may mean. */
   async candidates(prefix: string): Promise<Candidate[]> {
     const list: Candidate[] = [];
+    // Who came in a moment ago was drawn nowhere yet, and so not asked for.
+    const unknown = [...this.members.keys()].filter((id) => !app.users.has(id)).slice(0, 200);
+    if (unknown.length) {
+      try {
+        app.learn([...(await this.#client.users(unknown, { signal: AbortSignal.timeout(5_000) })).values()] as User[]);
+      } catch {
+        // Those who are known are offered.
+      }
+    }
     for (const id of this.members.keys()) {
       const u = app.users.get(id);
       if (!u || id === app.self?.user_id) continue;
