@@ -130,3 +130,25 @@ func TestWorkElsewhereIsMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// What measuring takes: of each job, and of each wait for work elsewhere.
+func BenchmarkMeter(b *testing.B) {
+	run := func(name string, do func()) {
+		b.Run(name, func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			for b.Loop() {
+				do()
+			}
+		})
+	}
+	run("job", func() {
+		if m := Start(); m.Took() < 0 {
+			b.Error("it took less than nothing")
+		}
+	})
+	run("elsewhere", func() {
+		m := Start()
+		m.Elsewhere()()
+	})
+}

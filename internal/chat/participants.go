@@ -83,7 +83,7 @@ func (s *Service) AddParticipants(ctx context.Context, a Actor, id ChatID, users
 		if err := checkUsers(tx, adds...); err != nil {
 			return nil, err
 		}
-		if err := p.checkRoom(tx, len(adds)); err != nil {
+		if err := s.checkRoom(tx, n, p.chat, len(adds)); err != nil {
 			return nil, err
 		}
 		for i, user := range sorted {
@@ -131,15 +131,20 @@ func openTo(r Reader, a Actor, id ChatID, users []UserID, role Role) (place, err
 
 // checkRoom refuses more people than a chat may have. To count those of the
 // largest takes a while, for which everybody's writes wait: it is left out where
-// the chat has not even had so many changes, of which everybody who came is one.
-func (p *place) checkRoom(r Reader, more int) error {
-	if p.chat.LastSeq+int64(more) <= MaxParticipants {
+// the chat has not even had so many changes, of which everybody who came is one,
+// or not since they were counted.
+func (s *Service) checkRoom(r Reader, n *news, c Chat, more int) error {
+	if c.LastSeq+int64(more) <= MaxParticipants {
 		return nil
 	}
-	count, err := r.CountParticipants(p.chat.ID, RoleOwner, RoleAdmin, RoleMember)
+	if most, ok := s.crowds.most(c); ok && most+int64(more) <= MaxParticipants {
+		return nil
+	}
+	count, err := r.CountParticipants(c.ID, RoleOwner, RoleAdmin, RoleMember)
 	if err != nil {
 		return err
 	}
+	n.crowd = crowd{c.ID, c.LastSeq, count}
 	if count+more > MaxParticipants {
 		return Errorf(CodeConflict, "a chat has at most %d participants; %d are in", MaxParticipants, count)
 	}

@@ -154,6 +154,116 @@ func TestParticipantsBound(t *testing.T) {
 	ok(t, err)
 }
 
+// countedStore is a store that notes how often participants are counted, and that can
+// fail to commit.
+type countedStore struct {
+	chat.Store
+
+	counts int
+	full   bool
+}
+
+func (s *countedStore) Update(op chat.Op, done func(error)) {
+	run := op.Run
+	op.Run = func(tx chat.Tx) error {
+		err := run(countedTx{tx, s})
+		if err == nil && s.full {
+			err = chat.Unavailable("the disk is full; nothing was stored", nil)
+		}
+		return err
+	}
+	s.Store.Update(op, done)
+}
+
+type countedTx struct {
+	chat.Tx
+
+	store *countedStore
+}
+
+func (tx countedTx) CountParticipants(id chat.ChatID, roles ...chat.Role) (int, error) {
+	tx.store.counts++
+	return tx.Tx.CountParticipants(id, roles...)
+}
+
+// In a large chat everybody who came was counted again for each who comes, and all
+// other writes waited.
+func TestParticipantsAreNotCountedForEachWhoComes(t *testing.T) {
+	store := &countedStore{}
+	w := newWorld(t, func(cfg *chat.Config) {
+		store.Store, cfg.Store = cfg.Store, store
+	})
+	w.large = true
+	ana := w.people("ana")[0]
+	id := ana.group("Port")
+	const in = chat.MaxParticipants - 10
+	var come []chat.UserID
+	fill := chat.Op{Run: func(tx chat.Tx) error {
+		c, err := tx.Chat(id)
+		if err != nil {
+			return err
+		}
+		for i := range in - 1 {
+			c.LastSeq++
+			if err := tx.PutParticipant(chat.Participant{Chat: id, User: chat.UserID(1000 + i), Role: chat.RoleMember, JoinedSeq: c.LastSeq, UpdatedSeq: c.LastSeq}); err != nil {
+				return err
+			}
+		}
+		c.LastSeq += 10_000 // something was said, too
+		for i := range 12 {
+			u := chat.User{ID: chat.UserID(100_000 + i), Username: fmt.Sprintf("late%d", i), Role: chat.RoleMember}
+			come = append(come, u.ID)
+			if err := tx.PutUser(u); err != nil {
+				return err
+			}
+		}
+		return tx.PutChat(c)
+	}}
+	done := make(chan error, 1)
+	w.store.Update(fill, func(err error) { done <- err })
+	ok(t, <-done)
+	w.news.last[id] = ana.at(id)
+	comes := func(n int) error {
+		t.Helper()
+		_, err := w.AddParticipants(ctx, ana.Actor, id, come[n:n+1], "")
+		return err
+	}
+	counted := func(what string, n int) {
+		t.Helper()
+		if store.counts != n {
+			t.Errorf("%s: counted %d times, want %d", what, store.counts, n)
+		}
+		store.counts = 0
+	}
+	// What a transaction counted that came to nothing is not believed.
+	store.full = true
+	refused(t, comes(0), chat.CodeUnavailable)
+	store.full = false
+	counted("not stored", 1)
+	ok(t, comes(0))
+	counted("the first", 1)
+	for n := 1; n < 5; n++ {
+		ok(t, comes(n))
+	}
+	counted("four more", 0)
+	// Who goes makes room that only a new count knows of.
+	for n := range 5 {
+		_, err := w.RemoveParticipant(ctx, ana.Actor, id, come[n])
+		ok(t, err)
+	}
+	for n := range 10 {
+		ok(t, comes(n))
+	}
+	if store.counts == 0 || store.counts > 8 {
+		t.Errorf("ten to the last place: counted %d times", store.counts)
+	}
+	refused(t, comes(10), chat.CodeConflict)
+	_, err := w.RemoveParticipant(ctx, ana.Actor, id, come[0])
+	ok(t, err)
+	ok(t, comes(10))
+	refused(t, comes(11), chat.CodeConflict)
+}
+
 func TestParticipantsPages(t *testing.T) {
 	w := newWorld(t)
 	list := w.people("ana", "bob", "cem", "dan", "eli")

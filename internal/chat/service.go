@@ -44,8 +44,9 @@ type Config struct {
 // the commit and before the event is published, or at once when nothing needs
 // storing; done must not block.
 type Service struct {
-	cfg   Config
-	rates *throttle
+	cfg    Config
+	rates  *throttle
+	crowds crowds
 }
 
 // NewService makes a Service on cfg.
@@ -115,6 +116,7 @@ type news struct {
 	read   bool         // place: they read on, which others may want to know
 	seen   UserID       // who may look different now; 0: nobody
 	row    UserID       // of whom what others see changed; 0: of nobody
+	crowd  crowd        // who is in a chat was counted
 }
 
 func (n *news) event(e Event) {
@@ -123,6 +125,7 @@ func (n *news) event(e Event) {
 }
 
 func (s *Service) publish(n news) {
+	s.crowds.note(n.crowd)
 	for _, e := range n.events {
 		s.cfg.Publisher.Publish(e)
 	}

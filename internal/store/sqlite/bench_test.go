@@ -209,3 +209,25 @@ func BenchmarkLook(b *testing.B) {
 		}
 	}
 }
+
+// What it takes to see whether a chat has room for one more.
+func BenchmarkCountParticipants(b *testing.B) {
+	s := open(b, b.TempDir())
+	var id chat.ChatID
+	mustUpdate(b, s, func(tx chat.Tx) (err error) {
+		users := make([]chat.UserID, chat.MaxParticipants)
+		for i := range users {
+			users[i] = chat.UserID(i + 1)
+		}
+		id, err = newChat(tx, users...)
+		return err
+	})
+	view(b, s, func(r chat.Reader) error {
+		for b.Loop() {
+			if n, err := r.CountParticipants(id, chat.RoleOwner, chat.RoleAdmin, chat.RoleMember); err != nil || n != chat.MaxParticipants {
+				b.Fatal(n, err)
+			}
+		}
+		return nil
+	})
+}
