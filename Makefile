@@ -68,6 +68,7 @@ tools:
 lint: go ## go vet, staticcheck, gofumpt
 	@echo "== go vet"
 	@$(GO) vet ./...
+	@$(GO) vet -tags grimabench ./cmd/grima
 	@echo "== staticcheck"
 	@$(TOOL) staticcheck ./...
 	@echo "== gofumpt"

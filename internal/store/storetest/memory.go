@@ -22,6 +22,7 @@ import (
 // it. A View is then nothing but a number: it sees the versions up to it.
 type Memory struct {
 	now    func() time.Time
+	epoch  string
 	failed chan struct{} // never closed
 
 	queue  queue[update]
@@ -44,9 +45,12 @@ type Option func(*Memory)
 // WithNow sets the clock that transactions read. Without it they read time.Now.
 func WithNow(now func() time.Time) Option { return func(m *Memory) { m.now = now } }
 
+// WithEpoch names the store's history. Without it that is "memory".
+func WithEpoch(epoch string) Option { return func(m *Memory) { m.epoch = epoch } }
+
 // NewMemory makes an empty store. Close ends its goroutine.
 func NewMemory(opts ...Option) *Memory {
-	m := &Memory{now: time.Now, failed: make(chan struct{}), tables: newTables()}
+	m := &Memory{now: time.Now, epoch: "memory", failed: make(chan struct{}), tables: newTables()}
 	for _, opt := range opts {
 		opt(m)
 	}
@@ -120,8 +124,8 @@ func run(op chat.Op, tx chat.Tx) (err error) {
 	return op.Run(tx)
 }
 
-// Epoch is always the same: a Memory has one history.
-func (m *Memory) Epoch() string { return "memory" }
+// Epoch is "memory", unless WithEpoch said otherwise.
+func (m *Memory) Epoch() string { return m.epoch }
 
 // Failed is never closed: see [Faulty] for a store that fails.
 func (m *Memory) Failed() <-chan struct{} { return m.failed }
