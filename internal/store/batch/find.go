@@ -71,7 +71,7 @@ func ScanFound(c Columns) Found {
 
 const (
 	mostLooked = 1000 // rows of user_words that a page looks at
-	lookedAt   = 200  // at a time, where not all that are looked at are meant
+	lookedAt   = 200  // at a time, where not all that are looked at are meant, or were
 )
 
 // FindUsers is chat.Reader's, of rows of user_words with their users: those
@@ -88,7 +88,7 @@ func FindUsers(find string, after chat.FoundPos, limit int, rows func(after chat
 	}
 	for looked := 0; looked < mostLooked; {
 		n := limit - len(page) + 1 // one more says whether there is more
-		if len(others) > 0 {
+		if len(others) > 0 || looked > 0 {
 			n = max(n, lookedAt)
 		}
 		list, err := rows(next, past, n)

@@ -30,16 +30,23 @@ func (e *movedError) Error() string {
 	return e.what + ": the database's files were moved, replaced or deleted while they were in use"
 }
 
-// newPlaces remembers the files in dir, before SQLite opens them.
+// newPlaces remembers the files in dir, before SQLite opens them: later nobody may
+// close one, as that would give up SQLite's locks on it.
 func newPlaces(dir string, log *slog.Logger) (*places, error) {
 	p := &places{log: log}
 	for i, suffix := range []string{"", "-wal", "-shm"} {
 		p.paths[i] = filepath.Join(dir, dbName+suffix)
-		info, err := os.Stat(p.paths[i])
+		// Opened to be written: what is in a lower layer of an overlay (an image of a
+		// container) may become another file by that, once. It would look as if somebody
+		// had replaced it, and the first start would end.
+		f, err := os.OpenFile(p.paths[i], os.O_RDWR, 0)
 		if err != nil {
 			return nil, err
 		}
-		p.were[i] = info
+		p.were[i], err = f.Stat()
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
 	}
 	return p, p.look() // which has Windows look who the files are, too
 }
