@@ -88,7 +88,7 @@ func FindUsers(find string, after chat.FoundPos, limit int, rows func(after chat
 	}
 	for looked := 0; looked < mostLooked; {
 		n := limit - len(page) + 1 // one more says whether there is more
-		if len(others) > 0 {
+		if len(others) > 0 || looked > 0 {
 			n = max(n, lookedAt)
 		}
 		list, err := rows(next, past, n)
