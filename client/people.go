@@ -16,6 +16,9 @@ type Lister interface {
 // of a mention. ok is false if nobody has it.
 func UserNamed(ctx context.Context, l Lister, username string) (u protocol.User, ok bool, err error) {
 	username = strings.ToLower(strings.TrimPrefix(username, "@"))
+	if username == "" { // with which all begin
+		return protocol.User{}, false, nil
+	}
 	for cursor := ""; ; {
 		r, err := l.UsersList(ctx, protocol.UsersListParams{Prefix: username, Limit: protocol.MaxPage, Cursor: cursor})
 		if err != nil {

@@ -37,6 +37,9 @@ func TestUserNamed(t *testing.T) {
 	if u, ok, err := UserNamed(t.Context(), nobody, "max"); err != nil || ok || u.UserID != "" {
 		t.Errorf("nobody: %+v, %v, %v", u, ok, err)
 	}
+	if u, ok, err := UserNamed(t.Context(), pages{}, "@"); err != nil || ok || u.UserID != "" {
+		t.Errorf("an empty name is somebody's, or was asked for: %+v, %v, %v", u, ok, err)
+	}
 	if _, ok, err := UserNamed(t.Context(), pages{}, "max"); err == nil || ok {
 		t.Errorf("an error of the server's: %v, %v", ok, err)
 	}

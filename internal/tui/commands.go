@@ -84,8 +84,9 @@ func find(ctx context.Context, be Backend, name string) (protocol.User, error) {
 // others are called, and not always under which name they log in.
 func guess(ctx context.Context, be Backend, name string) error {
 	nobody := fmt.Errorf("nobody is called %q here", cleanLine(name))
-	// A server that cannot find would list everybody (docs/protocol.md#find).
-	if !slices.Contains(be.Hello().Capabilities, "find") || utf8.RuneCountInString(name) > 128 {
+	// By nothing, and by a server that cannot find, everybody would be listed
+	// (docs/protocol.md#find).
+	if name == "" || !slices.Contains(be.Hello().Capabilities, "find") || utf8.RuneCountInString(name) > 128 {
 		return nobody
 	}
 	r, err := be.UsersList(ctx, protocol.UsersListParams{Find: name, Limit: 3})
@@ -94,7 +95,13 @@ func guess(ctx context.Context, be Backend, name string) error {
 	}
 	var meant []string
 	for _, u := range r.Users {
+		if u.Disabled {
+			continue
+		}
 		meant = append(meant, "@"+cleanLine(u.Username)+" ("+nameOf(u)+")")
+	}
+	if len(meant) == 0 {
+		return nobody
 	}
 	if r.HasMore {
 		meant = append(meant, "…")

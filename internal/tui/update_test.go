@@ -307,7 +307,7 @@ func TestFindingAShortName(t *testing.T) {
 // there, and nothing is done for a guess.
 func TestWhoMayBeMeant(t *testing.T) {
 	f := newFake()
-	f.all = []protocol.User{{UserID: "u_7", Username: "mo", Name: "Maria\x1b[2J Silva"}, {UserID: "u_8", Username: "x", Name: "Carl"}}
+	f.all = []protocol.User{{UserID: "u_7", Username: "mo", Name: "Maria\x1b[2J Silva"}, {UserID: "u_8", Username: "x", Name: "Carl"}, {UserID: "u_9", Username: "y", Name: "Zacharias", Disabled: true}}
 	if _, err := find(t.Context(), f, "@maria"); err == nil || strings.Contains(err.Error(), "@mo") {
 		t.Errorf("of a server that cannot find: %v", err)
 	}
@@ -316,8 +316,10 @@ func TestWhoMayBeMeant(t *testing.T) {
 	if err == nil || err.Error() != `nobody is called "maria" here; there is @mo (Maria␛[2J Silva)` {
 		t.Errorf("there is only a Maria: %v", err)
 	}
-	if _, err := find(t.Context(), f, "@zoe"); err == nil || err.Error() != `nobody is called "zoe" here` {
-		t.Errorf("there is no Zoe: %v", err)
+	for _, name := range []string{"zoe", "zach", ""} {
+		if _, err := find(t.Context(), f, "@"+name); err == nil || err.Error() != fmt.Sprintf("nobody is called %q here", name) {
+			t.Errorf("there is nobody who may be meant by %q: %v", name, err)
+		}
 	}
 }
 
