@@ -266,6 +266,71 @@ func TestScanLooksWhereSomethingChanged(t *testing.T) {
 	})
 }
 
+// awaySource is one whose store is away for a while.
+type awaySource struct {
+	*source
+
+	away atomic.Bool
+}
+
+func (s *awaySource) err() error {
+	if s.away.Load() {
+		return errors.New("the store is away")
+	}
+	return nil
+}
+
+func (s *awaySource) Commits(ctx context.Context) (int64, error) {
+	n, err := s.source.Commits(ctx)
+	return n, errors.Join(err, s.err())
+}
+
+func (s *awaySource) Places(ctx context.Context, asked []chat.Place) ([]chat.Participant, []int64, error) {
+	places, seqs, err := s.source.Places(ctx, asked)
+	return places, seqs, errors.Join(err, s.err())
+}
+
+// What a scan was told of, and could not look up as the store went away, was lost:
+// the scan that was to go through all memberships for it failed, too, and was
+// forgotten, and no later one is told of it again.
+func TestScanGoesThroughAllWhenTheStoreIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &awaySource{}
+		w := newWorld(t, func(cfg *Config) {
+			src.source = cfg.Source.(*source)
+			cfg.Source = src
+		})
+		w.log = w.store
+		var goes atomic.Bool
+		w.reading = func(what string) {
+			if what == "changes" && goes.Load() {
+				src.away.Store(true)
+			}
+		}
+		b := w.connect(w.bob)
+		w.says(1)
+		w.forget()
+		for range 2 { // the first look goes through all
+			time.Sleep(6 * time.Second)
+			synctest.Wait()
+		}
+		goes.Store(true)
+		w.adds(w.bob)
+		w.forget()
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if !src.away.Load() {
+			t.Fatal("nobody asked what has changed")
+		}
+		b.hears()
+		goes.Store(false)
+		src.away.Store(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		b.hears("participant.added 3")
+	})
+}
+
 // A timer that is set to go off at once while it goes off does so twice, and the
 // second may come when the look it was for is over and the next one is wound up.
 // Then there were two timers from there on, each of which wound up its next.

@@ -126,6 +126,9 @@ func (h *Hub) scan() {
 		err = h.scanMembers(commits, all)
 	}
 	if err != nil {
+		if all { // what that was for is still to be found, in turns when the store is back
+			s.after, s.done = 0, -1
+		}
 		h.failed("looking for what no hint told of", err)
 	}
 }
