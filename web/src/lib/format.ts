@@ -99,8 +99,8 @@ const encoder = new TextEncoder();
 /** A text's bytes of UTF-8, which is what the server counts. */
 export const byteLength = (s: string): number => encoder.encode(s).length;
 
-/** A text as it is looked for: without case, and without marks on letters. */
-export const fold = (s: string) => s.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+/** A text as it is looked for: without case, without marks on letters, and with one small sigma, wherever a word ends. */
+export const fold = (s: string) => s.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replaceAll("ς", "σ");
 
 /** The words of a text, folded. */
 export const words = (s: string) => fold(s).split(/[^\p{L}\p{N}]+/u).filter(Boolean);
