@@ -233,7 +233,7 @@ func TestMentionsOfferWhoIsMeant(t *testing.T) {
 		const ask = async (path, body) => (await fetch('/v1/' + path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })).json();
 		const ids = [];
 		for (let i = 0; i < 12; i++) {
-			const { user } = await ask('users', { username: i < 11 ? 'x' + i : 'mar', name: i < 11 ? 'Már Silva ' + i : 'Zoë', password: 'correct horse' });
+			const { user } = await ask('users', { username: i < 11 ? 'x' + i : 'mar', name: i < 11 ? 'Már Silva ' + i : 'Zoë Łuk', password: 'correct horse' });
 			ids.push(user.user_id);
 		}
 		const { participants } = await ask('chats/' + location.pathname.split('/')[2] + '/participants', { user_ids: ids });
@@ -246,7 +246,13 @@ func TestMentionsOfferWhoIsMeant(t *testing.T) {
 	ana.Type("@mar")
 	ana.wait("eight of them, and first whose username it is", `all('.names[role=listbox] li').length === 8 && all('.names[role=listbox] li')[0].innerText.includes('@mar') && all('.names[role=listbox] li')[1].innerText.includes('Már Silva')`)
 	ana.Press(kb.Escape)
-	ana.Type(" @Zoë")
+	ana.Type(" @luk")
+	ana.wait("Zoë Łuk", `all('.names[role=listbox] li').length === 1 && all('.names[role=listbox] li')[0].innerText.includes('@mar')`)
+	ana.Press(kb.Escape)
+	ana.Press(kb.Backspace)
+	ana.Press(kb.Backspace)
+	ana.Press(kb.Backspace)
+	ana.Type("Zoë")
 	ana.wait("Zoë, who is written as she is", `all('.names[role=listbox] li').length === 1 && all('.names[role=listbox] li')[0].innerText.includes('@mar')`)
 	ana.Press(kb.Enter)
 	ana.wait("her username", `all('.composer textarea')[0].value === '@mar @mar '`)
