@@ -233,7 +233,7 @@ func TestMentionsOfferWhoIsMeant(t *testing.T) {
 		const ask = async (path, body) => (await fetch('/v1/' + path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })).json();
 		const ids = [];
 		for (let i = 0; i < 12; i++) {
-			const { user } = await ask('users', { username: i < 11 ? 'x' + i : 'mar', name: i < 11 ? 'Már Silva ' + i : 'Zoë', password: 'correct horse' });
+			const { user } = await ask('users', { username: i < 11 ? 'x' + i : 'mar', name: i < 11 ? 'Már Silva ' + i : 'Zoë Łuk', password: 'correct horse' });
 			ids.push(user.user_id);
 		}
 		const { participants } = await ask('chats/' + location.pathname.split('/')[2] + '/participants', { user_ids: ids });
@@ -246,9 +246,85 @@ func TestMentionsOfferWhoIsMeant(t *testing.T) {
 	ana.Type("@mar")
 	ana.wait("eight of them, and first whose username it is", `all('.names[role=listbox] li').length === 8 && all('.names[role=listbox] li')[0].innerText.includes('@mar') && all('.names[role=listbox] li')[1].innerText.includes('Már Silva')`)
 	ana.Press(kb.Escape)
-	ana.Type(" @Zoë")
+	ana.Type(" @luk")
+	ana.wait("Zoë Łuk", `all('.names[role=listbox] li').length === 1 && all('.names[role=listbox] li')[0].innerText.includes('@mar')`)
+	ana.Press(kb.Escape)
+	ana.Press(kb.Backspace)
+	ana.Press(kb.Backspace)
+	ana.Press(kb.Backspace)
+	ana.Type("Zoë")
 	ana.wait("Zoë, who is written as she is", `all('.names[role=listbox] li').length === 1 && all('.names[role=listbox] li')[0].innerText.includes('@mar')`)
 	ana.Press(kb.Enter)
 	ana.wait("her username", `all('.composer textarea')[0].value === '@mar @mar '`)
+	srv.NoReports()
+}
+
+// TestPeopleAnswersThatAreLate: what is on its way takes the focus from nobody who
+// types on, opens nothing that was not typed, and shows nobody twice who got another
+// name.
+func TestPeopleAnswersThatAreLate(t *testing.T) {
+	srv, ana, bob := pair(t)
+	made := get[int](ana, `(async () => {
+		let n = 0;
+		for (let i = 0; i < 32; i++) {
+			const name = i < 31 ? 'Silva ' + i : 'Zoë Núñez';
+			const r = await fetch('/v1/users', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ username: 'x' + i, name, password: 'correct horse' }) });
+			if (r.status === 201) n++;
+		}
+		const { send } = WebSocket.prototype;
+		window.held = [];
+		WebSocket.prototype.send = function (line) {
+			if (window.hold && line.includes('"op":"users.list"')) return void window.held.push(() => send.call(this, line));
+			return send.call(this, line);
+		};
+		window.come = () => {
+			window.hold = false;
+			for (const go of window.held.splice(0)) go();
+			return true;
+		};
+		return n;
+	})()`)
+	if made != 32 {
+		t.Fatalf("%d of 32 accounts were made", made)
+	}
+	rename := func(name string) {
+		bob.Settings("Profile")
+		bob.Fill("s-name", name)
+		bob.Click("Save")
+		bob.Says("Saved")
+		bob.Press(kb.Escape)
+		bob.NoDialog()
+	}
+	rename("Silas")
+
+	ana.Click("New chat")
+	ana.Dialog("New chat")
+	const people = `all('.found button').filter((b) => b.innerText.includes('@'))`
+	const field = `document.querySelector('dialog input[type=search]')`
+	get[bool](ana, `(`+field+`.focus(), true)`)
+	ana.Type("sil")
+	ana.wait("Silas and others", people+`.length === 30 && `+people+`[0].innerText.includes('@bob')`)
+	rename("Silz")
+	get[bool](ana, `(window.hold = true)`)
+	ana.click("more", `document.querySelector('.found .more')`)
+	ana.wait("that more is asked for", `window.held.length === 1`)
+	get[bool](ana, `(`+field+`.focus(), window.come())`)
+	ana.wait("each of them once, and the focus where it was taken to",
+		`(`+people+`).length === 32 && new Set((`+people+`).map((b) => b.innerText)).size === 32 && !document.querySelector('.found .more') && document.activeElement === `+field)
+	ana.Press(kb.Escape) // empties the field
+	ana.wait("an empty field", field+`.value === ''`)
+	ana.Press(kb.Escape)
+	ana.NoDialog()
+
+	ana.Press("k", kb.ModifierCtrl)
+	ana.wait("the switcher", `document.activeElement.matches('.query')`)
+	ana.Type("silva")
+	ana.wait("people", `all('#found li').length === 31`)
+	get[bool](ana, `(document.activeElement.select(), window.hold = true)`)
+	ana.Type("nunez")
+	ana.Press(kb.Enter)
+	ana.wait("that it is asked for", `window.held.length === 1`)
+	get[bool](ana, `window.come()`)
+	ana.InChat("Zoë Núñez")
 	srv.NoReports()
 }

@@ -14,6 +14,10 @@ import (
 // most is how many code points of a word count: an index has them all.
 const most = 32
 
+// plainly has letters that are typed without a key for them, of which Unicode says
+// nothing: a stroke through a letter is no mark, and two in one stay one.
+var plainly = strings.NewReplacer("ł", "l", "đ", "d", "ð", "d", "ø", "o", "ħ", "h", "ŧ", "t", "þ", "th", "ß", "ss", "æ", "ae", "œ", "oe")
+
 // Of gives the words by which whoever has these names is found, each once and in
 // order. In scripts that put nothing between words, one may begin with any
 // character.
@@ -66,7 +70,7 @@ func split(text string) []string {
 		}
 		return ' '
 	}, norm.NFKD.String(text))
-	return strings.Fields(text)
+	return strings.Fields(plainly.Replace(text))
 }
 
 func cut(word string) string {

@@ -11,6 +11,8 @@ func TestOf(t *testing.T) {
 		"Carla Núñez":                  {"carla", "nunez"},
 		"ANA ana Ana":                  {"ana"},
 		"mary.o_brien-2":               {"2", "brien", "mary", "o"},
+		"Łukasz Đặng SØREN":            {"dang", "lukasz", "soren"},
+		"Weiß GROẞ Æsa Ǿ Þór":          {"aesa", "gross", "o", "thor", "weiss"},
 		"Дмитрий":                      {"дмитрии"},
 		"ΟΔΥΣΣΕΥΣ Οδυσσεύς":            {"οδυσσευσ"},
 		"İstanbul ISTANBUL ı":          {"i", "istanbul"},

@@ -24,11 +24,13 @@ const listEvery = 150;
 const sayEvery = 400;
 const knownKey = "grima.known"; // that somebody is logged in here: whether to begin with the cache
 
-/** People who were found, and with what to ask for more of them; undefined: there are no more. */
+/** People who were found by what was typed, and with what to ask for more of them; undefined: there are no more. */
 export interface Found {
+  find: string;
   people: readonly User[];
   cursor: string | undefined;
 }
+export const nobody: Found = { find: "", people: [], cursor: undefined };
 const foundPage = 30; // people asked for at a time
 
 class App {
@@ -443,20 +445,27 @@ class App {
   }
 
   /** A page of those who are wanted and have these words in their names, of everybody by none. */
-  async findPeople(find: string, wanted: (user: User) => boolean, from?: string): Promise<Found> {
-    const people: User[] = [];
-    let cursor = from;
+  findPeople(find: string, wanted: (user: User) => boolean): Promise<Found> {
+    return this.morePeople({ ...nobody, find }, wanted);
+  }
+
+  /** Those who were found, and a page more of them. */
+  async morePeople(found: Found, wanted: (user: User) => boolean): Promise<Found> {
+    const words = found.find.replace(/^@/, "");
+    // A server that cannot find, as one of several may be, would list everybody (docs/protocol.md#find).
+    const able = this.client?.hello?.capabilities.includes("find");
+    const by = !words ? {} : able ? { find: words } : { prefix: words };
+    // Whoever gets another name meanwhile may come again.
+    const people = new Map(found.people.map((u) => [u.user_id, u]));
+    const enough = people.size + foundPage / 2;
+    let cursor = found.cursor;
     // The server's pages have others, too, and may be empty.
-    for (let pages = 0; pages === 0 || (cursor && people.length < foundPage / 2 && pages < 5); pages++) {
-      const page = await this.call("users.list", {
-        limit: foundPage,
-        ...(find ? { find } : {}),
-        ...(cursor ? { cursor } : {}),
-      });
-      people.push(...page.users.filter((u) => !u.disabled && wanted(u)));
+    for (let pages = 0; pages === 0 || (cursor && people.size < enough && pages < 5); pages++) {
+      const page = await this.call("users.list", { limit: foundPage, ...by, ...(cursor ? { cursor } : {}) });
+      for (const u of page.users) if (!u.disabled && wanted(u)) people.set(u.user_id, u);
       cursor = page.has_more ? page.cursor : undefined;
     }
-    return { people, cursor };
+    return { find: found.find, people: [...people.values()], cursor };
   }
 
   #watched = "";

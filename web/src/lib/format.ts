@@ -99,8 +99,11 @@ const encoder = new TextEncoder();
 /** A text's bytes of UTF-8, which is what the server counts. */
 export const byteLength = (s: string): number => encoder.encode(s).length;
 
-/** A text as it is looked for: without case, and without marks on letters. */
-export const fold = (s: string) => s.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+// What a text is looked for by has these otherwise, as the server does (docs/protocol.md#find).
+const plainly: Record<string, string> = { ł: "l", đ: "d", ð: "d", ø: "o", ħ: "h", ŧ: "t", þ: "th", ß: "ss", æ: "ae", œ: "oe", ς: "σ" };
+
+/** A text as it is looked for: without case, without marks on letters, and without letters that few have keys for. */
+export const fold = (s: string) => s.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(/[łđðøħŧþßæœς]/g, (c) => plainly[c]!);
 
 /** The words of a text, folded. */
 export const words = (s: string) => fold(s).split(/[^\p{L}\p{N}]+/u).filter(Boolean);
