@@ -423,6 +423,8 @@ void test("tabs share one connection, and one that dies is followed by another",
   const got = (await all(ana.token, chat)).map((m) => m.content);
   assert.deepEqual([got.length, ...got.slice(1).sort()], [4, "w0", "w1", "w2"]);
   await until(three, "what was sent", () => told.size === 3);
+  // What the dead one still had to write finds that the store is another's by now.
+  const lost = assert.rejects(one.send({ chatId: chat, content: "of the dead" }));
 
   // One that is closed with a word is followed at once, and the other hears of no end.
   const [leader, other] = two.leader ? [two, three] : [three, two];
@@ -434,4 +436,6 @@ void test("tabs share one connection, and one that dies is followed by another",
   assert(!links.includes("stopped"), links.join());
   assert.equal(sockets, before + 1);
   await other.send({ chatId: chat, content: "still here" });
+  await one.close();
+  await lost;
 });

@@ -17,7 +17,8 @@ export class Locks {
       },
     });
     const request = async (name: string, options: LockOptions, work: (lock: Lock) => Promise<unknown>): Promise<unknown> => {
-      if (dead) return await new Promise(() => undefined);
+      // Nothing is granted to the dead any more; who closes one waits no longer than its request does.
+      if (dead) return await new Promise((_, reject) => options.signal?.addEventListener("abort", () => reject(options.signal!.reason as Error)));
       const q = this.#queues.get(name) ?? [];
       this.#queues.set(name, q);
       return await new Promise((resolve, reject) => {
