@@ -23,7 +23,7 @@ func (c *Client) Do(ctx context.Context, op string, params jsontext.Value) (json
 		switch {
 		case err != nil:
 			return nil, err
-		case errors.Is(a.Err, ErrUnknownOutcome) && repeatable(op, params):
+		case errors.Is(a.Err, ErrUnknownOutcome) && protocol.Repeatable(op, params):
 		default:
 			return a.Result, a.Err
 		}
@@ -85,30 +85,6 @@ func (c *Client) late(ctx context.Context, why error) error {
 		return ctx.Err()
 	}
 	return fmt.Errorf("%w: %w", ctx.Err(), why)
-}
-
-// repeated lists the operations that are harmless to ask twice
-// (docs/protocol.md#idempotency).
-var repeated = []string{
-	protocol.OpSync, protocol.OpChangesList, protocol.OpChatsList, protocol.OpChatsBrowse, protocol.OpChatsGet, protocol.OpParticipantsList,
-	protocol.OpMessagesList, protocol.OpMessagesGet, protocol.OpUsersMe, protocol.OpUsersGet, protocol.OpUsersList,
-	protocol.OpSessionsList, protocol.OpInvitesList, protocol.OpPresenceGet,
-	protocol.OpChatsUpdate, protocol.OpParticipantsAdd, protocol.OpParticipantsUpdate, protocol.OpReadSet,
-	protocol.OpMessageEdit, protocol.OpMessageDelete,
-}
-
-func repeatable(op string, params jsontext.Value) bool {
-	var key struct {
-		Kind string `json:"kind"`
-		Chat string `json:"client_chat_id"`
-		Msg  string `json:"client_msg_id"`
-	}
-	switch op {
-	case protocol.OpChatsCreate, protocol.OpMessageSend:
-		// What is no JSON is not repeated either.
-		return json.Unmarshal(params, &key) == nil && (key.Kind == "private" || key.Chat+key.Msg != "")
-	}
-	return slices.Contains(repeated, op)
 }
 
 // call is Do with types.

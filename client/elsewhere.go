@@ -91,7 +91,7 @@ func (c *Client) askElsewhere(ctx context.Context, e *protocol.Error, op string,
 		if ctx.Err() != nil {
 			return Answer{Err: ctx.Err()}
 		}
-		if !repeatable(op, params) {
+		if !protocol.Repeatable(op, params) {
 			err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
 		}
 		return Answer{Err: fmt.Errorf("asking %s: %w", e.URL, err)}

@@ -1,7 +1,7 @@
 package protocol
 
 // The operations (docs/protocol.md#operations). internal/api holds the table
-// that says what each needs and does.
+// that says what each needs and does; what clients may ask again is in repeat.go.
 const (
 	OpSessionStart  = "session.start"
 	OpSessionUpdate = "session.update"

@@ -191,6 +191,32 @@ func TestOperationsAreTheTable(t *testing.T) {
 	}
 }
 
+// What may be asked again is a promise of the page, and each SDK goes by it.
+func TestWhatMayBeAskedAgainIsTheTable(t *testing.T) {
+	for _, r := range rows(t, "operations") {
+		name, said := inCode(r[0])[0], r[5]
+		key, ok := protocol.Repeats(name)
+		want := "no"
+		switch {
+		case key != "":
+			want = "with `" + key + "`"
+			said, _, _ = strings.Cut(said, ",") // or private
+		case ok:
+			want = "yes"
+		}
+		if said != want {
+			t.Errorf("%s may be asked again: %s, and the page says %s", name, want, r[5])
+		}
+		op, known := api.Lookup(name)
+		if !known || key == "" {
+			continue
+		}
+		if !slices.Contains(members(op.Params), key+"?") {
+			t.Errorf("%s has no %s", name, key)
+		}
+	}
+}
+
 func TestRoutesAreTheTable(t *testing.T) {
 	var want, got []string
 	for _, op := range api.Operations() {

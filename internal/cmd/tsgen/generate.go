@@ -350,12 +350,17 @@ func operations(b *bytes.Buffer, src *source) {
 		fmt.Fprintf(b, "  %q: { params: %s; result: %s };\n", op.Name, tsName(op.Params.Name()), tsName(op.Result.Name()))
 	}
 	b.WriteString("}\n\n/** The name of an operation. */\nexport type Operation = keyof Operations;\n\n")
-	comment(b, "", "What a request of each operation looks like, and the shape of its result.")
+	comment(b, "", "What a request of each operation looks like, the shape of its result, and whether\nit may be asked again when the answer was lost: only with a key, if it names one\n(docs/protocol.md#idempotency).")
 	b.WriteString("export const operations = {\n")
 	for _, op := range api.Operations() {
-		fmt.Fprintf(b, "  %q: { frame: %q, params: %q, result: %q },\n", op.Name, op.Frame, tsName(op.Params.Name()), tsName(op.Result.Name()))
+		key, again := protocol.Repeats(op.Name)
+		repeats := strconv.FormatBool(again)
+		if key != "" {
+			repeats = strconv.Quote(key)
+		}
+		fmt.Fprintf(b, "  %q: { frame: %q, params: %q, result: %q, repeats: %s },\n", op.Name, op.Frame, tsName(op.Params.Name()), tsName(op.Result.Name()), repeats)
 	}
-	b.WriteString("} as const satisfies Record<Operation, { frame: FrameType; params: ShapeName; result: ShapeName }>;\n\n")
+	b.WriteString("} as const satisfies Record<Operation, { frame: FrameType; params: ShapeName; result: ShapeName; repeats: boolean | string }>;\n\n")
 }
 
 // schema writes the shapes as data, for the codec.

@@ -1,4 +1,4 @@
-import type { Operation } from "./protocol.gen.js";
+import { operations, type Operation } from "./protocol.gen.js";
 import type { Screen } from "./screens.js";
 import type { Draft } from "./types.js";
 
@@ -12,16 +12,11 @@ export type Command =
   | { do: "screen"; screen: Screen }
   | { do: "reconnect" };
 
-/** The operations that are harmless to ask twice (docs/protocol.md#idempotency). */
-const repeated = new Set<string>([
-  "sync", "changes.list", "chats.list", "chats.browse", "chats.get", "participants.list", "messages.list", "messages.get",
-  "users.me", "users.get", "users.list", "sessions.list", "invites.list", "presence.get", "chats.update",
-  "participants.add", "participants.update", "read.set", "message.edit", "message.delete",
-] satisfies Operation[]);
-
-/** Whether a call may be asked again when its outcome is unknown. */
+/** Whether a call may be asked again when its outcome is unknown (docs/protocol.md#idempotency). */
 export function repeatable(op: string, params: unknown): boolean {
-  const p = (params ?? {}) as { kind?: unknown; client_chat_id?: unknown; client_msg_id?: unknown };
-  if (op === "chats.create" || op === "message.send") return p.kind === "private" || Boolean(p.client_chat_id ?? p.client_msg_id);
-  return repeated.has(op);
+  if (!Object.hasOwn(operations, op)) return false;
+  const { repeats } = operations[op as Operation];
+  if (typeof repeats === "boolean") return repeats;
+  const p = (params ?? {}) as Record<string, unknown>;
+  return Boolean(p[repeats]) || (op === "chats.create" && p["kind"] === "private"); // there is one per pair
 }
