@@ -45,9 +45,9 @@ type Caller struct {
 	OnUpdate func(protocol.SessionUpdateParams) (protocol.SessionUpdateResult, error)
 	// OnWait is told before a request waits for its turn or hashes a password.
 	OnWait func()
-	// Aside takes the wait for room in the store away from Do, of what Do answers
+	// OnFull takes the wait for room in the store away from Do, of what Do answers
 	// later. Nil: Do waits.
-	Aside chat.Aside
+	OnFull chat.OnFull
 	// OnSpent is told what a Heavy operation took: processor time, and the work of
 	// a database elsewhere (aside.Meter). Nil: it is of no account.
 	OnSpent func(time.Duration)
@@ -104,7 +104,7 @@ func (a *API) Aside(ctx context.Context, waits, f func()) error { return a.aside
 
 // Do answers req: it calls done exactly once, with the complete answer.
 //
-// Sends, edits and deletes of messages return at once (see Caller.Aside) and
+// Sends, edits and deletes of messages return at once (see Caller.OnFull) and
 // call done later, from the store's goroutine, after their commit and before
 // their event is published; then done must not block. Everything else blocks
 // and has called done when Do returns. ctx bounds the blocking ones.

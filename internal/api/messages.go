@@ -44,7 +44,7 @@ func (a *API) messageSend(c Caller, p *protocol.MessageSendParams, done func([]b
 			m.ReplyTo = noID // 0 is none to the rules, but no message on the wire
 		}
 	}
-	a.svc.Send(c.Actor, m, c.Aside, func(r chat.SendResult, err error) {
+	a.svc.Send(c.Actor, m, c.OnFull, func(r chat.SendResult, err error) {
 		if err != nil {
 			done(nil, err)
 			return
@@ -70,13 +70,13 @@ func (a *API) messageEdit(c Caller, p *protocol.MessageEditParams, done func([]b
 		ids := userIDs(*p.Mentions)
 		e.Mentions = &ids
 	}
-	a.svc.Edit(c.Actor, e, c.Aside, changed(e.Chat, p.Seq, done))
+	a.svc.Edit(c.Actor, e, c.OnFull, changed(e.Chat, p.Seq, done))
 }
 
 // docs/protocol.md#message.delete
 func (a *API) messageDelete(c Caller, p *protocol.MessageParams, done func([]byte, error)) {
 	id := chatID(p.ChatID)
-	a.svc.Delete(c.Actor, id, p.Seq, c.Aside, changed(id, p.Seq, done))
+	a.svc.Delete(c.Actor, id, p.Seq, c.OnFull, changed(id, p.Seq, done))
 }
 
 // changed makes what hears of an edit or a delete: it answers with a

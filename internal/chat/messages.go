@@ -188,10 +188,10 @@ type SendResult struct {
 	Duplicate bool
 }
 
-// Send stores a message (docs/protocol.md#message.send). aside is for callers
+// Send stores a message (docs/protocol.md#message.send). full is for callers
 // who must not wait, as with Edit and Delete (nil: if the store has no room for
 // the update, Send waits until it has).
-func (s *Service) Send(a Actor, m NewMessage, aside Aside, done func(SendResult, error)) {
+func (s *Service) Send(a Actor, m NewMessage, full OnFull, done func(SendResult, error)) {
 	mentions, err := checkMessage(m.Content, m.Mentions)
 	if err != nil {
 		done(SendResult{}, err)
@@ -210,7 +210,7 @@ func (s *Service) Send(a Actor, m NewMessage, aside Aside, done func(SendResult,
 		}
 		hash = b.hash()
 	}
-	op := Op{Chat: m.Chat, User: a.User, ClientMsgID: m.ClientMsgID, Aside: aside}
+	op := Op{Chat: m.Chat, User: a.User, ClientMsgID: m.ClientMsgID, OnFull: full}
 	enqueue(s, "sending a message", op, func(tx Tx, n *news) (SendResult, error) {
 		// The right to see the chat comes first: whoever has none learns
 		// nothing, not even about their own keys.
@@ -328,7 +328,7 @@ type MessageEdit struct {
 
 // Edit and Delete change a message; done hears its updated_seq. Doing again
 // what is done already takes no number.
-func (s *Service) Edit(a Actor, e MessageEdit, aside Aside, done func(updatedSeq int64, err error)) {
+func (s *Service) Edit(a Actor, e MessageEdit, full OnFull, done func(updatedSeq int64, err error)) {
 	var mentions []UserID
 	if e.Mentions != nil {
 		mentions = *e.Mentions
@@ -338,7 +338,7 @@ func (s *Service) Edit(a Actor, e MessageEdit, aside Aside, done func(updatedSeq
 		done(0, err)
 		return
 	}
-	enqueue(s, "editing a message", Op{Chat: e.Chat, User: a.User, Aside: aside}, func(tx Tx, n *news) (int64, error) {
+	enqueue(s, "editing a message", Op{Chat: e.Chat, User: a.User, OnFull: full}, func(tx Tx, n *news) (int64, error) {
 		p, err := placeOf(tx, a, e.Chat)
 		if err != nil {
 			return 0, err
@@ -375,8 +375,8 @@ func (s *Service) Edit(a Actor, e MessageEdit, aside Aside, done func(updatedSeq
 
 // Delete takes a message's content away, for its sender and, in a group, its
 // admins and owners.
-func (s *Service) Delete(a Actor, id ChatID, seq int64, aside Aside, done func(updatedSeq int64, err error)) {
-	enqueue(s, "deleting a message", Op{Chat: id, User: a.User, Aside: aside}, func(tx Tx, n *news) (int64, error) {
+func (s *Service) Delete(a Actor, id ChatID, seq int64, full OnFull, done func(updatedSeq int64, err error)) {
+	enqueue(s, "deleting a message", Op{Chat: id, User: a.User, OnFull: full}, func(tx Tx, n *news) (int64, error) {
 		p, err := placeOf(tx, a, id)
 		if err != nil {
 			return 0, err

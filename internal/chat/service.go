@@ -40,7 +40,7 @@ type Config struct {
 //
 // Methods without a done wait for the commit; an expired ctx gives CodeTimeout,
 // which for a write means "outcome unknown". Methods with a done return at once
-// (see Aside) and call it exactly once, from the store's done goroutine after
+// (see OnFull) and call it exactly once, from the store's done goroutine after
 // the commit and before the event is published, or at once when nothing needs
 // storing; done must not block.
 type Service struct {

@@ -26,7 +26,7 @@ type Store interface {
 	// done.
 	//
 	// Update itself returns at once, save that it may wait for room in a
-	// bounded queue, for 5 s; op.Aside spares the caller that.
+	// bounded queue, for 5 s; op.OnFull spares the caller that.
 	Update(op Op, done func(error))
 
 	// Epoch names the store's history. It changes when history may have been
@@ -58,16 +58,16 @@ type Op struct {
 	User        UserID
 	ClientMsgID string
 
-	// Aside is how the wait for room happens, if there is one to be. Nil: Update
+	// OnFull is how the wait for room happens, if there is one to be. Nil: Update
 	// waits. Who updates both before and after that wait takes care of their
 	// order: until it is over, the update has no place in it.
-	Aside Aside
+	OnFull OnFull
 }
 
-// Aside has wait called elsewhere, once, for a caller that must not wait. wait
+// OnFull has wait called elsewhere, once, for a caller that must not wait. wait
 // takes as long as it takes, or until its ctx ends; whatever comes of it, done
 // hears.
-type Aside func(wait func(ctx context.Context))
+type OnFull func(wait func(ctx context.Context))
 
 // Reader reads rows in one snapshot. Methods that name a single row return
 // ErrNotFound when it is not there. Lists are never nil-terminated by a short

@@ -30,7 +30,7 @@ type Conn struct {
 	blocked    bool  // it has no room until Ready
 	since      int64 // the change stamp at which the memberships were read
 	looked     int64 // and up to where a scan found those that ended
-	*aside
+	*extra
 
 	only [1]*route // the routes while there is one at most, which is first if that was never used
 	many *[]*route // by chat; nil: there have not been two
@@ -38,9 +38,9 @@ type Conn struct {
 	nextBySession, nextByUser *Conn // in hub.sessions and hub.users
 }
 
-// aside is what few connections need. What all others share is empty, and stays
-// it: who changes something calls asideLocked before.
-type aside struct {
+// extra is what few connections need. What all others share is empty, and stays
+// it: who changes something calls extraLocked before.
+type extra struct {
 	gone    map[chat.ChatID]int64    // while loading: chats that were left meanwhile, and at which seq
 	later   []chat.Place             // while loading: where another node says that its user came in
 	told    map[chat.ChatID]int64    // up to where it was told of chats that it left; nil: of none
@@ -50,25 +50,25 @@ type aside struct {
 	dirty   []*route                 // that have to catch up, in turn
 }
 
-var nothingAside aside
+var noExtra extra
 
-func (c *Conn) asideLocked() *aside {
-	if c.aside == &nothingAside {
-		c.aside = new(aside)
+func (c *Conn) extraLocked() *extra {
+	if c.extra == &noExtra {
+		c.extra = new(extra)
 	}
-	return c.aside
+	return c.extra
 }
 
-// plainLocked gives aside up, if there is nothing in it.
+// plainLocked gives its extra up, if there is nothing in it.
 func (c *Conn) plainLocked() {
 	if c.gone == nil && c.told == nil && c.focus == nil && c.watches == nil && len(c.dirty) == 0 {
-		c.aside = &nothingAside
+		c.extra = &noExtra
 	}
 }
 
 // dirtyLocked adds a route that has to catch up.
 func (c *Conn) dirtyLocked(rt *route) {
-	a := c.asideLocked()
+	a := c.extraLocked()
 	a.dirty = append(a.dirty, rt)
 }
 
@@ -83,7 +83,7 @@ func (h *Hub) Register(session chat.SessionID, user chat.UserID, sub Subscriber)
 // Seat is Register with c, which is zero, as the connection's place. It is not
 // to be used again, not even after Close.
 func (h *Hub) Seat(c *Conn, session chat.SessionID, user chat.UserID, sub Subscriber) {
-	c.hub, c.session, c.user, c.sub, c.aside = h, session, user, sub, &nothingAside
+	c.hub, c.session, c.user, c.sub, c.extra = h, session, user, sub, &noExtra
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sessions.add(c)
@@ -116,7 +116,7 @@ func (c *Conn) Subscribe(ctx context.Context) error {
 		return nil
 	}
 	c.subscribed = true
-	c.asideLocked().gone = make(map[chat.ChatID]int64)
+	c.extraLocked().gone = make(map[chat.ChatID]int64)
 	h.users.add(c)
 	h.loading[c] = struct{}{}
 	h.changedHereLocked(c.user)
@@ -187,7 +187,7 @@ func (c *Conn) SetFocus(chats []chat.ChatID) {
 	}
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
-	c.asideLocked().focus = focus
+	c.extraLocked().focus = focus
 }
 
 // Ready says that the connection has room again: it has to be called when,
@@ -224,7 +224,7 @@ func (h *Hub) unsubscribeLocked(c *Conn) {
 		h.endLocked(at[len(at)-1])
 	}
 	h.unwatchLocked(c)
-	c.aside = &nothingAside
+	c.extra = &noExtra
 	h.loadedLocked(c)
 	h.users.remove(c)
 	h.changedHereLocked(c.user)
@@ -345,7 +345,7 @@ func (h *Hub) detachLocked(rt *route) {
 // seq.
 func (c *Conn) leftLocked(rt *route, seq int64) {
 	if c.told == nil {
-		c.asideLocked().told = make(map[chat.ChatID]int64)
+		c.extraLocked().told = make(map[chat.ChatID]int64)
 	}
 	c.told[rt.chat] = max(c.told[rt.chat], seq)
 	c.hub.endLocked(rt)

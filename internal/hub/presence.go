@@ -88,7 +88,7 @@ func (c *Conn) Watch(users []chat.UserID) {
 	if !c.subscribed {
 		return
 	}
-	a := c.asideLocked()
+	a := c.extraLocked()
 	a.watched, a.watches = h.cfg.Now().Add(WatchLasts), slices.Clone(users)
 	for _, user := range users {
 		if h.presence.watchers[user] == nil {

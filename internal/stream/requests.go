@@ -162,9 +162,9 @@ func (c *conn) apart(aside bool, do func(aside bool)) {
 	})
 }
 
-// aside has what was just read wait for room in the store. Nothing more is read
+// waitForRoom has what was just read wait for room in the store. Nothing more is read
 // meanwhile, so that what comes after it stays behind it.
-func (c *conn) aside(wait func(context.Context)) {
+func (c *conn) waitForRoom(wait func(context.Context)) {
 	patiently := func() {
 		ctx, done := c.patient()
 		defer done()
@@ -243,7 +243,7 @@ func (c *conn) caller() api.Caller {
 func (c *conn) speaker() api.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return api.Caller{Actor: c.who(), Peer: c.asked.Peer(), Live: true, Aside: c.aside}
+	return api.Caller{Actor: c.who(), Peer: c.asked.Peer(), Live: true, OnFull: c.waitForRoom}
 }
 
 // httpRequest is the first line of an HTTP request.

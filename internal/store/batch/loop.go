@@ -61,8 +61,8 @@ func (l *Loop) Update(op chat.Op, done func(error)) {
 	case err != nil:
 		l.refuse(i, err)
 	case in:
-	case op.Aside != nil:
-		op.Aside(func(ctx context.Context) { l.wait(ctx, i) })
+	case op.OnFull != nil:
+		op.OnFull(func(ctx context.Context) { l.wait(ctx, i) })
 	default:
 		l.wait(context.Background(), i)
 	}

@@ -48,7 +48,7 @@ type saved[K comparable, V any] struct {
 type table interface {
 	accept()      // the running update succeeded
 	revert()      // it failed
-	hide()        // puts aside what it put, so that a flush leaves it out
+	hide()        // hides what it put, so that a flush leaves it out
 	show()        // takes it back
 	flush() error // writes what is dirty
 	settle()      // the batch is durable

@@ -138,7 +138,7 @@ func (f *Faulty) Update(op chat.Op, done func(error)) {
 	}
 	if fault == RunTwice {
 		first := op
-		first.Aside = nil // done is called for the other one
+		first.OnFull = nil // done is called for the other one
 		first.Run = func(tx chat.Tx) error {
 			if err := op.Run(tx); err != nil {
 				return err

@@ -16,7 +16,7 @@ import type { Event } from "./types.js";
 // A tab's turn is its request for the lock. It waits; then it takes: it has the lock
 // and reads the store; then it leads: it has an engine. A tab that does not take or
 // lead follows: it is attached once it heard the state of who leads. One whose page
-// is put aside (frozen, or kept for going back) rests: it has no turn.
+// is suspended (frozen, or kept for going back) rests: it has no turn.
 //
 //  1. A tab has one turn at a time, and a new one whenever one ended by itself. What
 //     comes of a turn that was left, as a lock that is granted all the same, is of no
@@ -148,7 +148,7 @@ export class Tabs implements Backend {
     return this.#engine !== undefined;
   }
 
-  /** Listens to whether the page is put aside: others go on meanwhile. */
+  /** Listens to whether the page is suspended: others go on meanwhile. */
   #joinWorld(): () => void {
     const w = globalThis as { addEventListener?: typeof addEventListener; removeEventListener?: typeof removeEventListener; document?: Document };
     const doc = w.document;
