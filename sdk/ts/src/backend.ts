@@ -1,9 +1,10 @@
 import type { Config } from "./api.js";
 import type { Command } from "./commands.js";
-import { Engine, sessionConfig } from "./engine.js";
+import { Engine } from "./engine.js";
 import { snapshotOf, type Snapshot } from "./mirror.js";
 import type { Screen } from "./screens.js";
 import { Session } from "./session.js";
+import { sessionConfig } from "./settings.js";
 import type { Event } from "./types.js";
 
 /** What tabs need of the platform. */

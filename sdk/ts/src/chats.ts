@@ -1,10 +1,9 @@
 import { broke } from "./errors.js";
-import { room } from "./marks.js";
-import { limits, shapes, type ChatState, type EventFrame, type Message, type Participant, type User } from "./protocol.gen.js";
+import { limits, shapes, type ChatState, type ErrorBody, type EventFrame, type Message, type Participant, type User } from "./protocol.gen.js";
 import type { ChatRow } from "./protocol.gen.js";
 import { hasPosition, removeRange } from "./ranges.js";
-import { stale, tellRemoval } from "./resume.js";
-import { maxChats, type Session } from "./session.js";
+import type { Session } from "./session.js";
+import { maxChats, retryIn } from "./settings.js";
 import type { Chat, Event } from "./types.js";
 
 /**
@@ -74,6 +73,11 @@ export function waiting(s: Session, e: Entry): boolean {
   return !e.known || e.news || e.asking || (e.st.mark ?? 0) > 0 || stale(s, e) || e.fetch;
 }
 
+/** Whether e is to be caught up. */
+export function stale(s: Session, e: Entry): boolean {
+  return e.st.pos < e.st.last_seq && (!s.cfg.lazy || e.live || (s.focused?.includes(e.st.chat_id) ?? false));
+}
+
 /** Puts e among those with something to do. */
 export function todo(s: Session, e: Entry): void {
   if (e.queued) return;
@@ -89,6 +93,18 @@ export function is(s: Session, e: Entry): boolean {
 /** The state to tell: nobody changes it any more. */
 export function snapshot(e: Entry): Chat {
   return { ...e.st };
+}
+
+/** How many events may be told now. */
+export function room(s: Session): number {
+  return s.cfg.buffer - s.queue.length - s.reserved;
+}
+
+/** Tells how e stands, if there is news. */
+export function tellState(s: Session, e: Entry): void {
+  if (!e.news) return;
+  e.news = false;
+  s.queue.put({ kind: "chat.state", chatId: e.st.chat_id, state: snapshot(e) });
 }
 
 /** Takes a live event (docs/protocol.md#events). */
@@ -164,6 +180,20 @@ export function drop(s: Session, e: Entry, seq: number): void {
   if (!e.known) return;
   if (room(s) > 0) s.queue.put({ kind: "chat.removed", chatId, seq });
   else s.removals.add(chatId);
+}
+
+/** Tells that a chat is not there any more. */
+export function tellRemoval(s: Session, chatId: string): void {
+  s.removals.delete(chatId);
+  s.queue.put({ kind: "chat.removed", chatId, seq: 0 });
+}
+
+/** Takes an error of a question about e. */
+export function refusedChat(s: Session, now: number, e: Entry, failure: ErrorBody): void {
+  if (failure.code === "not_found") return drop(s, e, 0);
+  if (!failure.retryable) throw broke(`it refuses to say how ${e.st.chat_id} stands: ${failure.message} (${failure.code})`);
+  e.notBefore = now + retryIn(s.cfg, failure, e.tries++);
+  todo(s, e);
 }
 
 /**

@@ -1,9 +1,9 @@
 import type { CallArgs, CallOptions, ChatWindow, Client, Config } from "./api.js";
 import { alone, type Audience, type Backend, type Platform } from "./backend.js";
-import { stoppedError } from "./engine.js";
-import { asGrimaError, GrimaError } from "./errors.js";
+import { asGrimaError, GrimaError, stoppedError } from "./errors.js";
 import { newId } from "./ids.js";
 import { Mirror, type Snapshot } from "./mirror.js";
+import { listen, visible } from "./page.js";
 import { limits, type MessagesListParams, type MessagesListResult, type Operation, type Operations, type User } from "./protocol.gen.js";
 import { Reader } from "./reader.js";
 import { secure } from "./roles.js";
@@ -75,25 +75,15 @@ export class GrimaClient implements Client {
 
   /** Listens to what a browser says of the network and the page. */
   #joinWorld(): void {
-    const w = globalThis as { addEventListener?: typeof addEventListener; removeEventListener?: typeof removeEventListener; document?: Document };
-    const doc = w.document;
-    if (!w.addEventListener || !w.removeEventListener || !doc) return;
-    const online = (): void => this.#backend?.probe();
-    const offline = (): void => this.#backend?.offline();
-    const seen = (): void => {
-      if (doc.visibilityState === "visible") this.#backend?.probe();
-      else this.#backend?.flush().catch(() => undefined); // the engine tells it
-    };
-    w.addEventListener("online", online);
-    w.addEventListener("offline", offline);
-    w.addEventListener("pageshow", seen);
-    doc.addEventListener("visibilitychange", seen);
-    this.#leaveWorld = () => {
-      w.removeEventListener!("online", online);
-      w.removeEventListener!("offline", offline);
-      w.removeEventListener!("pageshow", seen);
-      doc.removeEventListener("visibilitychange", seen);
-    };
+    this.#leaveWorld = listen(
+      { online: () => this.#backend?.probe(), offline: () => this.#backend?.offline(), pageshow: () => this.#shown() },
+      { visibilitychange: () => this.#shown() },
+    );
+  }
+
+  #shown(): void {
+    if (visible()) this.#backend?.probe();
+    else this.#backend?.flush().catch(() => undefined); // the engine tells it
   }
 
   #jump(to: Snapshot): void {

@@ -1,4 +1,3 @@
-import { operations, type Operation } from "./protocol.gen.js";
 import type { Screen } from "./screens.js";
 import type { Draft } from "./types.js";
 
@@ -11,12 +10,3 @@ export type Command =
   | { do: "typing"; chatId: string; stop: boolean }
   | { do: "screen"; screen: Screen }
   | { do: "reconnect" };
-
-/** Whether a call may be asked again when its outcome is unknown (docs/protocol.md#idempotency). */
-export function repeatable(op: string, params: unknown): boolean {
-  if (!Object.hasOwn(operations, op)) return false;
-  const { repeats } = operations[op as Operation];
-  if (typeof repeats === "boolean") return repeats;
-  const p = (params ?? {}) as Record<string, unknown>;
-  return Boolean(p[repeats]) || (op === "chats.create" && p["kind"] === "private"); // there is one per pair
-}

@@ -2,8 +2,8 @@ import type { Config } from "./api.js";
 import { decodeFrame } from "./codec.js";
 import { asGrimaError, GrimaError, refused } from "./errors.js";
 import { Fault } from "./json.js";
+import { decodeResult, frameOf } from "./operations.js";
 import type { ErrorBody } from "./protocol.gen.js";
-import { decodeResult, frameOf } from "./session.js";
 
 // How the server that roles.ts names is asked. Few clients need it, so that it is
 // loaded when one does.

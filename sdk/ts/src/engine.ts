@@ -1,11 +1,13 @@
 import type { Config, WebSocketConstructor, WebSocketLike } from "./api.js";
 import { recount } from "./chats.js";
-import { repeatable, type Command } from "./commands.js";
-import { asGrimaError, broke, GrimaError } from "./errors.js";
+import type { Command } from "./commands.js";
+import { asGrimaError, broke, GrimaError, permanent, stoppedError } from "./errors.js";
 import { Keeping } from "./keeping.js";
+import { repeatable } from "./operations.js";
 import { misdirected } from "./roles.js";
 import { Screens, type Screen } from "./screens.js";
-import { permanent, Session, type SessionConfig } from "./session.js";
+import { Session } from "./session.js";
+import { sessionConfig } from "./settings.js";
 import { address, closed, globalSocket } from "./socket.js";
 import type { Draft, Event, Item, Store } from "./types.js";
 
@@ -491,21 +493,4 @@ export class Engine {
     this.#screens.apply(this.#s, this.#now());
     this.#after();
   }
-}
-
-/** Of a Config, what a Session needs. */
-export function sessionConfig(c: Config): SessionConfig {
-  const out: SessionConfig = { login: c.auth === "cookie" ? { mechanism: "COOKIE" } : { mechanism: "TOKEN", token: c.auth.token } };
-  out.lazy = c.lazy ?? c.store !== undefined;
-  out.maxCatchUp = c.maxCatchUp ?? 2000;
-  for (const k of ["device", "agent"] as const) if (c[k] !== undefined) out[k] = c[k];
-  for (const k of ["buffer", "maxOutbox", "timeline", "heartbeatMs", "dialTimeoutMs", "minBackoffMs", "maxBackoffMs"] as const) {
-    if (c[k] !== undefined) out[k] = c[k];
-  }
-  return out;
-}
-
-/** What a call gets when the client has stopped. */
-export function stoppedError(why: GrimaError): GrimaError {
-  return permanent(why) || why.reason === "store" ? why : new GrimaError({ reason: "closed", message: "the client is closed" });
 }

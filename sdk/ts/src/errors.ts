@@ -105,3 +105,21 @@ export function asGrimaError(err: unknown, reason: Reason, doing: string): Grima
 export function taken(err: unknown): boolean {
   return err instanceof GrimaError && err.code === "taken";
 }
+
+/** Whether err is a reason not to come back. */
+export function permanent(err: GrimaError): boolean {
+  switch (err.reason) {
+    case "goodbye":
+      return !err.reconnect;
+    case "login":
+    case "other_user":
+    case "closed":
+      return true;
+  }
+  return false;
+}
+
+/** What a call gets when the client has stopped. */
+export function stoppedError(why: GrimaError): GrimaError {
+  return permanent(why) || why.reason === "store" ? why : new GrimaError({ reason: "closed", message: "the client is closed" });
+}

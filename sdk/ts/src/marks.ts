@@ -1,5 +1,4 @@
-import { read, recount, snapshot, todo, is, type Entry } from "./chats.js";
-import { refusedChat } from "./resume.js";
+import { is, read, recount, refusedChat, room, tellState, todo, type Entry } from "./chats.js";
 import type { SessionUpdateParams } from "./protocol.gen.js";
 import type { Session } from "./session.js";
 
@@ -13,18 +12,6 @@ export function markRead(s: Session, chatId: string, seq: number): void {
   e.news = true;
   todo(s, e);
   if (room(s) > 0) tellState(s, e);
-}
-
-/** How many events may be told now. */
-export function room(s: Session): number {
-  return s.cfg.buffer - s.queue.length - s.reserved;
-}
-
-/** Tells how e stands, if there is news. */
-export function tellState(s: Session, e: Entry): void {
-  if (!e.news) return;
-  e.news = false;
-  s.queue.put({ kind: "chat.state", chatId: e.st.chat_id, state: snapshot(e) });
 }
 
 /** Tells the server the mark. */

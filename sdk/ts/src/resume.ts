@@ -1,10 +1,14 @@
-import { drop, heardOf, is, recount, reset, snapshot, sound, state, tell, todo, unsee, waiting, type Change, type Entry } from "./chats.js";
+import {
+  drop, heardOf, is, recount, refusedChat, reset, room, snapshot, sound, stale, state, tell, tellRemoval, tellState, todo, unsee, waiting,
+  type Change, type Entry,
+} from "./chats.js";
 import { broke, GrimaError } from "./errors.js";
-import { pumpMark, room, tellState } from "./marks.js";
+import { pumpMark } from "./marks.js";
 import { limits, type ChangesListResult, type ErrorBody, type SyncParams, type SyncResult } from "./protocol.gen.js";
 import { addRange } from "./ranges.js";
 import { pumpOutbox } from "./sending.js";
-import { longestWait, type Session } from "./session.js";
+import type { Session } from "./session.js";
+import { retryIn } from "./settings.js";
 
 /** Where the sync of a connection stands. */
 export interface Syncing {
@@ -93,7 +97,7 @@ function synced(s: Session, now: number, page: SyncResult, failure: ErrorBody | 
   if (failure) {
     if (failure.code === "cursor_invalid" && s.cursor !== "") return startOver(s);
     if (!failure.retryable) throw broke(`it refuses to sync: ${failure.message} (${failure.code})`);
-    y.notBefore = now + retryIn(s, failure, y.tries++);
+    y.notBefore = now + retryIn(s.cfg, failure, y.tries++);
     return;
   }
   y.tries = 0;
@@ -132,12 +136,6 @@ function startOver(s: Session): void {
   s.setLink({ link: "syncing" });
 }
 
-/** How long to wait after a failure that may pass, the tries-th in a row. */
-export function retryIn(s: Session, failure: ErrorBody, tries: number): number {
-  const bound = Math.min(s.cfg.maxBackoffMs, s.cfg.minBackoffMs * 2 ** Math.min(tries, 16));
-  return Math.min(failure.retry_after_ms ?? 0, longestWait) + s.cfg.jitter(bound);
-}
-
 /** Does what chats are waiting for: those in focus first. */
 function pumpChats(s: Session, now: number): void {
   if (s.work.length === 0) return;
@@ -172,17 +170,6 @@ function serve(s: Session, now: number, e: Entry): boolean {
   return waiting(s, e);
 }
 
-/** Tells that a chat is not there any more. */
-export function tellRemoval(s: Session, chatId: string): void {
-  s.removals.delete(chatId);
-  s.queue.put({ kind: "chat.removed", chatId, seq: 0 });
-}
-
-/** Whether e is to be caught up. */
-export function stale(s: Session, e: Entry): boolean {
-  return e.st.pos < e.st.last_seq && (!s.cfg.lazy || e.live || (s.focused?.includes(e.st.chat_id) ?? false));
-}
-
 /** Asks for what changed in e after its position. */
 function catchUp(s: Session, now: number, e: Entry): void {
   const st = e.st;
@@ -210,14 +197,6 @@ function catchUp(s: Session, now: number, e: Entry): void {
     if (failure) return refusedChat(s, at, e, failure);
     changes(s, e, after, limit, page);
   });
-}
-
-/** Takes an error of a question about e. */
-export function refusedChat(s: Session, now: number, e: Entry, failure: ErrorBody): void {
-  if (failure.code === "not_found") return drop(s, e, 0);
-  if (!failure.retryable) throw broke(`it refuses to say how ${e.st.chat_id} stands: ${failure.message} (${failure.code})`);
-  e.notBefore = now + retryIn(s, failure, e.tries++);
-  todo(s, e);
 }
 
 /** Takes a page of changes.list after a position (docs/protocol.md#changes). */

@@ -2,8 +2,8 @@ import { utf8Length, wellFormed } from "./codec.js";
 import { broke, GrimaError, refused } from "./errors.js";
 import { newId } from "./ids.js";
 import { limits, type ErrorBody, type ErrorCode, type MessageSendParams, type MessageSendResult } from "./protocol.gen.js";
-import { pumpSoon, retryIn } from "./resume.js";
 import type { Ask, Session } from "./session.js";
+import { retryIn } from "./settings.js";
 import type { Draft, Item } from "./types.js";
 
 /**
@@ -54,10 +54,9 @@ function twice(): GrimaError {
   return new GrimaError({ reason: "refused", code: "conflict", message: "this message is in the outbox already" });
 }
 
-export function enqueue(s: Session, now: number, it: Item): void {
+export function enqueue(s: Session, it: Item): void {
   if (s.items.has(it.id)) throw twice();
   told(s, restore(s, it));
-  pumpSoon(s, now);
 }
 
 /** Puts an item into the outbox that was told of already. */
@@ -94,7 +93,7 @@ function find(s: Session, id: string): Queued {
   return x;
 }
 
-export function retry(s: Session, now: number, id: string): void {
+export function retry(s: Session, id: string): void {
   const x = find(s, id);
   if (x.item.progress !== "failed") return;
   const { error, ...it } = x.item;
@@ -103,7 +102,6 @@ export function retry(s: Session, now: number, id: string): void {
   x.ordinal = ++s.ordinal;
   put(box(s, x.item.chatId), x);
   told(s, x);
-  pumpSoon(s, now);
 }
 
 export function discard(s: Session, id: string): boolean {
@@ -191,7 +189,7 @@ function sent(s: Session, now: number, b: Box, x: Queued, r: MessageSendResult, 
   if (!failure.retryable) return fail(s, x, failure);
   const first = !x.item.error;
   x.item = { ...x.item, error: failure };
-  b.notBefore = now + retryIn(s, failure, x.item.tries - 1);
+  b.notBefore = now + retryIn(s.cfg, failure, x.item.tries - 1);
   if (first) told(s, x);
 }
 

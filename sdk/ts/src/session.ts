@@ -1,14 +1,13 @@
 import * as chats from "./chats.js";
-import { decodeAs, decodeFrame, encodeFrame, utf8Length, type AnswerFrame, type Frame } from "./codec.js";
-import { broke, GrimaError, refused } from "./errors.js";
-import { Fault, plain, type Json } from "./json.js";
+import { decodeFrame, encodeFrame, utf8Length, type AnswerFrame, type Frame } from "./codec.js";
+import { broke, GrimaError, permanent, refused } from "./errors.js";
+import { Fault, type Json } from "./json.js";
 import * as marks from "./marks.js";
+import { decodeResult, frameOf } from "./operations.js";
 import {
   limits,
-  operations,
   protocolVersion,
   type ErrorBody,
-  type FrameType,
   type Goodbye,
   type Hello,
   type Operation,
@@ -19,28 +18,10 @@ import {
 import { Queue } from "./queue.js";
 import * as resume from "./resume.js";
 import * as sending from "./sending.js";
+import { backoff, longestWait, settings, type SessionConfig, type Settings } from "./settings.js";
 import type { Chat, Connection, Draft, Event, Item, State } from "./types.js";
 
-/** How a session behaves. All times are in ms. */
-export interface SessionConfig {
-  /** What session.start is asked with: a token, or COOKIE. */
-  login: { mechanism: "TOKEN"; token: string } | { mechanism: "COOKIE" };
-  device?: string;
-  agent?: string;
-  lazy?: boolean;
-  maxCatchUp?: number;
-  buffer?: number;
-  maxOutbox?: number;
-  timeline?: number;
-  heartbeatMs?: number;
-  dialTimeoutMs?: number;
-  minBackoffMs?: number;
-  maxBackoffMs?: number;
-  /** A random part of a time. For tests. */
-  jitter?: (ms: number) => number;
-}
-
-type Settings = Required<Omit<SessionConfig, "device">> & { device: string };
+export type { SessionConfig } from "./settings.js";
 
 /** An answer to an ask: result, or error when the server refused or the connection was lost. */
 export interface Answer {
@@ -61,15 +42,8 @@ export interface Ask {
 
 /** How long an answer may take. The server bounds a request at 30 s. */
 const answerTime = 90_000;
-/** Bounds what a server may ask for. */
-export const longestWait = 3_600_000;
 /** How long a connection has to last to count as a good one. */
 const steady = 30_000;
-/** Bounds what a server may make a client keep. */
-export const maxChats = 200_000;
-/** Leaves room for a page and what belongs to it. */
-export const minBuffer = 256;
-
 /**
  * What a client knows and does, without network, clock or timers: lines of a
  * server go in, lines to it and events come out, and the time (ms since 1970) is
@@ -139,22 +113,7 @@ export class Session {
 
   /** Makes a session that goes on from state. */
   constructor(cfg: SessionConfig, state?: State) {
-    const minBackoffMs = cfg.minBackoffMs || 1000;
-    this.cfg = {
-      login: cfg.login,
-      device: cfg.device ?? "",
-      agent: cfg.agent || "grima-ts",
-      lazy: cfg.lazy ?? false,
-      maxCatchUp: cfg.maxCatchUp ?? 0,
-      buffer: Math.max(cfg.buffer || 1024, minBuffer),
-      maxOutbox: cfg.maxOutbox || 10_000,
-      timeline: Math.min(cfg.timeline || 1, limits.maxTimeline),
-      heartbeatMs: cfg.heartbeatMs || 30_000,
-      dialTimeoutMs: cfg.dialTimeoutMs || 30_000,
-      minBackoffMs,
-      maxBackoffMs: Math.max(cfg.maxBackoffMs || 60_000, minBackoffMs),
-      jitter: cfg.jitter ?? ((ms) => Math.random() * ms),
-    };
+    this.cfg = settings(cfg);
     const st = state ?? { userId: "", epoch: "", cursor: "", complete: false, chats: [], outbox: [] };
     this.user = st.self ?? { user_id: st.userId, username: "", name: "" };
     this.userKnown = st.self !== undefined;
@@ -471,13 +430,12 @@ export class Session {
    * doubles with every failure, but what the server asked for at least.
    */
   #backoff(): number {
-    const bound = Math.min(this.cfg.maxBackoffMs, this.cfg.minBackoffMs * 2 ** Math.min(this.#failures, 16));
-    const first = this.#failures++ === 0;
+    const tries = this.#failures++;
     const least = this.#least;
     const exact = this.#exact;
     this.#least = 0;
     this.#exact = false;
-    return exact && first ? least : least + this.cfg.jitter(bound);
+    return exact && tries === 0 ? least : least + backoff(this.cfg, tries);
   }
 
   /** Ends the session for good. */
@@ -499,12 +457,14 @@ export class Session {
 
   /** Puts an item of draft into the outbox. */
   enqueue(now: number, it: Item): void {
-    sending.enqueue(this, now, it);
+    sending.enqueue(this, it);
+    resume.pumpSoon(this, now);
   }
 
   /** Tries a failed item again. */
   retry(now: number, id: string): void {
-    sending.retry(this, now, id);
+    sending.retry(this, id);
+    resume.pumpSoon(this, now);
   }
 
   /** Takes an item out of the outbox. Reports whether it was never tried. */
@@ -545,41 +505,4 @@ export class Session {
     const e = this.chats.get(id);
     return e?.known ? chats.snapshot(e) : undefined;
   }
-}
-
-/** Reads a result; of an operation that is not known as it is. */
-export function decodeResult(op: string, result: Json): unknown {
-  if (!Object.hasOwn(operations, op)) return plain(result);
-  try {
-    return decodeAs(operations[op as Operation].result, result);
-  } catch (err) {
-    if (err instanceof Fault) throw broke("a result of the wrong shape: " + err.message);
-    throw err;
-  }
-}
-
-/** The frame that an operation goes in (docs/protocol.md#operations). */
-export function frameOf(op: string): FrameType {
-  switch (op.split(".", 1)[0]) {
-    case "session":
-      return "SessionRequest";
-    case "message":
-    case "reaction":
-    case "typing":
-      return "BroadcastRequest";
-  }
-  return "DataRequest";
-}
-
-/** Whether err is a reason not to come back. */
-export function permanent(err: GrimaError): boolean {
-  switch (err.reason) {
-    case "goodbye":
-      return !err.reconnect;
-    case "login":
-    case "other_user":
-    case "closed":
-      return true;
-  }
-  return false;
 }

@@ -1,12 +1,16 @@
 import type { Config } from "./api.js";
 import type { Audience, Backend, Channel, Platform } from "./backend.js";
-import { repeatable, type Command } from "./commands.js";
-import { Engine, sessionConfig } from "./engine.js";
+import type { Command } from "./commands.js";
+import { Engine } from "./engine.js";
 import { asGrimaError, GrimaError, taken, type Failure } from "./errors.js";
 import { newId } from "./ids.js";
 import { snapshotOf, type Snapshot } from "./mirror.js";
+import { repeatable } from "./operations.js";
+import { listen, visible } from "./page.js";
 import type { Screen } from "./screens.js";
 import { Session } from "./session.js";
+import { sessionConfig } from "./settings.js";
+import { later, same, version, type Message, type Reign, type Word } from "./tabtalk.js";
 import type { Event } from "./types.js";
 
 // Tabs of one origin share a connection: the one that has the lock holds it, and
@@ -42,8 +46,6 @@ import type { Event } from "./types.js";
 //     while before the next: whoever waits for the lock goes first. A tab whose store
 //     does not work follows all the same, and asks the server for what it has not.
 
-/** Of what tabs say to each other: those of another version of this page are left alone, with a connection of their own. */
-const version = 2;
 /** How often a tab that is seen has a look whether its leader lives, and how often when it has doubts, in ms. */
 const calm = 10_000;
 const uneasy = 1000;
@@ -54,37 +56,6 @@ const maxLoad = 30_000;
 /** How long to wait after it failed, the first time and at most, in ms: each time twice as long, until a reign was good for as long as the longest wait. */
 const failedOnce = 5000;
 const failedOften = 60_000;
-
-/** The time in which a tab has the lock. */
-interface Reign {
-  gen: number; // 0: none
-  leader: string;
-}
-
-function later(a: Reign, b: Reign): boolean {
-  return a.gen > b.gen || (a.gen === b.gen && a.leader > b.leader);
-}
-
-function same(a: Reign | undefined, b: Reign): boolean {
-  return a !== undefined && a.gen === b.gen && a.leader === b.leader;
-}
-
-/** What who takes or leads says of its reign. */
-type Word =
-  | { t: "taking"; reign: Reign } // it will tell its state when it has read the store
-  | { t: "state"; reign: Reign; n: number; snapshot: Snapshot } // everything, as of its event n
-  | { t: "events"; reign: Reign; n: number; events: readonly Event[] } // its event n
-  | { t: "here"; reign: Reign; n: number } // it lives, and its last event was n
-  | { t: "gone"; reign: Reign }; // it hears nothing more
-
-type Message =
-  | Word
-  | { t: "who"; from: string; reign: Reign; attached: boolean } // who leads? A follower knows of a reign, and all of it or not
-  | { t: "relay"; events: readonly Event[] }
-  | { t: "screen"; from: string; reign: Reign; screen: Screen }
-  | { t: "ask"; from: string; reign: Reign; id: number; command: Command }
-  | { t: "abort"; from: string; id: number }
-  | { t: "answer"; to: string; id: number; result?: unknown; failure?: Failure };
 
 interface Pending {
   command: Command;
@@ -150,21 +121,9 @@ export class Tabs implements Backend {
 
   /** Listens to whether the page is suspended: others go on meanwhile. */
   #joinWorld(): () => void {
-    const w = globalThis as { addEventListener?: typeof addEventListener; removeEventListener?: typeof removeEventListener; document?: Document };
-    const doc = w.document;
-    if (!w.addEventListener || !w.removeEventListener || !doc) return () => undefined;
     const rest = (): void => this.#rest();
     const rise = (): void => this.#rise();
-    w.addEventListener("pagehide", rest);
-    w.addEventListener("pageshow", rise);
-    doc.addEventListener("freeze", rest);
-    doc.addEventListener("resume", rise);
-    return () => {
-      w.removeEventListener!("pagehide", rest);
-      w.removeEventListener!("pageshow", rise);
-      doc.removeEventListener("freeze", rest);
-      doc.removeEventListener("resume", rise);
-    };
+    return listen({ pagehide: rest, pageshow: rise }, { freeze: rest, resume: rise });
   }
 
   #rest(): void {
@@ -408,7 +367,7 @@ export class Tabs implements Backend {
 
   #look(): void {
     this.#beat = undefined;
-    if (this.#closed || this.#resting || this.#reigns || !seen()) return void (this.#unanswered = 0); // who comes back watches again
+    if (this.#closed || this.#resting || this.#reigns || !visible()) return void (this.#unanswered = 0); // who comes back watches again
     if (this.#calm || !this.#attached || this.#unanswered > 0 || this.#pending.size > 0) {
       if (++this.#unanswered > patience) {
         this.#unanswered = 0;
@@ -531,12 +490,6 @@ export class Tabs implements Backend {
     this.#channel.close();
     await Promise.all(this.#turns);
   }
-}
-
-/** Whether somebody may look at this page. */
-function seen(): boolean {
-  const doc = (globalThis as { document?: { visibilityState: string } }).document;
-  return !doc || doc.visibilityState === "visible";
 }
 
 function ended(s: AbortSignal): Promise<void> {
