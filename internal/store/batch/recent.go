@@ -22,6 +22,8 @@ type Recent struct {
 	mu    sync.Mutex
 	chats order                 // chat.Stamp
 	marks map[chat.UserID]marks // participant.Stamp, which moves a chat for that user alone
+	many  map[chat.UserID]order // the same of who has more than few
+	few   int                   // marks of one user that are looked along
 	count int                   // of all marks
 	last  int64                 // the largest stamp of a mark
 	since int64                 // marks above it are all here
@@ -31,7 +33,13 @@ type Recent struct {
 // NewRecent makes a Recent that knows nothing up to a stamp, and remembers so many
 // chats, and marks, above.
 func NewRecent(stamp int64, most int) *Recent {
-	return &Recent{chats: newOrder(stamp), marks: map[chat.UserID]marks{}, since: stamp, most: most}
+	r := &Recent{chats: newOrder(stamp), since: stamp, few: 256, most: most}
+	r.forgetMarks()
+	return r
+}
+
+func (r *Recent) forgetMarks() {
+	r.marks, r.many, r.count = map[chat.UserID]marks{}, map[chat.UserID]order{}, 0
 }
 
 // ChatChanged notes a chat's stamp.
@@ -52,13 +60,23 @@ func (r *Recent) MarkMoved(id chat.ChatID, user chat.UserID, stamp int64) {
 		return
 	}
 	r.last = max(r.last, stamp)
-	before := r.marks[user]
-	after := before.put(id, stamp)
-	r.marks[user] = after
-	r.count += len(after) - len(before)
+	if o, ok := r.many[user]; ok {
+		before := len(o.at)
+		o.put(id, stamp)
+		r.count += len(o.at) - before
+	} else {
+		before := r.marks[user]
+		after := before.put(id, stamp)
+		r.marks[user] = after
+		r.count += len(after) - len(before)
+		if len(after) > r.few {
+			r.many[user] = after.order()
+			delete(r.marks, user)
+		}
+	}
 	if r.count > r.most {
-		r.marks = map[chat.UserID]marks{}
-		r.count, r.since = 0, r.last
+		r.forgetMarks()
+		r.since = r.last
 	}
 }
 
@@ -75,6 +93,9 @@ func (r *Recent) Changed(user chat.UserID, after int64, limit int) (ids []chat.C
 		return nil, false
 	}
 	moved, ok := r.marks[user].above(after, limit)
+	if o, has := r.many[user]; has {
+		moved, ok = o.above(after, limit)
+	}
 	for _, id := range moved {
 		if at := r.chats.at[id]; at == nil || at.Value.(stamped).stamp <= after {
 			ids = append(ids, id)
@@ -147,7 +168,8 @@ func (o *order) above(after int64, limit int) (ids []chat.ChatID, ok bool) {
 // marks are the chats that somebody's marks moved, each once, with its newest
 // stamp, in the order of the stamps. Most people have a few, and there may be as
 // many people as marks: so no index, which would take most of the memory, and a
-// look along it for each that moves, from the end, where it is as a rule.
+// look along it for each that moves, from the end, where it is as a rule. Who has
+// more than a few has an order.
 type marks []stamped
 
 func (m marks) put(id chat.ChatID, stamp int64) marks {
@@ -167,6 +189,14 @@ func (m marks) put(id chat.ChatID, stamp int64) marks {
 		k--
 	}
 	return slices.Insert(m, k, stamped{id, stamp})
+}
+
+func (m marks) order() order {
+	o := newOrder(0)
+	for _, s := range m {
+		o.put(s.chat, s.stamp)
+	}
+	return o
 }
 
 // above gives those with a stamp above after, unless there are more than limit.

@@ -20,6 +20,7 @@ func TestRecentIsNeverTooLittle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 12).Draw(t, "most")
 		r := NewRecent(10, most)
+		r.few = rapid.IntRange(0, 4).Draw(t, "few")
 		type key struct {
 			chat chat.ChatID
 			user chat.UserID // 0: the chat itself
