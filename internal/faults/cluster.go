@@ -105,7 +105,7 @@ func (c *Cluster) join(n *node) (err error) {
 	name, _, _ := strings.Cut(path, "?")
 	n.data, n.conf = filepath.Join(c.dir, n.name), filepath.Join(c.dir, n.name+".conf")
 	conf := fmt.Sprintf("store = \"postgres://grima_test:grima@%s/%s?sslmode=disable\"\nbus = nats://%s\nbus-prefix = %s\nserver-id = %s\nrole = %s\n",
-		n.toPostgres.addr(), name, n.toNATS.addr(), prefix, n.name, n.role)
+		n.toPostgres.Addr(), name, n.toNATS.Addr(), prefix, n.name, n.role)
 	if err := os.WriteFile(n.conf, []byte(conf), 0o600); err != nil {
 		return err
 	}

@@ -60,16 +60,16 @@ func List() []Fault {
 			return func() error { c.n1().toNATS.stick(false); return nil }, nil
 		}},
 		{Name: "connections of a server to NATS are cut", Short: time.Second, Long: long, do: func(_ context.Context, c *Cluster) (func() error, error) {
-			c.n1().toNATS.drop(true)
-			return func() error { c.n1().toNATS.drop(false); return nil }, nil
+			c.n1().toNATS.Cut(true)
+			return func() error { c.n1().toNATS.Cut(false); return nil }, nil
 		}},
 		{Name: "nothing gets from a server to PostgreSQL", Short: 4 * time.Second, Long: 20 * time.Second, cut: first, do: func(_ context.Context, c *Cluster) (func() error, error) {
 			c.n1().toPostgres.stick(true)
 			return func() error { c.n1().toPostgres.stick(false); return nil }, nil
 		}},
 		{Name: "connections of a server to PostgreSQL are cut", Short: time.Second, Long: long, cut: first, do: func(_ context.Context, c *Cluster) (func() error, error) {
-			c.n1().toPostgres.drop(true)
-			return func() error { c.n1().toPostgres.drop(false); return nil }, nil
+			c.n1().toPostgres.Cut(true)
+			return func() error { c.n1().toPostgres.Cut(false); return nil }, nil
 		}},
 		{Name: "PostgreSQL is stopped", Short: time.Second, Long: long, cut: everyone, do: func(_ context.Context, c *Cluster) (func() error, error) {
 			c.postgres.Stop()

@@ -1,19 +1,20 @@
 package testserver
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
+
+	"github.com/grima-chat/grima/internal/tcpproxy"
 )
 
 // Proxy stands between clients and a server, which may move, and kills
 // connections after a random number of bytes. Its methods may be called from any
 // goroutine.
 type Proxy struct {
-	t  testing.TB
-	l  net.Listener
-	wg sync.WaitGroup
+	way *tcpproxy.Proxy
 
 	mu     sync.Mutex
 	rng    *rand.Rand
@@ -21,33 +22,24 @@ type Proxy struct {
 	least  int    // bytes of either direction until a connection is killed,
 	most   int    // at random between these; 0: never
 	step   int    // how much longer each lives than the one before
-	conns  map[net.Conn]bool
-	closed bool
 	kills  int
 }
 
 // StartProxy starts a proxy before target that ends with the test.
 func StartProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p := &Proxy{target: target, rng: rand.New(rand.NewPCG(1, 2))}
+	way, err := tcpproxy.Start("127.0.0.1", p.connect)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{t: t, l: l, target: target, rng: rand.New(rand.NewPCG(1, 2)), conns: map[net.Conn]bool{}}
-	p.wg.Go(p.accept)
-	t.Cleanup(func() {
-		p.mu.Lock()
-		p.closed = true
-		p.mu.Unlock()
-		_ = l.Close()
-		p.KillAll()
-		p.wg.Wait()
-	})
+	p.way = way
+	t.Cleanup(way.Close)
 	return p
 }
 
 // Addr is where clients connect.
-func (p *Proxy) Addr() string { return p.l.Addr().String() }
+func (p *Proxy) Addr() string { return p.way.Addr() }
 
 // KillBetween lets every later connection live for some bytes only.
 func (p *Proxy) KillBetween(least, most int) {
@@ -87,78 +79,29 @@ func (p *Proxy) Killed() int {
 }
 
 // KillAll ends every connection there is.
-func (p *Proxy) KillAll() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for c := range p.conns {
-		_ = c.Close()
-	}
-}
+func (p *Proxy) KillAll() { p.way.Cut(false) }
 
-func (p *Proxy) accept() {
-	for {
-		down, err := p.l.Accept()
-		if err != nil {
-			return
-		}
-		p.wg.Go(func() { p.carry(down) })
-	}
-}
-
-func (p *Proxy) carry(down net.Conn) {
-	defer down.Close()
+// connect lets a connection live for as long as it is to.
+func (p *Proxy) connect() (net.Conn, tcpproxy.Pass, error) {
 	p.mu.Lock()
-	target, life := p.target, 1<<62
+	target, left := p.target, 1<<62 // bytes until the end
 	if p.most > 0 {
-		life = p.least + p.rng.IntN(p.most-p.least+1)
+		left = p.least + p.rng.IntN(p.most-p.least+1)
 		p.least, p.most = p.least+p.step, p.most+p.step
 	}
 	p.mu.Unlock()
 	if target == "" {
-		return
+		return nil, nil, errors.New("nobody is there")
 	}
 	up, err := net.Dial("tcp", target)
-	if err != nil {
-		return
-	}
-	defer up.Close()
-	p.mu.Lock()
-	p.conns[down], p.conns[up] = true, true
-	closed := p.closed || p.target != target // and nobody has killed it
-	p.mu.Unlock()
-	defer func() {
+	return up, func(_ bool, b []byte) int {
 		p.mu.Lock()
-		delete(p.conns, down)
-		delete(p.conns, up)
-		p.mu.Unlock()
-	}()
-	if closed {
-		return
-	}
-	left := make(chan int, 1) // bytes until the end
-	left <- life
-	var wg sync.WaitGroup
-	pipe := func(to, from net.Conn) {
-		defer to.Close()
-		defer from.Close()
-		buf := make([]byte, 4096)
-		for {
-			n, err := from.Read(buf)
-			l := <-left
-			m := min(n, l)
-			left <- l - m
-			if _, werr := to.Write(buf[:m]); werr != nil || err != nil {
-				return
-			}
-			if m < n {
-				p.mu.Lock()
-				p.kills++
-				p.mu.Unlock()
-				return
-			}
+		defer p.mu.Unlock()
+		n := min(len(b), left)
+		left -= n
+		if n < len(b) {
+			p.kills++
 		}
-	}
-	wg.Go(func() { pipe(up, down) })
-	pipe(down, up)
-	wg.Wait()
+		return n
+	}, err
 }

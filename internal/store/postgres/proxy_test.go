@@ -12,21 +12,20 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/grima-chat/grima/internal/tcpproxy"
 )
 
 // proxy stands between a store and its database, and fails on demand.
 type proxy struct {
-	url     string // of the database, through it
-	network string
-	address string
+	*tcpproxy.Proxy
+	url string // of the database, through it
 
 	mu     sync.Mutex
-	down   bool
+	down   bool // nobody gets to the database
 	drop   bool // the next answer to a COMMIT is dropped, and its connection cut
 	refuse int  // so many packets of a client later, one is dropped, and its connection cut
-	conns  map[net.Conn]bool
 	drops  int
-	thread sync.WaitGroup
 }
 
 func newProxy(t testing.TB, database string) *proxy {
@@ -36,45 +35,30 @@ func newProxy(t testing.TB, database string) *proxy {
 		t.Fatal(err)
 	}
 	port := strconv.Itoa(int(conf.Port))
-	p := &proxy{network: "tcp", address: net.JoinHostPort(conf.Host, port), conns: map[net.Conn]bool{}}
+	network, address := "tcp", net.JoinHostPort(conf.Host, port)
 	if strings.HasPrefix(conf.Host, "/") {
-		p.network, p.address = "unix", conf.Host+"/.s.PGSQL."+port
+		network, address = "unix", conf.Host+"/.s.PGSQL."+port
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p := &proxy{}
+	p.Proxy, err = tcpproxy.Start("127.0.0.1", func() (net.Conn, tcpproxy.Pass, error) {
+		server, err := net.Dial(network, address)
+		if err != nil {
+			return nil, nil, err
+		}
+		if p.isDown() {
+			return nil, nil, errors.Join(errors.New("it is down"), server.Close())
+		}
+		return server, p.pass, nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.url = (&url.URL{
-		Scheme: "postgres", User: url.UserPassword(conf.User, conf.Password), Host: l.Addr().String(), Path: "/" + conf.Database,
+		Scheme: "postgres", User: url.UserPassword(conf.User, conf.Password), Host: p.Addr(), Path: "/" + conf.Database,
 		RawQuery: "sslmode=disable",
 	}).String()
-	p.thread.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			p.thread.Go(func() { p.serve(c) })
-		}
-	})
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-		p.cut(true)
-		p.thread.Wait()
-	})
+	t.Cleanup(p.Close)
 	return p
-}
-
-// cut ends all connections, and if down, lets no new ones in.
-func (p *proxy) cut(down bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.down = down
-	for c := range p.conns {
-		_ = c.Close() // it may be closed already
-	}
 }
 
 func (p *proxy) set(change func()) {
@@ -83,42 +67,21 @@ func (p *proxy) set(change func()) {
 	change()
 }
 
-func (p *proxy) serve(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial(p.network, p.address)
-	if err != nil {
-		return
-	}
-	defer server.Close()
+func (p *proxy) isDown() bool {
 	p.mu.Lock()
-	if p.down {
-		p.mu.Unlock()
-		return
-	}
-	p.conns[client], p.conns[server] = true, true
-	p.mu.Unlock()
-	defer p.set(func() { delete(p.conns, client); delete(p.conns, server) })
+	defer p.mu.Unlock()
+	return p.down
+}
 
-	var both sync.WaitGroup
-	pass := func(to, from net.Conn, look func([]byte) bool) {
-		defer func() { _ = errors.Join(to.Close(), from.Close()) }()
-		buf := make([]byte, 64<<10)
-		for {
-			n, err := from.Read(buf)
-			if n > 0 && !look(buf[:n]) {
-				return
-			}
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
+func (p *proxy) pass(fromClient bool, b []byte) int {
+	look := p.answered
+	if fromClient {
+		look = p.asked
 	}
-	both.Go(func() { pass(server, client, p.asked) })
-	both.Go(func() { pass(client, server, p.answered) })
-	both.Wait()
+	if len(b) > 0 && !look(b) {
+		return 0
+	}
+	return len(b)
 }
 
 // commitAnswer is what a server says when a COMMIT is done.

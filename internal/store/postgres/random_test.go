@@ -18,7 +18,7 @@ type mortal struct {
 	database string
 }
 
-func (m *mortal) Crash() { m.proxy.cut(true) }
+func (m *mortal) Crash() { m.proxy.Cut(true) }
 
 func openMortal(t testing.TB, database string) chat.Store {
 	p := newProxy(t, database)
