@@ -37,18 +37,19 @@ func (s *Session) Lost(now time.Time, err error) {
 // backoff is how long to wait before the next try: a random time, of which the
 // bound doubles with every failure, but what the server asked for at least.
 func (s *Session) backoff() time.Duration {
-	bound := s.cfg.MaxBackoff
-	if s.failures < 16 {
-		bound = min(bound, s.cfg.MinBackoff<<s.failures)
-	}
-	first := s.failures == 0
+	tries := s.failures
 	s.failures++
 	w := s.waits
 	s.waits = waits{}
-	if w.exact && first {
+	if w.exact && tries == 0 {
 		return w.least
 	}
-	return w.least + s.jitter(bound)
+	return w.least + s.delay(tries)
+}
+
+// delay is how long to wait after the tries-th failure in a row.
+func (s *Session) delay(tries int) time.Duration {
+	return s.jitter(min(s.cfg.MaxBackoff, s.cfg.MinBackoff<<min(tries, 16)))
 }
 
 // permanent reports whether err is a reason not to come back.

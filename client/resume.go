@@ -166,8 +166,7 @@ func (s *Session) startOver() {
 // retryIn is how long to wait after a failure that may pass, the tries-th in a
 // row.
 func (s *Session) retryIn(failure *protocol.Error, tries int) time.Duration {
-	bound := min(s.cfg.MaxBackoff, s.cfg.MinBackoff<<min(tries, 16))
-	return time.Duration(min(failure.RetryAfterMS, longestWait.Milliseconds()))*time.Millisecond + s.jitter(bound)
+	return time.Duration(min(failure.RetryAfterMS, longestWait.Milliseconds()))*time.Millisecond + s.delay(tries)
 }
 
 // pumpChats does what chats are waiting for: those in focus first.

@@ -1,22 +1,16 @@
 import type { Config } from "./api.js";
 import { limits, type ErrorBody } from "./protocol.gen.js";
 
-/** How a session behaves. All times are in ms. */
-export interface SessionConfig {
+/** What a session takes of a Config as it is. */
+const shared = [
+  "device", "agent", "lazy", "maxCatchUp", "buffer", "maxOutbox", "timeline", "heartbeatMs", "dialTimeoutMs", "minBackoffMs", "maxBackoffMs",
+] as const;
+
+/** How a session behaves: as {@link Config} says, save that by default nothing is lazy, and maxCatchUp is 0. */
+export interface SessionConfig extends Pick<Config, (typeof shared)[number]> {
   /** What session.start is asked with: a token, or COOKIE. */
   login: { mechanism: "TOKEN"; token: string } | { mechanism: "COOKIE" };
-  device?: string;
-  agent?: string;
-  lazy?: boolean;
-  maxCatchUp?: number;
-  buffer?: number;
-  maxOutbox?: number;
-  timeline?: number;
-  heartbeatMs?: number;
-  dialTimeoutMs?: number;
-  minBackoffMs?: number;
-  maxBackoffMs?: number;
-  /** A random part of a time. For tests. */
+  /** A random part of a time in ms. For tests. */
   jitter?: (ms: number) => number;
 }
 
@@ -52,13 +46,12 @@ export function settings(cfg: SessionConfig): Settings {
 
 /** Of a Config, what a Session needs. */
 export function sessionConfig(c: Config): SessionConfig {
-  const out: SessionConfig = { login: c.auth === "cookie" ? { mechanism: "COOKIE" } : { mechanism: "TOKEN", token: c.auth.token } };
-  out.lazy = c.lazy ?? c.store !== undefined;
-  out.maxCatchUp = c.maxCatchUp ?? 2000;
-  for (const k of ["device", "agent"] as const) if (c[k] !== undefined) out[k] = c[k];
-  for (const k of ["buffer", "maxOutbox", "timeline", "heartbeatMs", "dialTimeoutMs", "minBackoffMs", "maxBackoffMs"] as const) {
-    if (c[k] !== undefined) out[k] = c[k];
-  }
+  const out: SessionConfig = {
+    login: c.auth === "cookie" ? { mechanism: "COOKIE" } : { mechanism: "TOKEN", token: c.auth.token },
+    lazy: c.store !== undefined,
+    maxCatchUp: 2000,
+  };
+  for (const k of shared) if (c[k] !== undefined) Object.assign(out, { [k]: c[k] });
   return out;
 }
 
