@@ -4,7 +4,6 @@ import (
 	"github.com/grima-chat/grima/internal/chat"
 	"github.com/grima-chat/grima/internal/metrics"
 	"github.com/grima-chat/grima/internal/store/batch"
-	"github.com/grima-chat/grima/internal/store/postgres"
 	"github.com/grima-chat/grima/internal/store/sqlite"
 	"github.com/grima-chat/grima/internal/stream"
 )
@@ -47,22 +46,21 @@ func ofStore(store chat.Store) func() metrics.Store {
 	case interface{ Stats() sqlite.Stats }:
 		return func() metrics.Store {
 			s := store.Stats()
-			return metrics.Store{
-				BatchUpdates: histogram(s.BatchUpdates), CommitSeconds: histogram(s.CommitSeconds),
-				FailedBatches: s.Failed, Queued: s.Queued, WALBytes: s.WALBytes,
-				Checkpoints: histogram(s.Checkpoints), Stalls: histogram(s.Stalls),
-			}
+			of := ofWriter(s.Stats)
+			of.WALBytes, of.Checkpoints, of.Stalls = s.WALBytes, histogram(s.Checkpoints), histogram(s.Stalls)
+			return of
 		}
-	case interface{ Stats() postgres.Stats }:
-		return func() metrics.Store {
-			s := store.Stats()
-			return metrics.Store{
-				BatchUpdates: histogram(s.BatchUpdates), CommitSeconds: histogram(s.CommitSeconds),
-				FailedBatches: s.Failed, Queued: s.Queued,
-			}
-		}
+	case interface{ Stats() batch.Stats }:
+		return func() metrics.Store { return ofWriter(store.Stats()) }
 	}
 	return nil
+}
+
+func ofWriter(s batch.Stats) metrics.Store {
+	return metrics.Store{
+		BatchUpdates: histogram(s.BatchUpdates), CommitSeconds: histogram(s.CommitSeconds),
+		FailedBatches: s.Failed, Queued: s.Queued,
+	}
 }
 
 func histogram(h batch.Histogram) metrics.Histogram {

@@ -25,7 +25,7 @@ type writer struct {
 	tx      *batch.Tx
 	cfg     Config
 	log     *slog.Logger
-	stats   *stats
+	stats   *batch.Counts
 	downAt  time.Time // since when there is no connection; zero: there is
 	backoff time.Duration
 
@@ -55,7 +55,7 @@ const (
 )
 
 func newWriter(c *pgx.Conn, id int64, conf *pgx.ConnConfig, cfg Config, s *Store) *writer {
-	w := &writer{store: s, conf: conf, conn: c, cfg: cfg, log: cfg.Log, stats: newStats(), prune: newPruner(cfg.keep), id: id}
+	w := &writer{store: s, conf: conf, conn: c, cfg: cfg, log: cfg.Log, stats: batch.NewCounts(), prune: newPruner(cfg.keep), id: id}
 	w.src = &source{reader: &reader{offset: s.history.offset}, unchanged: s.unchanged}
 	w.src.hold = w.src.lock
 	w.tx = batch.NewTx(w.src, 0)
@@ -78,7 +78,7 @@ func (w *writer) commit(items []*batch.Item) int {
 		if errors.Is(err, errAgain) {
 			continue // each time with one thing more, of as many as there are
 		}
-		w.stats.failed()
+		w.stats.Failed()
 		kind := kindOf(err, w.conn != nil)
 		switch {
 		case errors.Is(err, errUnknown):
@@ -177,7 +177,7 @@ func (w *writer) transact(items []*batch.Item, needs *needs, careful bool) (n in
 	if err := w.end(); err != nil {
 		return n, err
 	}
-	w.stats.committed(n, time.Since(began))
+	w.stats.Committed(n, time.Since(began))
 	w.tx.Settle()
 	return n, nil
 }

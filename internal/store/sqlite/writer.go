@@ -95,7 +95,7 @@ func (w *writer) transact(items []*batch.Item) (n int, err error) {
 			n, err = len(items), w.failed("write", w.brokenDriver(p))
 		}
 		if err != nil {
-			w.stats.failed()
+			w.stats.Failed()
 			w.tx.Forget()
 			w.rollback()
 		}
