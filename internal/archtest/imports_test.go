@@ -96,7 +96,8 @@ func TestImportsPointDown(t *testing.T) {
 // what they import of ours.
 var row = regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|[^|]*\\| ([^|]*) \\|$")
 
-func TestTheTableOfRoomsSaysSo(t *testing.T) {
+// tableOfRooms is what the table says of each room's imports.
+func tableOfRooms(t *testing.T) map[string]string {
 	text, err := os.ReadFile("../../docs/architecture.md")
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +108,11 @@ func TestTheTableOfRoomsSaysSo(t *testing.T) {
 			said[strings.Trim(name, "`")] = m[2]
 		}
 	}
+	return said
+}
+
+func TestTheTableOfRoomsSaysSo(t *testing.T) {
+	said := tableOfRooms(t)
 	for room, allowed := range may {
 		names := make([]string, len(allowed))
 		for i, name := range allowed {
@@ -125,5 +131,27 @@ func TestTheTableOfRoomsSaysSo(t *testing.T) {
 		if modules, asked := outside[room]; alone && (!asked || len(modules) > 0) {
 			t.Errorf("docs/architecture.md says of %s that it needs the standard library only, which nobody watches", room)
 		}
+	}
+}
+
+// What is there for tests is in no program and in no SDK.
+func TestRoomsForTestsAreNotShipped(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"cmd/grima", module+"client/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	shipped := strings.Fields(string(out))
+	rooms := 0
+	for room, said := range tableOfRooms(t) {
+		if !strings.HasPrefix(said, "tests ") {
+			continue
+		}
+		rooms++
+		if slices.Contains(shipped, module+room) {
+			t.Errorf("%s is in what is shipped: docs/architecture.md says it is for %s", room, said)
+		}
+	}
+	if rooms < 5 {
+		t.Errorf("only %d rooms are for tests", rooms)
 	}
 }
