@@ -365,7 +365,9 @@ func TestEventsRefused(t *testing.T) {
 }
 
 func TestEventsForSlowReader(t *testing.T) {
-	srv := testserver.Start(t, testserver.Options{Stream: func(c *stream.Config) { c.Outbox = 32 << 10 }})
+	// Nobody reads while all of that is said, which took 15 s on a machine that had
+	// other things to do. Who is too slow is TestSlowReaderIsSentAway's business.
+	srv := testserver.Start(t, testserver.Options{Stream: func(c *stream.Config) { c.Outbox, c.WriteTimeout = 32<<10, time.Minute }})
 	ana, bob := srv.User("ana").Connect(), srv.User("bob").Connect()
 	port := ana.Group("Port", bob)
 	l := listen(t, srv, bob.Token, "")
