@@ -140,7 +140,7 @@ func New(cfg Config) http.Handler {
 }
 
 // permissions are those of a browser's that no page of ours needs.
-const permissions = "bluetooth=(), camera=(), display-capture=(), geolocation=(), hid=(), microphone=(), midi=(), payment=(), serial=(), usb=()"
+const permissions = "camera=(), display-capture=(), geolocation=(), hid=(), microphone=(), midi=(), payment=(), serial=(), usb=()"
 
 // sealed sets the headers that every answer carries.
 func (h *handler) sealed(next http.Handler) http.Handler {

@@ -301,7 +301,7 @@ func (p *Person) listen(ev any) {
 			what += " " + string(a.Value) + a.Description
 		}
 	case *log.EventEntryAdded:
-		if ev.Entry.Level != log.EntryLevelError || ev.Entry.Source == log.EntrySourceNetwork {
+		if ev.Entry.Level != log.EntryLevelError && ev.Entry.Level != log.EntryLevelWarning || ev.Entry.Source == log.EntrySourceNetwork {
 			return // refused requests and lost connections are part of the tests
 		}
 		what = ev.Entry.Text

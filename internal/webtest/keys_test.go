@@ -81,8 +81,23 @@ func TestKeyboardOnly(t *testing.T) {
 	ana.Press(kb.Escape)
 	ana.NoDialog()
 	ana.wait("the focus back at the message", `document.activeElement.matches('article')`)
+	ana.tabTo("the same as a button", `e.matches('.tools .del')`)
+	ana.Press(kb.Enter)
+	ana.Dialog("Delete this message?")
+	ana.Press(kb.Enter)
+	ana.NoDialog()
+	bob.Gone("I am")
+	ana.wait("the focus at what is left of it", `document.activeElement.matches('article') && body(document.activeElement) === 'This message was deleted.'`)
 	ana.Press(kb.Escape)
 	ana.wait("the field", `document.activeElement.matches('.composer textarea')`)
+
+	// The details: in, and out again.
+	ana.tabTo("the button for them", `label(e) === 'Details'`, kb.ModifierShift)
+	ana.Press(kb.Enter)
+	ana.wait("the members", `all('aside li').length === 2`)
+	ana.tabTo("the last button there", `label(e) === 'Leave chat'`)
+	ana.Press(kb.Escape)
+	ana.wait("the focus back", `!document.querySelector('aside') && label(document.activeElement) === 'Details'`)
 
 	// The settings: arrows change tabs, Escape leaves, the focus is where it was.
 	ana.tabTo("the settings", `e.matches('button') && label(e) === 'Settings'`, kb.ModifierShift)

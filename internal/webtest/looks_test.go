@@ -62,6 +62,61 @@ func (p *Person) dialogs(prefix string, audited bool) {
 	}
 }
 
+// TestNarrow is the smallest phone, with names and code that are wider than it.
+func TestNarrow(t *testing.T) {
+	srv := Serve(t, "")
+	ana := srv.Person("ana")
+	ana.Join(srv.Link, "ana", "Wolfeschlegelsteinhausenbergerdorff-Hohenstein von und zu Ulm")
+	ana.Group("Port")
+	ana.Send("For tonight:\n```\ncurl -s http://127.0.0.1:7007/v1/chats | jq -c .chats\n```")
+	ana.wait("it", `articles().at(-1)?.dataset.seq`)
+	ana.Press(kb.Tab, kb.ModifierShift)
+	ana.Press("r")
+	ana.wait("what is answered", `document.querySelector('.mode')`)
+	ana.Send("thanks")
+	ana.ExpectSent("thanks")
+	ana.Screen(320, 568)
+	ana.wait("the small screen", `innerWidth === 320 && scroller().clientWidth <= 320`)
+	ana.look("narrow")
+	if wide := get[[]string](ana, `all('.scroller *').filter((e) => !e.closest('pre') && e.getBoundingClientRect().right > innerWidth).map((e) => e.className)`); len(wide) > 0 {
+		t.Errorf("wider than the screen: %q", wide)
+	}
+	for _, dir := range []string{"rtl", "ltr"} {
+		get[bool](ana, `(document.documentElement.dir = `+quote(dir)+`, true)`)
+		if over := get[bool](ana, `((code, copy) => code.right > copy.left)(...['pre', '.copy'].map((css) => document.querySelector('article ' + css).getBoundingClientRect()))`); over {
+			t.Errorf("%s: the button that copies code is not where the code ends", dir)
+		}
+	}
+	ana.Click("Jump to date")
+	ana.Dialog("Jump to date")
+	ana.fits("the date")
+	ana.Press(kb.Escape)
+	ana.NoDialog()
+}
+
+// TestForcedColors: where the system has the say of colours, what is chosen and what
+// has the focus is told by lines.
+func TestForcedColors(t *testing.T) {
+	_, ana, _ := pair(t)
+	ana.Prefers("forced-colors", "active")
+	line := func(what, css string) {
+		t.Helper()
+		if get[string](ana, `getComputedStyle(document.querySelector(`+quote(css)+`)).outlineStyle`) == "none" {
+			t.Errorf("nothing tells %s", what)
+		}
+	}
+	ana.wait("the field", `document.activeElement.matches('.composer textarea')`)
+	line("where one writes", ".composer .box")
+	line("which chat is open", "nav a[aria-current]")
+	line("which chats are shown", "nav button[aria-pressed=true]")
+	ana.Press("k", kb.ModifierCtrl)
+	ana.wait("the switcher", `document.activeElement.matches('.query')`)
+	ana.Type("port")
+	ana.wait("the chat", `all('#found li').length === 1`)
+	line("what is chosen", "#found [aria-selected=true]")
+	ana.Shoot("forced-colors")
+}
+
 // TestLooks goes through the main views, wide and narrow, light and dark, from
 // left to right and back.
 func TestLooks(t *testing.T) {

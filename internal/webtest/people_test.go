@@ -194,9 +194,17 @@ func TestPeopleAreFoundByName(t *testing.T) {
 		ana.Type(words)
 		ana.wait(fmt.Sprintf("%d found by %s", n, words), fmt.Sprintf(`%s.length === %d && document.querySelector('dialog input[type=search]').value === %s`, people, n, quote(words)))
 	}
+	said := func(want string) {
+		t.Helper()
+		ana.wait("what is said: "+want, `document.querySelector('.picker [role=status]').textContent === `+quote(want))
+	}
 	find("nunez", 1)
+	said("1 person found")
 	find("sil maria 34", 1)
+	find("nobody", 0)
+	said("Nobody found.")
 	find("silva", 30)
+	said("30 people found, and there are more")
 	ana.tabTo("the button for more", `e.matches('.found .more')`)
 	ana.Press(kb.Enter)
 	ana.wait("all of them, and the focus on the first who came", `(`+people+`).length === 35 && document.activeElement === (`+people+`)[30] && !document.querySelector('.found .more')`)

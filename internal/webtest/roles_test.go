@@ -65,6 +65,8 @@ func TestRoles(t *testing.T) {
 	carla.wait("that it is gone", `!chat('Crew') && document.body.innerText.includes('This chat is not here')`)
 	carla.look("gone")
 	ana.wait("that she is gone", `all('aside li').length === 2`)
+	// The button that was pressed is gone, with her row.
+	bob.wait("the focus among the others", `document.activeElement.matches('aside ul')`)
 
 	// The last owner cannot just go, and is told so.
 	ana.Click("Leave chat")
@@ -79,7 +81,7 @@ func TestRoles(t *testing.T) {
 	offered(bob, "Edit name and topic,Add people,Leave chat,Delete group,roles,Ana Lima")
 	ana.Click("Leave chat")
 	ana.Confirm()
-	ana.wait("that it is gone", `!chat('Crew')`)
+	ana.wait("that it is gone", `!chat('Crew') && location.pathname === '/'`)
 
 	// A name as long as may be bends nothing.
 	long := "A very long name for a group that nobody would ever type but somebody will " + fmt.Sprintf("%053d", 7)
@@ -95,8 +97,69 @@ func TestRoles(t *testing.T) {
 	bob.Screen(1280, 800)
 	bob.Click("Delete group")
 	bob.Confirm()
-	bob.wait("that it is gone", fmt.Sprintf(`!chat(%s)`, quote(long)))
+	bob.wait("that it is gone", fmt.Sprintf(`!chat(%s) && location.pathname === '/'`, quote(long)))
 	srv.NoReports()
+}
+
+// TestRemovedWhileWriting: whoever is removed while they write is told so, and
+// nobody goes on hearing that they write.
+func TestRemovedWhileWriting(t *testing.T) {
+	_, ana, bob := pair(t)
+	ana.Click("Details")
+	bob.Write("I was about to")
+	const typing = `document.querySelector('.conv .typing').innerText`
+	ana.wait("that he types", typing+` === 'Bob Okafor is typing…'`)
+	ana.Click("Remove Bob Okafor")
+	ana.Confirm()
+	ana.wait("that he is gone", `all('aside li').length === 1`)
+	if got := get[string](ana, typing); got != "" {
+		t.Errorf("of who is not in any more it is said: %s", got)
+	}
+	bob.wait("that it is said, and in the title no more", `document.querySelector('main [role=alert]')?.innerText.includes('This chat is not here') && document.title === 'Grima'`)
+	// What was written is there when they are in again.
+	ana.Click("Add people")
+	ana.click("Bob", `all('.found button').find((b) => b.innerText.includes('@bob'))`)
+	ana.click("Add", `all('.add')[0]`)
+	ana.wait("the focus where it began", `label(document.activeElement) === 'Add people'`)
+	bob.InChat("Port")
+	bob.wait("what was written", `document.querySelector('.composer textarea').value === 'I was about to'`)
+}
+
+// TestChoicesThatComeToNothing: what was chosen and is refused, or cannot be asked
+// for, is not shown as if it were so.
+func TestChoicesThatComeToNothing(t *testing.T) {
+	srv, ana, _ := pair(t)
+	ana.Click("Details")
+	ana.wait("the members", `all('aside li').length === 2`)
+	const chosen = `[...all('aside select').map((e) => e.value), ...all('aside input[type=checkbox]').map((e) => e.checked)].join()`
+	as := func(why, want string) {
+		t.Helper()
+		ana.wait(why, `document.querySelector('aside [role=alert]')?.innerText.startsWith(`+quote(why)+`)`)
+		ana.wait("what is so: "+want, chosen+` === `+quote(want))
+	}
+	const so = "all,owner,member,false"
+	ana.choose("Role of Ana Lima", "member")
+	as("You are the last owner", so)
+	srv.Kill()
+	ana.Status("offline")
+	ana.choose("Role of Bob Okafor", "admin")
+	as("There is no connection.", so)
+	ana.choose("Notifications", "none")
+	as("There is no connection.", so)
+	ana.click("the box", `all('aside label.check')[0]`)
+	as("There is no connection.", so)
+	ana.Settings("Profile")
+	ana.click("the box", `all('dialog label.check')[0]`)
+	ana.wait("why, and what is so", `document.querySelector('dialog [role=alert]')?.innerText === 'There is no connection.' && !document.querySelector('dialog label.check input').checked`)
+	ana.Click("Look")
+	ana.click("the box", `all('dialog label.check').at(-1)`)
+	ana.wait("why, and what is so", `document.querySelector('dialog [role=alert]')?.innerText.startsWith('This browser does not allow') && !all('dialog label.check input').at(-1).checked`)
+	ana.Click("Close")
+	srv.Restart()
+	ana.In()
+	ana.choose("Role of Bob Okafor", "admin")
+	ana.wait("the end of what was wrong", `!document.querySelector('aside [role=alert]')`)
+	ana.wait("what is so then", chosen+` === 'all,owner,admin,false'`)
 }
 
 // TestNotificationLevel: of what one is told is the same on all devices, and

@@ -81,6 +81,17 @@ func TestTabs(t *testing.T) {
 	two.wait("the login", `document.getElementById('username')`)
 	one.wait("the login in the other", `document.getElementById('username') && !document.querySelector('nav.side')`)
 	one.wait("that nothing is kept", `kept().then((rows) => !rows.some((r) => r.includes('hello to all tabs')))`)
+
+	// And who logs in in one is in in all.
+	two.Fill("username", "ana")
+	two.Fill("password", secret)
+	two.Click("Log in")
+	for _, p := range []*Person{two, one} {
+		p.In()
+		p.Open("Port")
+		p.Expect("hello to all tabs")
+	}
+	bob.connections(2)
 	srv.NoReports()
 }
 

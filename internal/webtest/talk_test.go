@@ -188,6 +188,7 @@ func TestRevokedSessionIsThrownOut(t *testing.T) {
 	ana.wait("both devices", `all('#panel-set li').length >= 2`)
 	ana.Click("Sign out")
 	phone.wait("the login", `document.getElementById('username') && document.body.innerText.includes('You were signed out on this device.')`)
+	phone.wait("why, where the focus is", `document.getElementById(document.activeElement.getAttribute('aria-describedby'))?.innerText === 'You were signed out on this device.'`)
 	phone.wait("that nothing is kept", `!document.querySelector('article') && kept().then((rows) => !rows.some((r) => r.includes('Port')))`)
 	phone.Goto(srv.URL("/"))
 	phone.wait("the login", `document.getElementById('username')`)

@@ -3,7 +3,7 @@
 import { SvelteMap } from "svelte/reactivity";
 import { indexedDBStore, limits, open, type CallArgs, type Chat as SDKChat, type Client, type Event, type Item, type Operation, type Operations, type Store, type User } from "@grima/sdk";
 import { logOut, type Session, whoAmI } from "./account.ts";
-import { Conversation } from "./conversation.svelte.ts";
+import { type Begun, Conversation } from "./conversation.svelte.ts";
 import { keep, kept, unkeep } from "./device.ts";
 import { plain } from "./markdown.ts";
 import { notifyOf } from "./notify.ts";
@@ -63,6 +63,8 @@ class App {
   readonly presence = new SvelteMap<string, string>();
   readonly drafts = new SvelteMap<string, { text: string }>();
   readonly typing = new SvelteMap<string, readonly string[]>();
+  /** Edits and replies that were begun in a chat before another was opened. */
+  readonly begun = new Map<string, Begun>();
   readonly touch = matchMedia("(hover: none) and (pointer: coarse)").matches;
 
   client: Client | null = null;
@@ -106,6 +108,12 @@ class App {
     await this.#begin();
   }
 
+  // Goes in after a login in another tab.
+  async #follow(): Promise<void> {
+    const session = await whoAmI().catch(() => undefined); // the form is there still
+    if (session && this.stage === "out") await this.enter(session);
+  }
+
   async #begin(): Promise<void> {
     let store: Store | undefined;
     try {
@@ -142,6 +150,10 @@ class App {
     window.addEventListener("blur", look);
     window.addEventListener("online", () => this.client?.reconnect());
     window.addEventListener("popstate", () => this.route());
+    // Who logs in in one tab is in in all, but for one that makes another account.
+    window.addEventListener("storage", (e) => {
+      if (e.key === knownKey && e.newValue && this.stage === "out" && location.pathname !== "/join") void this.#follow();
+    });
     // A page that the browser kept whole may show what was signed out of since.
     window.addEventListener("pageshow", (e) => {
       if (e.persisted) location.reload();
@@ -181,7 +193,7 @@ class App {
     this.queued = 0;
     this.#views.clear();
     this.#asked.clear();
-    for (const m of [this.users, this.presence, this.drafts, this.typing]) m.clear();
+    for (const m of [this.users, this.presence, this.drafts, this.typing, this.begun]) m.clear();
     document.title = t.app;
     unkeep(knownKey);
     forgetSettings();
@@ -247,6 +259,7 @@ class App {
         case "participant.added":
         case "participant.updated":
         case "participant.removed":
+          if (ev.kind === "participant.removed") this.#typed(ev.chatId, ev.participant.user_id, 0);
           this.conversation?.participant(ev.chatId, ev.participant);
           break;
       }
@@ -358,7 +371,7 @@ class App {
       this.chats = list;
       this.#watch();
       const n = list.reduce((sum, c) => sum + (c.notify === "none" ? 0 : c.notify === "mentions" ? c.mentions : c.unread), 0);
-      const title = (n ? `(${n >= 1000 ? "999+" : n}) ` : "") + (this.conversation ? titleText(this.chatName(this.conversation.chat)) + " · " : "") + t.app;
+      const title = (n ? `(${n >= 1000 ? "999+" : n}) ` : "") + (this.conversation?.there ? titleText(this.chatName(this.conversation.chat)) + " · " : "") + t.app;
       if (document.title !== title) document.title = title;
     }
     this.conversation?.update();

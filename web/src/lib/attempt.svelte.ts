@@ -22,6 +22,14 @@ export class Attempt {
     }
   }
 
+  /** Asks for what was just chosen in a field. If that comes to nothing the field shows again what is so. */
+  async choose(field: HTMLInputElement | HTMLSelectElement, work: () => Promise<string | unknown>, is: () => string | boolean): Promise<void> {
+    if (await this.run(work)) return;
+    const now = is();
+    if (typeof now === "boolean") (field as HTMLInputElement).checked = now;
+    else field.value = now;
+  }
+
   forget(): void {
     this.error = this.done = "";
   }

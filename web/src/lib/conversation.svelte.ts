@@ -4,7 +4,7 @@
 import { SvelteMap } from "svelte/reactivity";
 import { Roster, type ChatWindow, type Client, type Item, type Participant, type User } from "@grima/sdk";
 import { app, type Chat } from "./app.svelte.ts";
-import { words } from "./format.ts";
+import { sendable, words } from "./format.ts";
 import { mentionsIn, type Candidate } from "./mentions.ts";
 import { Failure, problem } from "./problem.ts";
 import { maxMarked } from "./reading.ts";
@@ -16,6 +16,13 @@ const step = 60; // rows more at a time
 const most = 260; // rows drawn
 const burst = 16; // rows that come, and that go, in one frame, while messages come
 const page = 100; // messages asked for at a time
+
+/** What is being written, and is more than a draft. */
+export interface Begun {
+  editing: Msg | null;
+  replyTo: number;
+  text: string;
+}
 
 export class Conversation {
   rows = $state.raw<Row[]>([]);
@@ -70,6 +77,13 @@ export class Conversation {
     this.#client = client;
     this.chatId = chatId;
     this.text = client.draft(chatId);
+    const begun = app.begun.get(chatId);
+    if (begun) {
+      app.begun.delete(chatId);
+      this.editing = begun.editing;
+      this.replyTo = begun.replyTo;
+      if (begun.editing) this.text = begun.text;
+    }
     this.#window = client.window(chatId);
     this.#end = this.#window.onChange(() => app.draw());
     const chat = client.chat(chatId);
@@ -86,6 +100,7 @@ export class Conversation {
     if (this.#closed) return;
     this.#closed = true;
     if (this.text && !this.editing) this.#keepDraft(this.text);
+    if (this.editing || this.replyTo) app.begun.set(this.chatId, { editing: this.editing, replyTo: this.replyTo, text: this.text });
     this.#stopTyping();
     this.#end();
     this.#window.close();
@@ -462,10 +477,11 @@ export class Conversation {
     this.text = msg.content;
   }
 
-  /** Begins to edit one's last message, if it is in sight. */
+  /** Begins to edit one's last message, if it is in sight. One that is yet to be sent cannot be edited, and the one before it is not meant. */
   editLast(): boolean {
-    const row = this.rows.findLast((r) => r.msg.seq && !r.msg.deleted && r.msg.senderId === app.self?.user_id);
-    if (row) this.edit(row.msg);
+    const row = this.rows.findLast((r) => !r.msg.deleted && r.msg.senderId === app.self?.user_id);
+    if (row?.msg.seq) this.edit(row.msg);
+    else if (row) app.toast(t.compose.notSentYet);
     return !!row;
   }
 
@@ -479,7 +495,7 @@ export class Conversation {
 
   /** Sends what is written, or saves the edit. False: there was nothing. */
   async submit(): Promise<boolean> {
-    const content = this.text.trim() ? this.text.replace(/\s+$/, "") : "";
+    const content = sendable(this.text);
     if (!content) return false;
     const byName = new Map<string, string>();
     for (const id of this.members.keys()) {

@@ -99,6 +99,9 @@ const encoder = new TextEncoder();
 /** A text's bytes of UTF-8, which is what the server counts. */
 export const byteLength = (s: string): number => encoder.encode(s).length;
 
+/** What can be sent of a text: blanks at its end are not, and what came with a paste and is no character cannot be (docs/protocol.md#strictness). */
+export const sendable = (s: string): string => s.replaceAll("\0", "").replace(/\p{Cs}/gu, "\ufffd").trimEnd();
+
 // What a text is looked for by has these otherwise, as the server does (docs/protocol.md#find).
 const plainly: Record<string, string> = { ł: "l", đ: "d", ð: "d", ø: "o", ħ: "h", ŧ: "t", þ: "th", ß: "ss", æ: "ae", œ: "oe", ς: "σ" };
 
