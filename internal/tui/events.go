@@ -40,6 +40,7 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 		m.synced = true
 		m.self = m.be.Self()
 		m.people.again()
+		m.wanted[m.self.UserID] = true // or one's own name would not be kept for a start without a connection
 		m.back = true
 		if m.open != nil {
 			return m.askMembers(m.open) // who came, and what they read meanwhile

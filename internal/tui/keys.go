@@ -50,6 +50,7 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 	if m.listShown() {
 		return m.listKey(name)
 	}
+	m.list = false // made narrow, it shows what was worked in
 	if m.open != nil {
 		if cmd, done := m.chatKey(name, k); done {
 			return cmd
