@@ -20,6 +20,7 @@ type Timeline struct {
 	held  Ranges             // positions whose messages are all in rows
 	loose int                // how many rows are outside of held, at most
 	lost  int64              // the highest updated_seq of a loose row that was let go
+	last  int64              // the chat's last position, as far as it was told: the present
 }
 
 // maxLoose bounds the rows that are kept only to be newer than those of a page
@@ -46,6 +47,7 @@ func (t *Timeline) Apply(ev Event) bool {
 		return false
 	}
 	t.held.Add(ev.PrevSeq+1, ev.Seq)
+	t.last = max(t.last, ev.Seq)
 	if ev.Message == nil || !t.put(*ev.Message) {
 		return false
 	}
@@ -113,6 +115,7 @@ func (t *Timeline) ApplyPage(asked protocol.MessagesListParams, page protocol.Me
 	}
 	r := PageRange(asked, page)
 	t.held.Add(r.From, r.To)
+	t.last = max(t.last, page.LastSeq)
 	return nil
 }
 
@@ -164,10 +167,10 @@ func PageRange(asked protocol.MessagesListParams, page protocol.MessagesListResu
 	return r
 }
 
-// around is the held range that has seq; the last one for 0.
+// around is the held range that has seq; for 0 the one that touches the present.
 func (t *Timeline) around(seq int64) (Range, bool) {
-	if n := len(t.held); seq == 0 && n > 0 {
-		return t.held[n-1], true
+	if seq == 0 {
+		seq = max(t.last, 1)
 	}
 	return t.held.Around(seq)
 }
@@ -214,10 +217,10 @@ func (t *Timeline) Before(seq int64, limit int) (protocol.MessagesListParams, bo
 func (t *Timeline) After(seq int64, limit int) (protocol.MessagesListParams, bool) {
 	p := protocol.MessagesListParams{Limit: int64(limit)}
 	r, ok := t.around(seq)
-	switch n := len(t.held); {
+	switch {
 	case !ok && seq != 0:
 		p.Around = &seq
-	case ok && r == t.held[n-1]:
+	case ok && r.To >= t.last:
 		return p, false
 	case ok:
 		p.After = &r.To

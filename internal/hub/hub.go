@@ -154,11 +154,12 @@ type Hub struct {
 	people   people
 	marks    map[chat.ChatID]map[chat.UserID]int64 // read marks to be told to others; nil: none
 
-	scans   scans
-	closed  bool
-	running int       // goroutines of the hub's
-	idle    sync.Cond // running fell to 0
-	told    sync.Cond // a room's flusher looks for more
+	scans      scans
+	complaints map[string]complaint // by what was being done: the failure that was logged last
+	closed     bool
+	running    int       // goroutines of the hub's
+	idle       sync.Cond // running fell to 0
+	told       sync.Cond // a room's flusher looks for more
 }
 
 // New makes a Hub. It has goroutines only while there is something to do, and
@@ -180,13 +181,14 @@ func New(cfg Config) *Hub {
 		cfg.Now = time.Now
 	}
 	h := &Hub{
-		cfg:      cfg,
-		sessions: table{by: bySession},
-		users:    table{by: byUser},
-		rooms:    make(map[chat.ChatID]*room),
-		fresh:    make(map[*room]struct{}),
-		loading:  make(map[*Conn]struct{}),
-		nodes:    newNodes(),
+		cfg:        cfg,
+		complaints: make(map[string]complaint),
+		sessions:   table{by: bySession},
+		users:      table{by: byUser},
+		rooms:      make(map[chat.ChatID]*room),
+		fresh:      make(map[*room]struct{}),
+		loading:    make(map[*Conn]struct{}),
+		nodes:      newNodes(),
 		presence: presence{
 			watchers: make(map[chat.UserID]map[*Conn]struct{}),
 			told:     make(map[chat.UserID]chat.Status),
@@ -257,15 +259,36 @@ func (h *Hub) reading() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(h.ctx, readTimeout)
 }
 
-// failed logs why a read failed, and has the next scan look at everything.
+// sayAgain is how often it is said that a read failed that goes on failing in the
+// same way: it is tried every few seconds, for as long as the store is not there.
+const sayAgain = 10 * time.Minute
+
+// complaint is a failure that was logged.
+type complaint struct {
+	text  string
+	at    time.Time
+	since int // how often it was so again
+}
+
+// failed logs why a read failed, unless it said so lately, and has the next scan
+// look at everything.
 func (h *Hub) failed(doing string, err error) {
+	now, text := h.cfg.Now(), err.Error()
 	h.mu.Lock()
 	h.scans.again = true
-	over := h.closed
-	h.mu.Unlock()
-	if !over {
-		h.cfg.Log.Warn("live delivery waits for the store", "doing", doing, "error", err)
+	last := h.complaints[doing]
+	if h.closed || last.text == text && now.Sub(last.at) < sayAgain {
+		last.since++
+		h.complaints[doing] = last
+		h.mu.Unlock()
+		return
 	}
+	h.complaints[doing] = complaint{text: text, at: now}
+	h.mu.Unlock()
+	if last.text != text {
+		last.since = 0
+	}
+	h.cfg.Log.Warn("live delivery waits for the store", "doing", doing, "error", err, "unsaid", last.since)
 }
 
 // counters are what Stats counts.

@@ -47,6 +47,7 @@ type chat struct {
 	failed  error // why the last question came to nothing
 	scroll  scroll
 	newFrom int64 // the "new" line stands before the first message above it; 0: none
+	seen    int64 // up to there everything was on the screen, or is read for another reason
 	marked  int64 // how far MarkRead was told
 	sel     int64 // the message that is selected; 0: none
 
@@ -142,13 +143,14 @@ func (c *chat) messages() []protocol.Message {
 	return c.tl.Messages(c.at)
 }
 
-// present reports whether what is held around the view reaches to now.
+// present reports whether what is held around the view reaches to now, and not
+// only to where the telling of what was missed has come.
 func (c *chat) present() bool {
 	if c.tl == nil || c.at == 0 {
 		return true // also when nothing is held yet
 	}
 	_, more := c.tl.After(c.at, 1)
-	return !more
+	return !more && c.Pos >= c.LastSeq
 }
 
 // sort puts the chats in order, if something changed.
@@ -179,10 +181,11 @@ func (m *Model) show(c *chat) tea.Cmd {
 	m.open = c
 	c.used = m.opts.Now()
 	c.at, c.scroll, c.sel = 0, scroll{}, 0
-	if c.Unread > 0 {
-		c.newFrom = max(c.ReadSeq, 1)
+	c.marked, c.seen = 0, c.ReadSeq
+	m.keepsUp = false
+	if c.Unread > 0 || c.Uncertain {
+		m.land(c)
 	}
-	c.marked = 0
 	if c.tl == nil {
 		c.tl = &client.Timeline{}
 	}
@@ -208,7 +211,7 @@ func (m *Model) leave() tea.Cmd {
 	c.newFrom = 0
 	m.open = nil
 	m.hist.reset()
-	return m.keepSoon()
+	return tea.Batch(m.tellSeen(c), m.keepSoon())
 }
 
 // forget lets go of the histories that were not looked at for longest.
@@ -252,8 +255,11 @@ func (m *Model) trim(c *chat) {
 		c.at = msgs[i].Seq // the present is somewhere else from here on
 	}
 	if below > 0 {
-		newest := c.tl.Messages(0)
-		c.tl.Forget(below+1, newest[max(0, len(newest)-pageSize)].Seq-1)
+		to := int64(protocol.MaxInteger)
+		if newest := c.tl.Messages(0); len(newest) > 0 {
+			to = newest[max(0, len(newest)-pageSize)].Seq - 1
+		}
+		c.tl.Forget(below+1, to)
 	}
 	c.tl.Forget(1, above-1)
 }
@@ -275,12 +281,19 @@ func (m *Model) load(c *chat) tea.Cmd {
 	msgs := c.messages()
 	p, want := protocol.MessagesListParams{}, false
 	i := c.scroll.index(c, msgs)
-	switch {
-	case len(msgs) == 0, i < ahead:
+	below := c.at != 0 && len(msgs)-i < ahead
+	if below && c.scroll.unread { // what is to be read comes first
+		p, want = c.tl.After(c.at, pageSize)
+	}
+	if !want && (len(msgs) == 0 || i < ahead) {
 		p, want = c.tl.Before(c.at, pageSize)
 	}
-	if !want && c.at != 0 && len(msgs)-i < ahead {
+	if !want && below {
 		p, want = c.tl.After(c.at, pageSize)
+	}
+	if !want && c.at != 0 {
+		p, want = c.tl.Before(0, pageSize)
+		want = want && p.Before == nil // the newest, if nothing of them is held: for /edit and its like
 	}
 	if !want {
 		return nil
@@ -305,6 +318,10 @@ func (m *Model) page(msg pageMsg) {
 		if errors.Is(msg.err, client.ErrOffline) && m.conn.Link == client.Online {
 			return // there is a connection again: load asks once more
 		}
+		if c.scroll.unread && len(c.messages()) == 0 {
+			m.bottom(c) // there may be something of the end; it is tried again when there is a connection
+			return
+		}
 		c.failed = msg.err
 		return
 	}
@@ -314,8 +331,10 @@ func (m *Model) page(msg pageMsg) {
 	m.readBySenders(c, msg.page.Messages)
 	m.trim(c)
 	if msg.asked.Around != nil && c.at == *msg.asked.Around && len(c.messages()) == 0 {
+		if !c.scroll.unread {
+			m.say(true, "that message is not there any more")
+		}
 		c.at, c.scroll = 0, scroll{} // it is not there (any more)
-		m.say(true, "that message is not there any more")
 	}
 }
 
@@ -326,25 +345,6 @@ func (m *Model) jump(c *chat, seq int64) tea.Cmd {
 	c.failed = nil
 	c.scroll = scroll{seq: seq, middle: true}
 	return cmd
-}
-
-// markRead moves the read mark to what is on the screen.
-func (m *Model) markRead(c *chat) tea.Cmd {
-	if !m.focused || m.listShown() || c.at != 0 || !c.scroll.follows() || c.asking || !c.there {
-		return nil
-	}
-	if c.LastSeq <= c.marked || c.Unread == 0 && c.ReadSeq >= c.LastSeq || c.Pos < c.LastSeq {
-		return nil
-	}
-	if c.Unread == 0 {
-		return nil // nothing by others: nobody needs to know
-	}
-	c.marked = c.LastSeq
-	be, id, seq := m.be, c.ChatID, c.LastSeq
-	return func() tea.Msg {
-		be.MarkRead(id, seq)
-		return nil
-	}
 }
 
 // membersMsg is who is in a chat.

@@ -331,6 +331,7 @@ func (m *Model) cmdRead(string) tea.Cmd {
 	marks := map[string]int64{}
 	for _, c := range m.order {
 		c.newFrom = 0
+		c.seenAll()
 		if c.Unread > 0 {
 			marks[c.ChatID] = c.LastSeq
 		}

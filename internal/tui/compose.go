@@ -39,7 +39,9 @@ func (m *Model) submit() tea.Cmd {
 	m.hist.add(text)
 	cmd := m.send(c, text)
 	m.abandon()
-	c.newFrom = 0
+	if c.seen >= c.LastSeq {
+		c.newFrom = 0
+	}
 	m.bottom(c)
 	return tea.Batch(cmd, m.keepSoon())
 }

@@ -40,6 +40,8 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 		m.synced = true
 		m.self = m.be.Self()
 		m.people.again()
+		m.wanted[m.self.UserID] = true // or one's own name would not be kept for a start without a connection
+		m.back = true
 		if m.open != nil {
 			return m.askMembers(m.open) // who came, and what they read meanwhile
 		}
@@ -68,6 +70,7 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 		return nil
 	}
 	c := m.chat(ev.ChatID)
+	allRead := c.Unread == 0 && !c.Uncertain
 	if ev.State != nil {
 		if !c.there || c.activity() != activity(ev.State) {
 			m.stale = true
@@ -87,6 +90,9 @@ func (m *Model) event(ev *client.Event) tea.Cmd {
 		delete(c.typing, ev.Message.SenderID)
 		if ev.Message.SenderID != m.self.UserID {
 			c.read(ev.Message.SenderID, ev.Message.Seq)
+		}
+		if allRead {
+			m.unreadSince(c, ev.PrevSeq, ev.Message)
 		}
 		return m.arrived(c, ev.Message)
 	case client.Typing:
@@ -126,6 +132,9 @@ func activity(st *client.Chat) string {
 func (m *Model) connection(conn client.Connection) {
 	was := m.conn.Link
 	m.conn = conn
+	if conn.Link != client.Online {
+		m.keepsUp = false // what was said meanwhile comes at once
+	}
 	if conn.Link == client.Offline {
 		m.synced = false
 	}
@@ -153,7 +162,7 @@ func (m *Model) reset(ev client.Event) {
 		c.there = false
 		c.gen++
 		c.asking, c.failed, c.newFrom, c.sel, c.editing, c.replyTo = false, nil, 0, 0, 0, 0
-		c.at, c.scroll = 0, scroll{}
+		c.at, c.scroll, c.seen, c.marked = 0, scroll{}, 0, 0
 		if c.tl != nil {
 			c.tl.Apply(ev)
 		}
@@ -162,7 +171,7 @@ func (m *Model) reset(ev client.Event) {
 		clear(c.typing)
 	}
 	m.cache.init()
-	m.stale = true
+	m.stale, m.keepsUp = true, false
 	m.say(true, "the server's history is another one than before; everything is loaded anew")
 }
 

@@ -105,3 +105,11 @@ func TestGoldenStates(t *testing.T) {
 		t.Errorf("after a link the form wants the name, not %q", s.fields[s.at].label)
 	}
 }
+
+// A terminal that is made narrow shows what one was at.
+func TestMadeNarrowTheChatStays(t *testing.T) {
+	d := play(t, port(), 80, 24)
+	d.keys("hello")
+	d.send(tea.WindowSizeMsg{Width: 40, Height: 10})
+	d.want("› hello", "see you, @ana")
+}

@@ -20,6 +20,7 @@ type scroll struct {
 	seq    int64
 	off    int
 	middle bool // put the message into the middle first
+	unread bool // put the "new" line near the top first
 }
 
 func (s scroll) follows() bool { return s.seq == 0 }
@@ -326,6 +327,15 @@ func (m *Model) settle(c *chat, msgs []protocol.Message, width, height int) {
 	if len(msgs) == 0 {
 		return
 	}
+	if s.unread {
+		if !m.settleUnread(c, msgs, width, height) {
+			return
+		}
+		s.unread = false
+		if s.follows() {
+			return
+		}
+	}
 	i := s.index(c, msgs)
 	if s.middle {
 		if msgs[i].Seq != s.seq && c.asking {
@@ -378,7 +388,7 @@ func (m *Model) scrollBy(c *chat, n, width int) {
 		}
 		break
 	}
-	s.seq, s.off = msgs[i].Seq, off
+	s.seq, s.off, s.unread = msgs[i].Seq, off, false
 	if i == len(msgs)-1 && off == 0 && c.present() {
 		c.at = 0
 		*s = scroll{}

@@ -50,6 +50,7 @@ func (m *Model) key(k tea.KeyPressMsg) tea.Cmd {
 	if m.listShown() {
 		return m.listKey(name)
 	}
+	m.list = false // made narrow, it shows what was worked in
 	if m.open != nil {
 		if cmd, done := m.chatKey(name, k); done {
 			return cmd
@@ -113,7 +114,7 @@ func (m *Model) listKey(name string) tea.Cmd {
 // chatKey is for the history of the open chat.
 func (m *Model) chatKey(name string, k tea.KeyPressMsg) (tea.Cmd, bool) {
 	c, width := m.open, m.paneWidth()
-	page := max(m.height-8, 1)
+	page := max(len(m.linkMap)-2, 1) // whatever is drawn besides, two lines stay
 	if c.sel > 0 {
 		if cmd, done := m.selectedKey(c, name); done {
 			return cmd, true
@@ -130,7 +131,9 @@ func (m *Model) chatKey(name string, k tea.KeyPressMsg) (tea.Cmd, bool) {
 	case "ctrl+home":
 		return m.jumpStart(c), true
 	case "ctrl+end":
-		m.bottom(c)
+		m.newest(c)
+	case "alt+u":
+		m.firstNew(c)
 	case "shift+up", "ctrl+up":
 		m.selectBy(c, -1)
 	case "shift+down", "ctrl+down":
@@ -138,10 +141,10 @@ func (m *Model) chatKey(name string, k tea.KeyPressMsg) (tea.Cmd, bool) {
 	case "esc":
 		return nil, m.escape(c)
 	case "end":
-		if !m.ed.empty() || c.scroll.follows() {
+		if !m.ed.empty() || c.scroll.follows() && !m.missed(c) {
 			return nil, false
 		}
-		m.bottom(c)
+		m.newest(c)
 	default:
 		return nil, false
 	}
@@ -163,6 +166,12 @@ func (m *Model) up(c *chat, n, width int) {
 
 // bottom goes back to the present.
 func (m *Model) bottom(c *chat) { c.at, c.scroll, c.sel = 0, scroll{}, 0 }
+
+// newest goes there and leaves nothing unread above.
+func (m *Model) newest(c *chat) {
+	m.bottom(c)
+	c.seenAll()
+}
 
 // jumpStart goes to the first message.
 func (m *Model) jumpStart(c *chat) tea.Cmd {

@@ -271,6 +271,7 @@ func TestPulledAndRestarted(t *testing.T) {
 	ana, kept = open()
 	ana.shows("unsent 2") // read without a network
 	ana.shows("before")
+	ana.until("one's own name", func(text string) bool { return !strings.Contains(text, anaUser.ID) })
 	ana.types("after the restart")
 	ana.shows("3 messages wait") // or the other two could be sent before it is drawn
 	net.plug()

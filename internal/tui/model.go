@@ -32,6 +32,7 @@ type Model struct {
 	m             metric
 	th            *theme
 	width, height int
+	sized         bool // that is the terminal's, not a guess
 	focused       bool // the terminal is looked at, as far as it says
 
 	self   protocol.User
@@ -81,6 +82,10 @@ type Model struct {
 	paneX   int     // the column that the chat begins at
 	cache   blockCache
 	quit    bool // the user wants to leave
+
+	keepsUp bool // all of the open chat was seen, and somebody looks: what comes is seen
+	back    bool // what came while away was told just now
+	marking bool // the read mark moved a moment ago
 
 	quitting bool // and is being seen off
 }
@@ -142,7 +147,7 @@ func (m *Model) Init() tea.Cmd {
 		m.list = true
 	}
 	m.draw()
-	return tea.Batch(append(cmds, m.listen(), m.lookAway(awayAfter), m.after())...)
+	return tea.Batch(append(cmds, m.see(), m.listen(), m.lookAway(awayAfter), m.after())...)
 }
 
 // first is the chat to begin with: the one of last time, or the latest.
@@ -191,7 +196,11 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	}
 	cmd = tea.Batch(cmd, m.after())
 	m.draw()
-	return m, tea.Batch(cmd, m.lookUp())
+	if m.landAgain() {
+		cmd = tea.Batch(cmd, m.load(m.open))
+		m.draw()
+	}
+	return m, tea.Batch(cmd, m.see(), m.lookUp())
 }
 
 func (m *Model) update(msg tea.Msg) tea.Cmd {
@@ -207,7 +216,10 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 	case tea.MouseWheelMsg:
 		return tea.Batch(m.here(), m.wheel(msg.Mouse()))
 	case tea.WindowSizeMsg:
-		m.width, m.height = msg.Width, msg.Height
+		m.width, m.height, m.sized = msg.Width, msg.Height, true
+		if c := m.open; c != nil && c.newFrom > 0 && !c.scroll.follows() && c.sel == 0 && m.untouched(c) {
+			m.toNew(c)
+		}
 	case tea.FocusMsg:
 		m.focused = true
 		return m.here()
@@ -225,6 +237,8 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 		}
 	case tickMsg:
 		m.ticking = false
+	case markMsg:
+		m.marking = false
 	case doneMsg:
 		if msg.err != nil {
 			m.say(true, "%s", reason(msg.err))
@@ -275,7 +289,7 @@ func (m *Model) after() tea.Cmd {
 		}
 	}
 	if m.open != nil {
-		cmds = append(cmds, m.load(m.open), m.markRead(m.open))
+		cmds = append(cmds, m.load(m.open))
 	}
 	cmds = append(cmds, m.watch())
 	if !m.ticking && m.timed() {
@@ -304,8 +318,14 @@ func (m *Model) ask(f func(ctx context.Context) doneMsg) tea.Cmd {
 }
 
 // goodbye keeps what is to be kept, and gives the terminal back as it was.
-func (m *Model) goodbye() tea.Cmd {
+func (m *Model) goodbye() tea.Cmd { return tea.Sequence(m.farewell()...) }
+
+// farewell is what goodbye does, in order.
+func (m *Model) farewell() []tea.Cmd {
 	cmds := []tea.Cmd{m.goodbyeState()}
+	if m.open != nil {
+		cmds = append(cmds, m.tellSeen(m.open))
+	}
 	// What is not in the outbox yet goes there. The client knows the one that is
 	// under way by its id.
 	be, ctx, sends := m.be, m.ctx, m.sends
@@ -325,7 +345,7 @@ func (m *Model) goodbye() tea.Cmd {
 		out.hush()
 		return nil
 	})
-	return tea.Sequence(cmds...)
+	return cmds
 }
 
 // goodbyeState keeps drafts now, whatever is being saved.

@@ -133,7 +133,7 @@ func (m *Model) helpOverlay() *overlay {
 		{"Up", "edit your last message, when nothing is written"},
 		{"^P ^N", "what you sent before"},
 		{"@ : / Tab", "complete names, emoji, commands"},
-		{"PgUp PgDn wheel", "scroll; End goes to the newest"},
+		{"PgUp PgDn wheel", "scroll; Alt+U to what is new; End"},
 		{"Shift+Up Shift+Down", "select a message, then r e d c g; or click it"},
 		{"^K", "go to a chat"},
 		{"Alt+Up Alt+Down", "the chat above, below; Alt+A: the next unread"},

@@ -318,6 +318,7 @@ var keyCodes = map[string]tea.KeyPressMsg{
 	"ctrl+k": {Code: 'k', Mod: tea.ModCtrl}, "ctrl+p": {Code: 'p', Mod: tea.ModCtrl}, "ctrl+n": {Code: 'n', Mod: tea.ModCtrl},
 	"ctrl+c": {Code: 'c', Mod: tea.ModCtrl}, "ctrl+q": {Code: 'q', Mod: tea.ModCtrl}, "ctrl+w": {Code: 'w', Mod: tea.ModCtrl},
 	"ctrl+home": {Code: tea.KeyHome, Mod: tea.ModCtrl}, "alt+a": {Code: 'a', Mod: tea.ModAlt},
+	"alt+u": {Code: 'u', Mod: tea.ModAlt},
 }
 
 func (d *driver) text() string {

@@ -72,7 +72,7 @@ func (m *Model) windowTitle() string {
 func (m *Model) draw() {
 	m.cursor = nil
 	if m.width < 10 || m.height < 4 {
-		m.screen = "too small"
+		m.screen, m.linkMap = "too small", nil
 		return
 	}
 	height := m.height - 1
@@ -264,6 +264,8 @@ func (m *Model) infoLine(c *chat, width int) string {
 			word = "↓ " + capped(c.Unread) + " new · End: to the newest"
 		}
 		return " " + th.accent.Styled(m.m.cut(word, width-1))
+	case c.Unread > 0 && len(m.linkMap) > 0 && m.missed(c):
+		return " " + th.accent.Styled(m.m.cut("↑ "+capped(c.Unread)+" new · Alt+U: to the first · End: all is read", width-1))
 	case len(names) == 1:
 		return " " + th.hint.Styled(m.m.cut(names[0]+" is typing…", width-1))
 	case len(names) == 2:

@@ -70,7 +70,8 @@ func TestWhatWasSentGoesWithItsChat(t *testing.T) {
 }
 
 // Without a connection, and nothing kept of a chat, what waits is shown, and the
-// history is asked for once and not for ever; then again when it can be had.
+// history is asked for once (what is unread, and then the end) and not for ever;
+// then again when it can be had.
 func TestNothingIsKeptOfTheChat(t *testing.T) {
 	f := port()
 	f.link = client.Offline
@@ -79,7 +80,7 @@ func TestNothingIsKeptOfTheChat(t *testing.T) {
 	draft := client.Draft{ID: "k", ChatID: "c_1", Content: "all aboard"}
 	d.events(client.Event{Kind: client.OutboxChanged, Outbox: &client.Item{Draft: draft, Progress: client.Pending}})
 	d.want("all aboard ◷", "could not be loaded: not connected")
-	if f.pages != 1 {
+	if f.pages != 2 {
 		t.Errorf("asked %d times", f.pages)
 	}
 	// The first answer is from before there was a connection.
@@ -94,7 +95,7 @@ func TestNothingIsKeptOfTheChat(t *testing.T) {
 	d.events(client.Event{Kind: client.ConnectionChanged, Connection: &client.Connection{Link: client.Online}})
 	d.want("see you, @ana", "all aboard ◷")
 	d.wantNot("could not be loaded")
-	if f.pages != 3 {
+	if f.pages != 4 {
 		t.Errorf("asked %d times", f.pages)
 	}
 }

@@ -65,7 +65,19 @@ func newWAL(c *conn, cfg Config, f *batch.Failure, p *places) (*wal, error) {
 
 func (w *wal) work() {
 	defer close(w.ended)
-	for range w.wake {
+	// Whoever notices that files were moved, the log is emptied then and not with the
+	// next write: that may be hours away, and who copies the database before it is
+	// gone for good would miss what is in the log.
+	moved := w.places.since
+	for {
+		select {
+		case <-moved:
+			moved = nil
+		case _, more := <-w.wake:
+			if !more {
+				return
+			}
+		}
 		if w.places.err() != nil {
 			w.empty()
 			continue

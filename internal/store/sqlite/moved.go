@@ -22,6 +22,7 @@ type places struct {
 	paths [3]string
 	were  [3]os.FileInfo
 	gone  atomic.Pointer[movedError] // nil: all are where they were
+	since chan struct{}              // closed when they are not
 }
 
 type movedError struct{ what string }
@@ -33,7 +34,7 @@ func (e *movedError) Error() string {
 // newPlaces remembers the files in dir, before SQLite opens them: later nobody may
 // close one, as that would give up SQLite's locks on it.
 func newPlaces(dir string, log *slog.Logger) (*places, error) {
-	p := &places{log: log}
+	p := &places{log: log, since: make(chan struct{})}
 	for i, suffix := range []string{"", "-wal", "-shm"} {
 		p.paths[i] = filepath.Join(dir, dbName+suffix)
 		// Opened to be written: what is in a lower layer of an overlay (an image of a
@@ -81,6 +82,7 @@ func (p *places) err() error {
 func (p *places) moved(what string) error {
 	err := &movedError{what}
 	if p.gone.CompareAndSwap(nil, err) {
+		close(p.since)
 		p.log.Error("the store stops writing until the server is started again. First put the files back, or what is to take their place; "+
 			"if they were deleted, they last as long as this process does (docs/operations.md#moved-files)", "error", err)
 	}

@@ -176,6 +176,33 @@ func TestFilesThatAreMovedAreNoticed(t *testing.T) {
 	}
 }
 
+// Who only looks, as a probe does on a server where nobody writes, has the log
+// emptied: a copy of the database by its descriptor is whole then.
+func TestFilesThatAreMovedWhileNobodyWrites(t *testing.T) {
+	root := t.TempDir()
+	dir, away := filepath.Join(root, "data"), filepath.Join(root, "away")
+	log := newLogged()
+	s := open(t, dir, func(c *Config) { c.Log = slog.New(log) })
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		if _, err := newChat(tx, 1); err != nil {
+			return err
+		}
+		_, err := send(tx, 1, 1, "one", "one")
+		return err
+	})
+	must(t, os.Mkdir(away, 0o700), os.Rename(filepath.Join(dir, dbName), filepath.Join(away, dbName)))
+	if err := s.Reach(); err == nil {
+		t.Fatal("nothing is wrong with the store")
+	}
+	log.await(t, "all that was stored")
+	kept, err := tryOpen(away)
+	must(t, err)
+	if got := contents(t, kept); len(got) != 1 || got[0] != "one" {
+		t.Errorf("the database has %q", got)
+	}
+	must(t, kept.Check(t.Context()), kept.Close(), s.Close())
+}
+
 // Files that come back are not trusted: somebody else may have written to them.
 func TestFilesThatComeBack(t *testing.T) {
 	dir := t.TempDir()
