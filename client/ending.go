@@ -49,7 +49,11 @@ func (s *Session) backoff() time.Duration {
 
 // delay is how long to wait after the tries-th failure in a row.
 func (s *Session) delay(tries int) time.Duration {
-	return s.jitter(min(s.cfg.MaxBackoff, s.cfg.MinBackoff<<min(tries, 16)))
+	bound := s.cfg.MaxBackoff
+	if tries < 16 {
+		bound = min(bound, s.cfg.MinBackoff<<tries)
+	}
+	return s.jitter(bound)
 }
 
 // permanent reports whether err is a reason not to come back.

@@ -540,6 +540,19 @@ func TestComingBack(t *testing.T) {
 	}
 }
 
+// However far MinBackoff and MaxBackoff are apart, the bound gets from one to the other.
+func TestWaitsForAsLongAsConfigured(t *testing.T) {
+	k := startTalk(t, Config{MinBackoff: time.Millisecond, MaxBackoff: time.Hour})
+	var waited []time.Duration
+	for range 24 {
+		k.s.Lost(k.now, errors.New("refused"))
+		waited = append(waited, k.s.Connection().Retry.Sub(k.now))
+	}
+	if waited[9] != 512*time.Millisecond || waited[23] != time.Hour || !slices.IsSorted(waited) {
+		t.Errorf("waits %v", waited)
+	}
+}
+
 // A sync that does not come to its end is ended.
 func TestEndlessSync(t *testing.T) {
 	k := startTalk(t, Config{})

@@ -33,16 +33,13 @@ func Repeatable(op string, params jsontext.Value) bool {
 	if !ok || key == "" {
 		return ok
 	}
-	var p struct {
-		Kind string `json:"kind"`
-		Chat string `json:"client_chat_id"`
-		Msg  string `json:"client_msg_id"`
-	}
+	var p map[string]any
 	if json.Unmarshal(params, &p) != nil {
 		return false
 	}
-	if op == OpChatsCreate {
-		return p.Kind == "private" || p.Chat != ""
+	if op == OpChatsCreate && p["kind"] == "private" {
+		return true // there is one per pair
 	}
-	return p.Msg != ""
+	k, _ := p[key].(string)
+	return k != ""
 }

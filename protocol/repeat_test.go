@@ -30,18 +30,28 @@ func TestRepeatable(t *testing.T) {
 	if diff := cmp.Diff(never, got); diff != "" {
 		t.Errorf("not repeated (-want +got):\n%s", diff)
 	}
-	for params, want := range map[string]bool{
-		`{"kind":"group","title":"x"}`:                        false,
-		`{"kind":"group","title":"x","client_chat_id":"k"}`:   true,
-		`{"kind":"private","user_id":"u_1"}`:                  true,
-		`{"kind":"private","user_id":"u_1","later":{"a":[]}}`: true,
-		`{`: false,
+	// sdk/ts/test/operations.test.ts has the same of that SDK.
+	for _, c := range []struct {
+		op, params string
+		want       bool
+	}{
+		{protocol.OpChatsCreate, `{"kind":"group","title":"x"}`, false},
+		{protocol.OpChatsCreate, `{"kind":"group","title":"x","client_chat_id":"k"}`, true},
+		{protocol.OpChatsCreate, `{"kind":"group","title":"x","client_chat_id":""}`, false},
+		{protocol.OpChatsCreate, `{"kind":"group","title":"x","client_msg_id":"k"}`, false},
+		{protocol.OpChatsCreate, `{"kind":"private","user_id":"u_1"}`, true},
+		{protocol.OpChatsCreate, `{"kind":"private","user_id":"u_1","later":{"a":[]}}`, true},
+		{protocol.OpChatsCreate, `{`, false},
+		{protocol.OpChatsCreate, `null`, false},
+		{protocol.OpMessageSend, `{"chat_id":"c_1","content":"x","client_msg_id":"k"}`, true},
+		{protocol.OpMessageSend, `{"chat_id":"c_1","content":"x","client_msg_id":""}`, false},
+		{protocol.OpMessageSend, `{"chat_id":"c_1","content":"x","client_chat_id":"k"}`, false},
+		{protocol.OpMessageSend, `{"chat_id":"c_1","content":"x","kind":"private"}`, false},
+		{protocol.OpMessageEdit, `{`, true}, // whatever it is, twice is harmless
+		{"later.op", `{"client_msg_id":"k"}`, false},
 	} {
-		if protocol.Repeatable(protocol.OpChatsCreate, []byte(params)) != want {
-			t.Errorf("%s: not %v", params, want)
+		if protocol.Repeatable(c.op, []byte(c.params)) != c.want {
+			t.Errorf("%s of %s: not %v", c.op, c.params, c.want)
 		}
-	}
-	if !protocol.Repeatable(protocol.OpMessageSend, []byte(`{"client_msg_id":"k"}`)) {
-		t.Error("a send with a key is not repeated")
 	}
 }

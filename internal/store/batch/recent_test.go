@@ -2,6 +2,7 @@ package batch
 
 import (
 	"cmp"
+	"fmt"
 	"runtime"
 	"slices"
 	"testing"
@@ -79,8 +80,17 @@ func TestRecentIsNeverTooLittle(t *testing.T) {
 				if n := len(r.chats.at); n > most || n != r.chats.list.Len() {
 					t.Fatalf("%d chats in the map, %d in the list, at most %d", n, r.chats.list.Len(), most)
 				}
-				if r.count > most {
-					t.Fatalf("%d marks, at most %d", r.count, most)
+				marks := 0
+				for user, m := range r.marks {
+					if marks += len(m); len(m) > r.few || r.many[user].at != nil {
+						t.Fatalf("%d marks of user %d are looked along, at most %d; an order as well: %v", len(m), user, r.few, r.many[user].at != nil)
+					}
+				}
+				for _, o := range r.many {
+					marks += len(o.at)
+				}
+				if r.count > most || marks != r.count {
+					t.Fatalf("%d marks, counted as %d, at most %d", marks, r.count, most)
 				}
 			},
 		})
@@ -108,10 +118,15 @@ func TestRecentAfterAFailedBatch(t *testing.T) {
 	}
 }
 
-// However many people read, what is remembered of it stays below what Config
-// says: each of them with a mark of their own is what takes most.
+// However many people read, what is remembered of it stays below what Config says.
 func TestRecentInMemory(t *testing.T) {
 	const most = 1 << 17
+	for _, people := range []int64{most, most / 256, most / 258, 1} { // with a mark each, the most few ones, the fewest many, all
+		t.Run(fmt.Sprint(people), func(t *testing.T) { recentInMemory(t, most, people) })
+	}
+}
+
+func recentInMemory(t *testing.T, most int, people int64) {
 	heap := func() uint64 {
 		runtime.GC()
 		var m runtime.MemStats
@@ -122,7 +137,7 @@ func TestRecentInMemory(t *testing.T) {
 	r := NewRecent(0, most)
 	for i := range int64(most) {
 		r.ChatChanged(chat.ChatID(i+1), 2*i+1)
-		r.MarkMoved(chat.ChatID(i+1), chat.UserID(i+1), 2*i+2)
+		r.MarkMoved(chat.ChatID(i+1), chat.UserID(i%people+1), 2*i+2)
 	}
 	if r.count != most || len(r.chats.at) != most {
 		t.Fatalf("%d marks and %d chats are remembered", r.count, len(r.chats.at))
@@ -132,8 +147,9 @@ func TestRecentInMemory(t *testing.T) {
 	} else {
 		t.Logf("all in use takes %.1f MiB", float64(took)/(1<<20))
 	}
-	r.MarkMoved(1, most+1, 2*most+1)
-	if r.count != 0 || r.since != 2*most+1 {
+	last := int64(2*most + 1)
+	r.MarkMoved(1, chat.UserID(most+1), last)
+	if r.count != 0 || len(r.marks)+len(r.many) != 0 || r.since != last {
 		t.Errorf("%d marks are remembered, all above %d", r.count, r.since)
 	}
 	runtime.KeepAlive(r)

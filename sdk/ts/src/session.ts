@@ -44,6 +44,7 @@ export interface Ask {
 const answerTime = 90_000;
 /** How long a connection has to last to count as a good one. */
 const steady = 30_000;
+
 /**
  * What a client knows and does, without network, clock or timers: lines of a
  * server go in, lines to it and events come out, and the time (ms since 1970) is

@@ -57,7 +57,7 @@ export function sessionConfig(c: Config): SessionConfig {
 
 /** How long to wait after the tries-th failure in a row: a random time, of which the bound doubles with each. */
 export function backoff(cfg: Settings, tries: number): number {
-  return cfg.jitter(Math.min(cfg.maxBackoffMs, cfg.minBackoffMs * 2 ** Math.min(tries, 16)));
+  return cfg.jitter(Math.min(cfg.maxBackoffMs, cfg.minBackoffMs * 2 ** tries));
 }
 
 /** The same after a failure that may pass; what the server asked for at least. */

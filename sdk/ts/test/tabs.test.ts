@@ -214,7 +214,7 @@ regression("clocks may be set back", async (p) => {
   p.check();
 });
 
-regression("a page that is put aside gives the connection to others, and comes back", async (p) => {
+regression("a page that is suspended gives the connection to others, and comes back", async (p) => {
   const a = await online(p);
   const b = await online(p);
   b.tab.show(false);

@@ -23,7 +23,7 @@ export interface Page {
   client: Client | undefined; // undefined: it is being opened, or could not be
   window: ChatWindow | undefined;
   closing: boolean;
-  cached: boolean; // put aside whole, when one went back or on
+  cached: boolean; // suspended whole, when one went back or on
 }
 
 export class Play {
