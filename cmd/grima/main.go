@@ -134,8 +134,8 @@ func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	// Much of it may be a server's words.
-	fmt.Fprintf(stderr, "grima: %s\n", visible(err.Error(), true))
+	// Much of it may be a server's words. PostgreSQL's driver lists with tabs.
+	fmt.Fprintf(stderr, "grima: %s\n", visible(strings.ReplaceAll(err.Error(), "\t", "  "), true))
 	if parse, ok := errors.AsType[*kong.ParseError](err); ok {
 		help := "grima"
 		if parse.Context != nil {
