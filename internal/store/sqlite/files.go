@@ -159,7 +159,11 @@ func create(cfg Config) error {
 	if err := os.Rename(filepath.Join(cfg.Dir, unfinished), path); err != nil {
 		return err
 	}
-	return syncDir(cfg.Dir)
+	if err := syncDir(cfg.Dir); err != nil {
+		return err
+	}
+	cfg.Log.Info("there was no database yet: made a new one", "file", path)
+	return nil
 }
 
 func removeFiles(dir string, names ...string) error {
