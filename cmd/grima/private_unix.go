@@ -28,7 +28,7 @@ func checkOwner(path string, info fs.FileInfo) error {
 
 // checkWritable sees that files can be made in the directory at path.
 func checkWritable(path string) error {
-	err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	err := unix.Access(path, unix.W_OK|unix.X_OK)
 	switch {
 	case errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%s is on a file system that is mounted read only: mount it otherwise, or choose another directory with --data DIR", path)
