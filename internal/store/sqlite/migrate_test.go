@@ -198,7 +198,7 @@ UPDATE chats SET last_seq = %[1]d WHERE chat_id = 1`, n+99, size))
 // An upgrade takes no more room than it asks for, and its log holds one piece.
 func TestUpgradeTakesTheRoomItSays(t *testing.T) {
 	for _, size := range []int{inRow + 1, 970, 1100, 5000, chat.MaxContent} {
-		const bytes, piece = 12 << 20, 50
+		const bytes, piece = 4 << 20, 20
 		dir, d := t.TempDir(), newDisk(t)
 		before5(t, dir, bytes/size, size)
 		length := func(file string) int64 {
@@ -305,7 +305,7 @@ func TestUpgradeTakesTheRoomItSaysForKeys(t *testing.T) {
 	file := made(t, dir)
 	exec(t, file, toVersion1)
 	exec(t, file, `INSERT INTO sent (sender_id, client_msg_id, chat_id, seq, body_hash, created_at)
-WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
 SELECT i % 50 + 1, printf('%08x-0000-7000-8000-%012d', i * 2654435761 % 4294967296, i), 1, 1, zeroblob(16), 1764000000000 FROM n`)
 	length := func(file string) int64 {
 		info, err := os.Stat(file)
