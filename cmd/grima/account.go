@@ -21,8 +21,12 @@ import (
 	"github.com/grima-chat/grima/protocol"
 )
 
-// Exit codes of the commands that speak as a person, beside exitOK, exitFailed
-// and exitUsage.
+// personal are the commands that speak as a person. Those of the operator have no
+// other exit codes than exitOK, exitFailed and exitUsage: a port that is taken is
+// no server that cannot be reached.
+var personal = map[string]bool{"api": true, "chat": true, "login": true, "logout": true, "send": true, "tail": true, "whoami": true}
+
+// Exit codes of commands that are personal, beside those of all.
 const (
 	exitLogin       = 3 // nobody is logged in, or the server does not take the login (any more)
 	exitRefused     = 4 // the server refused: no such chat, not allowed, too long
@@ -92,7 +96,7 @@ func unreachable(err error, wait time.Duration) error {
 
 var errUnreachable = errors.New("the server did not answer")
 
-// accountExit is the exit code of an error of talking as a person, or 0.
+// accountExit is the exit code of an error of talking as a person.
 func accountExit(err error) int {
 	refusal, refused := errors.AsType[*protocol.Error](err)
 	_, unlogged := errors.AsType[*client.LoginError](err)
@@ -111,7 +115,7 @@ func accountExit(err error) int {
 	case refused:
 		return exitRefused
 	}
-	return 0
+	return exitFailed
 }
 
 // findChat finds the chat that a person means: by its id, by its title, or by

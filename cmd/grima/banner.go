@@ -85,7 +85,11 @@ func banner(w io.Writer, f *serveFlags, at net.Addr, link string) {
 	url := f.publicURL(at)
 	host, port := fromHere(at)
 	b := build()
-	fmt.Fprintf(w, "grima %s · SQLite %s · data in %s\n", b.Version, b.SQLite, f.Data)
+	keeps := "SQLite " + b.SQLite + " · data in " + f.Data
+	if f.shared() {
+		keeps = "data in " + storeWithoutPassword(f.Store) + " · control socket in " + f.Data
+	}
+	fmt.Fprintf(w, "grima %s · %s\n", b.Version, keeps)
 	switch {
 	case f.Dev:
 		fmt.Fprintln(w, "DEV: anybody on this machine may register, and nothing limits rates. Not for anything you care about.")

@@ -56,3 +56,19 @@ func TestBannerSaysWhereToConnect(t *testing.T) {
 		}
 	}
 }
+
+// It names the store that everything is in, and not its password.
+func TestBannerSaysWhereDataAre(t *testing.T) {
+	for store, want := range map[string]string{
+		sqliteStore:                            "data in /srv/grima\n",
+		"postgres://grima:sesame@db.host/chat": "data in postgres://grima@db.host/chat · control socket in /srv/grima\n",
+	} {
+		var out strings.Builder
+		f := &serveFlags{dataFlags: dataFlags{Data: "/srv/grima", Store: store}}
+		banner(&out, f, net.TCPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:7007")), "")
+		first, _, _ := strings.Cut(out.String(), "\n")
+		if !strings.HasSuffix(first+"\n", want) || strings.Contains(first, "SQLite") != (store == sqliteStore) {
+			t.Errorf("with %s: %s", store, first)
+		}
+	}
+}

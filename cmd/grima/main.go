@@ -93,7 +93,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return report(stderr, err)
 	}
-	return report(stderr, command.Run())
+	err = command.Run()
+	code = report(stderr, err)
+	if first, _, _ := strings.Cut(command.Command(), " "); code == exitFailed && personal[first] {
+		code = accountExit(err)
+	}
+	return code
 }
 
 // newParser makes the parser of all commands. Their Run methods may ask for a
@@ -129,8 +134,8 @@ func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	// Much of it may be a server's words.
-	fmt.Fprintf(stderr, "grima: %s\n", visible(err.Error(), true))
+	// Much of it may be a server's words. PostgreSQL's driver lists with tabs.
+	fmt.Fprintf(stderr, "grima: %s\n", visible(strings.ReplaceAll(err.Error(), "\t", "  "), true))
 	if parse, ok := errors.AsType[*kong.ParseError](err); ok {
 		help := "grima"
 		if parse.Context != nil {
@@ -143,9 +148,6 @@ func report(stderr io.Writer, err error) int {
 	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
-	}
-	if code := accountExit(err); code != 0 {
-		return code
 	}
 	return exitFailed
 }

@@ -52,7 +52,8 @@ func (w withPostgres) Run() int { return pgtest.Main(w.m) }
 //	                       ready; sets $ADDR, and $LINK and $CODE if it shows
 //	                       the owner's link; what it prints is in serve.log
 //	await REGEXP           wait until the server has printed such a line
-//	stop [SIGNAL]          send TERM, or SIGNAL, and wait for exit code 0
+//	end [SIGNAL]           send TERM, or SIGNAL, and wait for exit code 0; not "stop",
+//	                       which ends a script before its end, as testscript has it
 //	hup                    send HUP
 //	lines [-tls] FILE      send the lines of FILE to the server, with $NAMEs in
 //	                       them expanded, and print all that it answers
@@ -79,7 +80,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":       scriptServe,
 			"await":       scriptAwait,
-			"stop":        scriptStop,
+			"end":         scriptEnd,
 			"hup":         scriptHup,
 			"lines":       scriptLines,
 			"exitcode":    scriptExitCode,
@@ -243,7 +244,7 @@ func scriptAwait(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+func scriptEnd(ts *testscript.TestScript, neg bool, args []string) {
 	sig := syscall.SIGTERM
 	if len(args) == 1 && args[0] == "INT" {
 		sig = syscall.SIGINT

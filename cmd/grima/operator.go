@@ -74,7 +74,7 @@ func prepareData(data string) error {
 		return err
 	}
 	if err := os.MkdirAll(data, 0o700); err != nil {
-		return fmt.Errorf("making the data directory: %w", err)
+		return fmt.Errorf("making the data directory: %w; make it as root for whom the server runs as (install -d -o grima -m 700 %s), or choose another with --data DIR", err, data)
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func lookAtData(data string) (there bool, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("looking at the data directory: %w", err)
+		return false, fmt.Errorf("looking at the data directory: %w; choose another with --data DIR", err)
 	case !info.IsDir():
 		return false, usagef("%s is not a directory: choose another with --data DIR", data)
 	}

@@ -110,3 +110,21 @@ func TestStopWhileOpening(t *testing.T) {
 		t.Errorf("it ended with %v:\n%s", err, r.output())
 	}
 }
+
+// What keeps a server from its data directory is said before it starts, with what
+// to do.
+func TestDataDirectoryThatIsNoUse(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write everywhere")
+	}
+	closed := filepath.Join(t.TempDir(), "closed")
+	if err := os.Mkdir(closed, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lookAtData(closed); err == nil || !strings.Contains(err.Error(), "chmod 700 "+closed) {
+		t.Errorf("one that cannot be written to: %v", err)
+	}
+	if err := prepareData(filepath.Join(closed, "data")); err == nil || !strings.Contains(err.Error(), "install -d -o grima -m 700 ") {
+		t.Errorf("one that cannot be made: %v", err)
+	}
+}

@@ -40,8 +40,8 @@ func TestLoginIsForgotten(t *testing.T) {
 		{refused(protocol.CodeUnsupportedVersion), false, exitLogin},
 		{refused(protocol.CodePermissionDenied), false, exitLogin},
 		{goodbye(protocol.GoodbyeTooManyConnections), false, exitUnreachable},
-		{client.ErrOtherUser, false, 0},
-		{errors.New("the screen is gone"), false, 0},
+		{client.ErrOtherUser, false, exitFailed},
+		{errors.New("the screen is gone"), false, exitFailed},
 	} {
 		who := login.Login{Server: "grima://localhost:7007", Token: "gt_x", Username: "ana"}
 		if _, err := login.Keep(who, login.Off); err != nil {

@@ -119,7 +119,7 @@ func (c *serveCmd) serve(ctx context.Context, std stdio, log *slog.Logger, store
 		select {
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
-				reload(log, srv)
+				c.reload(log, srv)
 				continue
 			}
 			log.Info("stopping", "signal", sig.String())
@@ -280,8 +280,13 @@ func degraded(bus *natsbus.Bus) func() string {
 	}
 }
 
-// reload reads the certificate again; the old one stays if that fails.
-func reload(log *slog.Logger, srv *server.Server) {
+// reload reads the certificate again, if there is one; the old one stays if that
+// fails.
+func (c *serveCmd) reload(log *slog.Logger, srv *server.Server) {
+	if c.TLSCert == "" {
+		log.Info("HUP reads the certificate again, and there is none; other settings are read at the start only")
+		return
+	}
 	if err := srv.ReloadCertificate(); err != nil {
 		log.Error("reading the certificate again failed; the old one stays", "error", err)
 		return

@@ -26,8 +26,8 @@ func TestNobodyElsesWordsAreObeyed(t *testing.T) {
 		t.Errorf("%q means %q, not %q", shown, after["a"], before["a"])
 	}
 	var out strings.Builder
-	report(&out, errors.New("not_found: \x1b]0;owned\a"))
-	if want := "grima: not_found: \\x1b]0;owned\\x07\n"; out.String() != want {
+	report(&out, errors.New("not_found: \x1b]0;owned\a:\n\tdb.host"))
+	if want := "grima: not_found: \\x1b]0;owned\\x07:\n  db.host\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
 }

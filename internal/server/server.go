@@ -138,7 +138,7 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 1
 func (s *Server) Listen() error {
 	ln, err := (&net.ListenConfig{KeepAliveConfig: keepAlive}).Listen(context.Background(), network(s.cfg.Listen), s.cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("listening on %s (does something else have the port?): %w", s.cfg.Listen, err)
+		return fmt.Errorf("listening on %s%s: %w", s.cfg.Listen, listenHint(err), err)
 	}
 	port, err := newPort(ln)
 	if err != nil {
@@ -151,6 +151,19 @@ func (s *Server) Listen() error {
 	}
 	s.port = port
 	return nil
+}
+
+// listenHint says what to look at when an address cannot be listened on.
+func listenHint(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return " (does something else have the port?)"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return " (does this machine have that address?)"
+	case errors.Is(err, syscall.EACCES):
+		return " (ports below 1024 may be root's alone; one above needs no leave)"
+	}
+	return ""
 }
 
 // network is that of a host:port to listen on. To Go 0.0.0.0 means all addresses,

@@ -143,7 +143,11 @@ func (s server) check() error {
 func connect(ctx context.Context, cfg *pgx.ConnConfig, set map[string]string) (*pgx.Conn, server, error) {
 	c, err := pgx.ConnectConfig(ctx, cfg.Copy())
 	if err != nil {
-		return nil, server{}, fmt.Errorf("connect to PostgreSQL: %w", err)
+		hint := ""
+		if _, spoke := errors.AsType[*pgconn.PgError](err); !spoke {
+			hint = " (is it up, and where the URL says?)"
+		}
+		return nil, server{}, fmt.Errorf("connect to PostgreSQL%s: %w", hint, err)
 	}
 	s, err := look(ctx, c, set)
 	if err != nil {

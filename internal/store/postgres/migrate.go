@@ -73,7 +73,8 @@ func migrate(ctx context.Context, tx pgx.Tx, log *slog.Logger) (facts map[string
 		return nil, newerSchema(facts["version"])
 	}
 	if 0 < version && version < len(steps) {
-		log.Info("bringing the database schema up to date; with millions of messages that takes minutes", "from", version, "to", len(steps))
+		// Also for operators' commands, which show warnings only.
+		log.Warn("bringing the database schema up to date, after which no older grima opens it and those that run stop; with millions of messages that takes minutes", "from", version, "to", len(steps))
 	}
 	for n := version + 1; n <= len(steps); n++ {
 		if _, err := tx.Exec(ctx, steps[n-1]); err != nil {

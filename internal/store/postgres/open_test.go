@@ -139,7 +139,7 @@ func TestRefusals(t *testing.T) {
 		refused(t, url, "bring the schema to version 1")
 	})
 	t.Run("nobody there", func(t *testing.T) {
-		refused(t, "postgres://u:sesame@127.0.0.1:1/grima?sslmode=disable", "connect to PostgreSQL")
+		refused(t, "postgres://u:sesame@127.0.0.1:1/grima?sslmode=disable", "connect to PostgreSQL (is it up, and where the URL says?)")
 		s, err := tryOpen("postgres://u:sesame@127.0.0.1:1/grima?sslmode=disable")
 		if err == nil || strings.Contains(err.Error(), "sesame") {
 			t.Errorf("%v, %v", s, err)

@@ -1,15 +1,20 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -227,6 +232,52 @@ func TestFailedSyncIsTheEndOfWriting(t *testing.T) {
 	})
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A full disk is told of once, and not for each update that it refuses: the log may
+// be on it, too. So is its end.
+func TestFullDiskIsToldOnce(t *testing.T) {
+	d, dir := newDisk(t), t.TempDir()
+	var out bytes.Buffer // read when nothing is under way
+	var now atomic.Int64
+	now.Store(1e12)
+	s := open(t, dir, d.on, func(c *Config) {
+		c.Log = slog.New(slog.NewTextHandler(&out, nil))
+		c.Now = func() time.Time { return time.UnixMilli(now.Load()) }
+	})
+	mustUpdate(t, s, func(tx chat.Tx) error {
+		_, err := newChat(tx, 1)
+		return err
+	})
+	sendText := func(n int) error {
+		return update(s, func(tx chat.Tx) error {
+			_, err := send(tx, 1, 1, fmt.Sprint("id", n), "hello")
+			return err
+		})
+	}
+	d.fails(noRoomFor(dbName + "-wal"))
+	for n := range 50 {
+		if n == 40 {
+			now.Add(time.Minute.Milliseconds())
+		}
+		if err := sendText(n); chat.CodeOf(err) != chat.CodeUnavailable {
+			t.Fatalf("an update heard %v", err)
+		}
+	}
+	d.fails(nil)
+	must(t, sendText(50), sendText(51), s.Close())
+	for line, n := range map[string]int{
+		"the disk is full: nothing is written until there is room": 2,
+		"refused=1 ":               1,
+		"refused=41 ":              1,
+		"dir=" + dir + " refused=": 3,
+		"there is room on the disk again, and writing goes on": 1,
+		"refused=50\n": 1,
+	} {
+		if got := strings.Count(out.String(), line); got != n {
+			t.Errorf("%q is in the log %d times, want %d:\n%s", line, got, n, out.String())
+		}
 	}
 }
 

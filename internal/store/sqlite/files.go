@@ -143,12 +143,14 @@ func create(cfg Config) error {
 	}
 	err = c.exec(fmt.Sprintf("PRAGMA page_size = %d", pageSize)) // now or never
 	if err == nil {
-		err = migrate(c, cfg.Log)
+		err = migrate(c, cfg)
 	}
 	if err == nil {
 		err = turnWALOn(c)
 	}
-	if err := errors.Join(err, c.close()); err != nil {
+	if err := errors.Join(err, c.close()); isFull(err) {
+		return fmt.Errorf("there is no room on the disk for a new database: make some, and start again: %w", err)
+	} else if err != nil {
 		return fmt.Errorf("make a new database: %w", err)
 	}
 	if err := removeFiles(cfg.Dir, unfinished+"-wal", unfinished+"-shm"); err != nil { // nothing is in them
@@ -157,7 +159,11 @@ func create(cfg Config) error {
 	if err := os.Rename(filepath.Join(cfg.Dir, unfinished), path); err != nil {
 		return err
 	}
-	return syncDir(cfg.Dir)
+	if err := syncDir(cfg.Dir); err != nil {
+		return err
+	}
+	cfg.Log.Info("there was no database yet: made a new one", "file", path)
+	return nil
 }
 
 func removeFiles(dir string, names ...string) error {

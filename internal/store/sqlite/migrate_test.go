@@ -116,7 +116,8 @@ func TestUpgradeThroughFaults(t *testing.T) {
 			t.Fatalf("%s: %v", when, err)
 		}
 	}
-	failed := 0
+	piece := func(c *Config) { c.piece = 6 }
+	failed, halves := 0, 0
 	for k := 1; ; k++ {
 		dir := t.TempDir()
 		overwrite(t, filepath.Join(dir, dbName), 0, before)
@@ -127,7 +128,7 @@ func TestUpgradeThroughFaults(t *testing.T) {
 			}
 			return nil
 		})
-		s, err := tryOpen(dir, d.on)
+		s, err := tryOpen(dir, d.on, piece)
 		d.mu.Lock()
 		ops := d.ops
 		d.mu.Unlock()
@@ -143,16 +144,193 @@ func TestUpgradeThroughFaults(t *testing.T) {
 			break
 		}
 		failed++
-		s = open(t, dir)
+		if halfMoved(t, filepath.Join(dir, dbName)) {
+			halves++
+		}
+		s = open(t, dir, piece)
 		check(s, fmt.Sprint("after a fault at ", k))
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if failed < 4 {
-		t.Errorf("an upgrade was stopped %d times only, so this proves little", failed)
+	if failed < 4 || halves < 4 {
+		t.Errorf("an upgrade was stopped %d times only, %d of them while contents were moved, so this proves little", failed, halves)
 	}
-	t.Logf("stopped at each of %d writes and syncs", failed)
+	t.Logf("stopped at each of %d writes and syncs, %d of them while contents were moved", failed, halves)
+}
+
+// halfMoved reports whether some of the long contents in the file are moved and
+// some are not, and sees that whoever knows only one place for them is kept out.
+func halfMoved(t *testing.T, file string) bool {
+	t.Helper()
+	db, err := sqlite3.Open(file)
+	must(t, err)
+	c := &conn{db: db, stmts: map[string]*stmt{}}
+	defer func() { must(t, c.abandon()) }()
+	version, err := c.int("PRAGMA user_version")
+	must(t, err)
+	if version < longContents {
+		return false
+	}
+	moved, err := c.int("SELECT count(*) FROM long_contents")
+	must(t, err)
+	stay, err := c.int(fmt.Sprint("SELECT count(*) FROM messages WHERE octet_length(content) > ", inRow))
+	must(t, err)
+	moving, err := c.meta(metaMoving)
+	must(t, err)
+	if stay > 0 && moving == "" {
+		t.Errorf("%d contents are to be moved, and nothing says so", stay)
+	}
+	return moved > 0 && stay > 0
+}
+
+// before5 makes a database of version 4 in dir, with n messages of that size.
+func before5(t *testing.T, dir string, n, size int) {
+	t.Helper()
+	made(t, dir)
+	exec(t, filepath.Join(dir, dbName), fmt.Sprintf(`DROP TABLE user_words; DROP TABLE long_contents; PRAGMA user_version = 4;
+INSERT INTO messages (chat_id, seq, updated_seq, sender_id, content, mention_all, created_at)
+WITH RECURSIVE n (i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+SELECT 1, i, i, 1, printf('%%.*c', %d, 'x'), 0, 0 FROM n;
+UPDATE chats SET last_seq = %[1]d WHERE chat_id = 1`, n+99, size))
+}
+
+// An upgrade takes no more room than it asks for, and its log holds one piece.
+func TestUpgradeTakesTheRoomItSays(t *testing.T) {
+	for _, size := range []int{inRow + 1, 970, 1100, 5000, chat.MaxContent} {
+		const bytes, piece = 4 << 20, 20
+		dir, d := t.TempDir(), newDisk(t)
+		before5(t, dir, bytes/size, size)
+		length := func(file string) int64 {
+			info, err := os.Stat(filepath.Join(dir, file))
+			must(t, err)
+			return info.Size()
+		}
+		before := length(dbName)
+		var most, log int64
+		d.fails(func(a action) error {
+			if a.kind == write && a.file == dbName+"-wal" {
+				log = max(log, a.off+int64(len(a.data)))
+			}
+			most = max(most, length(dbName)+length(dbName+"-wal"))
+			return nil
+		})
+		asked := int64(-1)
+		s := open(t, dir, d.on, func(c *Config) {
+			c.piece = piece
+			c.free = func(string) (int64, error) {
+				c, err := openConn(*c, reading)
+				must(t, err)
+				defer func() { must(t, c.close()) }()
+				asked, err = c.needToMigrate(4, "")
+				return asked, err
+			}
+		})
+		must(t, s.Check(t.Context()), s.Close())
+		took := most - before
+		t.Logf("%d bytes: took %d KiB, asked for %d beside a piece's room; its log %d KiB", size, took>>10, (asked-roomForPiece)>>10, log>>10)
+		// A piece is small here: what it takes is three times its contents, and a page
+		// of both trees for each.
+		if room := int64(piece * (3*size + 4*pageSize)); asked < roomForPiece || took > asked-roomForPiece+room || log > room {
+			t.Errorf("%d bytes: it took %d bytes with a log of %d, and asked for %d; a piece may take %d", size, took, log, asked-roomForPiece, room)
+		}
+	}
+}
+
+// Where there is too little room for an upgrade it is not begun.
+func TestUpgradeNeedsRoom(t *testing.T) {
+	dir := t.TempDir()
+	before5(t, dir, 5000, 970)
+	file := filepath.Join(dir, dbName)
+	before, err := os.ReadFile(file)
+	must(t, err)
+	_, err = tryOpen(dir, func(c *Config) { c.free = func(string) (int64, error) { return 36 << 20, nil } })
+	if err == nil || !strings.Contains(err.Error(), "takes up to 38 MiB") || !strings.Contains(err.Error(), "36 MiB are free") ||
+		!strings.Contains(err.Error(), "make room and start again, or go on with the grima from before") {
+		t.Errorf("it says %v", err)
+	}
+	if after, err := os.ReadFile(file); err != nil || string(after) != string(before) {
+		t.Errorf("the database was changed, %v", err)
+	}
+
+	// It becomes full all the same.
+	d := newDisk(t)
+	moved := 0
+	d.fails(func(a action) error {
+		if a.kind == truncate && a.file == dbName+"-wal" {
+			moved++
+		}
+		if moved > 10 && a.kind == write {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	piece := func(c *Config) { c.piece = 100 }
+	if _, err = tryOpen(dir, d.on, piece); err == nil || !strings.Contains(err.Error(), "make room and start again; it goes on, and nothing is lost") {
+		t.Errorf("it says %v", err)
+	}
+	if !halfMoved(t, file) {
+		t.Error("not some are moved and some are not")
+	}
+	_, err = tryOpen(dir, func(c *Config) { c.free = func(string) (int64, error) { return 1 << 20, nil } })
+	if err == nil || !strings.Contains(err.Error(), "make room and start again, and nothing is lost") {
+		t.Errorf("it says %v", err)
+	}
+	s := open(t, dir, piece)
+	view(t, s, func(r chat.Reader) error {
+		n := 0
+		for seq := int64(100); ; n++ {
+			list, err := r.Messages(1, seq, 1<<60, 1, false)
+			if err != nil || len(list) == 0 {
+				if n != 5000 {
+					t.Errorf("there are %d messages", n)
+				}
+				return err
+			}
+			if len(list[0].Content) != 970 {
+				t.Fatalf("message %d has %d bytes", list[0].Seq, len(list[0].Content))
+			}
+			seq = list[0].Seq + 1
+		}
+	})
+	must(t, s.Check(t.Context()), s.Close())
+	if halfMoved(t, file) {
+		t.Error("some are not moved")
+	}
+}
+
+// The keys of sends take the room that is asked for, as they get their new order.
+func TestUpgradeTakesTheRoomItSaysForKeys(t *testing.T) {
+	dir, d := t.TempDir(), newDisk(t)
+	file := made(t, dir)
+	exec(t, file, toVersion1)
+	exec(t, file, `INSERT INTO sent (sender_id, client_msg_id, chat_id, seq, body_hash, created_at)
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
+SELECT i % 50 + 1, printf('%08x-0000-7000-8000-%012d', i * 2654435761 % 4294967296, i), 1, 1, zeroblob(16), 1764000000000 FROM n`)
+	length := func(file string) int64 {
+		info, err := os.Stat(file)
+		must(t, err)
+		return info.Size()
+	}
+	before, most, asked := length(file), int64(0), int64(0)
+	d.fails(func(action) error {
+		most = max(most, length(file)+length(file+"-wal"))
+		return nil
+	})
+	s := open(t, dir, d.on, func(c *Config) {
+		c.free = func(string) (int64, error) {
+			c, err := openConn(*c, reading)
+			must(t, err)
+			defer func() { must(t, c.close()) }()
+			asked, err = c.needToMigrate(1, "")
+			return asked, err
+		}
+	})
+	must(t, s.Close())
+	t.Logf("took %d KiB, asked for %d", (most-before)>>10, asked>>10)
+	if most-before > asked || most-before < asked/2 {
+		t.Errorf("it took %d bytes and asked for %d", most-before, asked)
+	}
 }
 
 // The memory that moving long contents takes does not grow with what there is.
@@ -199,7 +377,9 @@ SELECT i / 900 + 1, i %% 900 + 1, i %% 900 + 1, 1, i || printf('%%.*c', %d, 'x')
 	if pages*pageSize < memory {
 		t.Fatalf("%d pages fit into the memory", pages)
 	}
-	upgrade(longContents, len(steps))
+	upgrade(longContents, longContents)
+	must(t, c.moveLongContents(1000))
+	upgrade(longContents+1, len(steps))
 	n, err := c.int(`SELECT count(*) FROM long_contents l JOIN messages m ON m.chat_id = l.chat_id AND m.seq = l.seq
 WHERE m.content = '' AND CAST(l.content AS INTEGER) = (l.chat_id - 1) * 900 + l.seq - 1`)
 	if err != nil || n != messages {

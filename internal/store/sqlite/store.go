@@ -46,9 +46,11 @@ type Config struct {
 	Log         *slog.Logger     // nil: slog.Default()
 	Now         func() time.Time // nil: time.Now
 
-	vfs          string // tests put faults between SQLite and the disk
-	recent       int    // how many changed chats are remembered, and as many marks; 0: 131,072, some 25 MiB when they are all in use
-	alwaysLookUp bool   // a sync looks at what changed lately, however little its user is in
+	free         func(dir string) (int64, error) // bytes that the disk has left; nil: as the system says
+	piece        int                             // long contents that are moved in one transaction; 0: 1000
+	vfs          string                          // tests put faults between SQLite and the disk
+	recent       int                             // how many changed chats are remembered, and as many marks; 0: 131,072, some 25 MiB when they are all in use
+	alwaysLookUp bool                            // a sync looks at what changed lately, however little its user is in
 }
 
 // Store is a chat.Store. Its methods may be called from any goroutine, but a
@@ -112,6 +114,12 @@ func (cfg *Config) setDefaults() {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.piece == 0 {
+		cfg.piece = 1000
+	}
+	if cfg.free == nil {
+		cfg.free = diskFree
 	}
 }
 
@@ -190,7 +198,7 @@ func prepare(c *conn, cfg Config) (behind, err error) {
 	// it that look fine may never reach the disk.
 	_, _, err = c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
 	if err == nil {
-		return nil, migrate(c, cfg.Log)
+		return nil, migrate(c, cfg)
 	}
 	err = fmt.Errorf("recover the write-ahead log: %w", err)
 	if !isFull(err) {

@@ -140,6 +140,7 @@ const (
 	metaEpoch    = "epoch"
 	metaIncoming = "incoming"
 	metaMoved    = "moved"
+	metaMoving   = "moving" // while long contents are, see moveLongContents
 
 	selMeta    = `SELECT value FROM meta WHERE name = ?`
 	putMeta    = `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`

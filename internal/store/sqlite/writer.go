@@ -18,6 +18,9 @@ import (
 // writes to the file, so what it remembers stays true.
 const cached = 1 << 16
 
+// fullEvery is how often the log hears that the disk is still full.
+const fullEvery = time.Minute
+
 var background = context.Background()
 
 // writer owns the one connection that writes.
@@ -35,6 +38,10 @@ type writer struct {
 	behind   error     // the log must be copied before anything is written; nil: no
 	caughtUp time.Time // when that was tried last
 
+	dir      string    // what the log calls the disk
+	full     int       // transactions that found no room since one did
+	fullSaid time.Time // when the log was told of that last
+
 	pages  int // length of the WAL after the last commit
 	last   int // and after the one before it
 	wakeAt int // at which length to wake the checkpointer
@@ -45,7 +52,7 @@ func newWriter(c *conn, cfg Config, f *batch.Failure, w *wal, recent *recent, be
 	r := &reader{c: c, ctx: background, recent: recent}
 	wr := &writer{
 		c: c, r: r, tx: batch.NewTx(&source{r}, cached),
-		now: cfg.Now, log: cfg.Log, failure: f, wal: w, stats: w.stats,
+		now: cfg.Now, log: cfg.Log, failure: f, wal: w, stats: w.stats, dir: cfg.Dir,
 		wakeAt: w.bound / 2, pushAt: w.bound, behind: behind,
 	}
 	c.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
@@ -134,6 +141,10 @@ func (w *writer) transact(items []*batch.Item) (n int, err error) {
 	if err := w.wal.places.look(); err != nil {
 		return n, err
 	}
+	if w.full > 0 {
+		w.log.Info("there is room on the disk again, and writing goes on", "dir", w.dir, "refused", w.full)
+		w.full, w.fullSaid = 0, time.Time{}
+	}
 	w.stats.committed(n, w.pages, time.Since(began))
 	w.tx.Settle()
 	return n, nil
@@ -219,7 +230,11 @@ func (w *writer) refusal(err error) error {
 	case w.failure.Err() != nil || w.wal.places.err() != nil:
 		return chat.Unavailable("the server cannot write any more and must be restarted", err)
 	case isFull(err):
-		w.log.Error("the disk is full", "error", err)
+		// Not each time: the log may be on that disk, too.
+		if w.full++; w.now().Sub(w.fullSaid) >= fullEvery {
+			w.fullSaid = w.now()
+			w.log.Error("the disk is full: nothing is written until there is room; reads go on", "dir", w.dir, "refused", w.full, "error", err)
+		}
 		return chat.Unavailable("the disk is full; nothing was stored", err)
 	case blames(err):
 		w.log.Error("an update could not be stored", "error", err)

@@ -1,5 +1,5 @@
 -- Long contents stand beside the messages' rows, see schema.sql. Those
--- that there are are moved by moveLongContents, in the same transaction.
+-- that there are are moved by moveLongContents, piece by piece afterwards.
 
 CREATE TABLE long_contents (
   chat_id INTEGER NOT NULL,
