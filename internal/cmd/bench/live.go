@@ -48,6 +48,7 @@ type liveSizes struct {
 	pipelined  int // requests that one client has on their way
 	deaf       int // receivers that never read
 	bystanders int
+	looks      int // at bystanders beside each hostility, in a round
 	heavyChats int // of the person whose sync is heavy
 	heavyRows  int // messages of the largest size in the heavy room
 }
@@ -55,11 +56,11 @@ type liveSizes struct {
 var (
 	fullSizes = liveSizes{
 		rooms: []int{10, 100, 1000, 10_000}, idle: 15_000, settle: 5 * time.Second, active: []int{100, 5000},
-		storm: 9500, storming: 3000, pipelined: 100_000, deaf: 1000, bystanders: 20, heavyChats: 5000, heavyRows: 500,
+		storm: 9500, storming: 3000, pipelined: 100_000, deaf: 1000, bystanders: 20, looks: 3, heavyChats: 5000, heavyRows: 500,
 	}
 	quickSizes = liveSizes{
 		rooms: []int{10, 100}, idle: 200, settle: time.Second / 2, active: []int{20, 100},
-		storm: 300, storming: 300, pipelined: 5000, deaf: 50, bystanders: 5, heavyChats: 200, heavyRows: 100,
+		storm: 300, storming: 300, pipelined: 5000, deaf: 50, bystanders: 5, looks: 1, heavyChats: 200, heavyRows: 100,
 	}
 )
 

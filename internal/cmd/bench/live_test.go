@@ -233,7 +233,7 @@ func TestEveryScenarioRuns(t *testing.T) {
 	t.Cleanup(func() { quickSizes = sizes })
 	quickSizes = liveSizes{
 		rooms: []int{10}, idle: 60, settle: 20 * time.Millisecond, active: []int{10}, storm: 50, storming: 50,
-		pipelined: 500, deaf: 10, bystanders: 3, heavyChats: 20, heavyRows: 20,
+		pipelined: 500, deaf: 10, bystanders: 3, looks: 2, heavyChats: 20, heavyRows: 20,
 	}
 	out := t.TempDir()
 	b.options.Out = out
