@@ -45,8 +45,11 @@ type Config struct {
 	// Header is sent with a WebSocket's handshake.
 	Header http.Header
 
-	Device string // what sessions.list shows; empty: as at login
-	Agent  string // the program, as "echobot/1.2"; empty: grima-go
+	// Device is what sessions.list shows of a session that [Login] makes, and
+	// Agent the program, as "echobot/1.2"; empty: grima-go. A client that is
+	// opened with a Token goes on with its session as it is.
+	Device string
+	Agent  string
 
 	// Calls makes a client that only asks and sends: it does not subscribe,
 	// does not sync, and its only events are of the connection and the outbox.

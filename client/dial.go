@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -84,6 +85,9 @@ func Address(server string) (string, error) {
 
 func parseAddress(server string) (address, error) {
 	text := server
+	if ip, err := netip.ParseAddr(text); err == nil && ip.Is6() && ip.Zone() == "" {
+		text = "[" + text + "]"
+	}
 	if !strings.Contains(text, "://") {
 		text = "//" + text
 	}
@@ -91,7 +95,8 @@ func parseAddress(server string) (address, error) {
 	if err != nil {
 		return address{}, fmt.Errorf("the server's address: %w", err)
 	}
-	if u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	unbracketed := strings.Contains(u.Hostname(), ":") && !strings.HasPrefix(u.Host, "[")
+	if u.Hostname() == "" || unbracketed || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return address{}, fmt.Errorf("the server's address is a host, as grimas://chat.example.com, and not %q", server)
 	}
 	a := address{name: u.Hostname()}
@@ -111,6 +116,9 @@ func parseAddress(server string) (address, error) {
 	}
 	if u.Port() != "" {
 		port = u.Port()
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return address{}, fmt.Errorf("the server's port is 1 to 65535, and not %s", port)
+		}
 	}
 	a.host = net.JoinHostPort(a.name, port)
 	switch path := u.Path; {

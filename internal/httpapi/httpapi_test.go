@@ -152,6 +152,31 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 
 	s, invite = start(t, nil)
 	apitest.Run(t, apitest.HTTPFrames(s.URL, client), invite)
+
+	for _, body := range []string{ // at the wrong door, or no frame
+		`{"type":"BroadcastRequest","id":7,"op":"message.send"}`,
+		`{"type":"SessionRequest","id":7,"op":"session.end"}`,
+		`{"type":"DataRequest","id":7,"op":"users.me"}`,
+		`{"type":"Ping"}`, `[]`,
+	} {
+		for _, path := range []string{"/v1/data", "/v1/broadcast"} {
+			for _, origin := range []string{"", "https://evil.example"} {
+				r, err := http.NewRequest(http.MethodPost, s.URL+path, strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("Content-Type", "application/json")
+				if origin != "" {
+					r.Header.Set("Origin", origin)
+				}
+				res, err := client.Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				res.Body.Close()
+			}
+		}
+	}
 }
 
 func TestFinerPoints(t *testing.T) {
@@ -178,7 +203,8 @@ func TestFinerPoints(t *testing.T) {
 
 		{name: "created", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"hi","client_msg_id":"m1"}`, status: 201, media: plain, want: `{"chat_id":"c_1","seq":2,`},
 		{name: "created before", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"hi","client_msg_id":"m1"}`, status: 200, media: plain, want: `"duplicate":true`},
-		{name: "in the path and in the body", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"chat_id":"c_1","content":"hi"}`, status: 400, media: problem, want: "chat_id"},
+		{name: "in the path and in the body", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"chat_id":"c_1","content":"hi"}`, status: 400, media: problem, want: "chat_id stands in the path"},
+		{name: "in the path and in the query", who: "ana", route: "GET /v1/chats/c_1/messages?chat_id=c_1", status: 400, media: problem, want: "chat_id stands in the path"},
 		{name: "in the query of a POST", who: "ana", route: "POST /v1/chats/c_1/messages?content=hi", status: 400, media: problem, want: "in the body"},
 		{name: "no body where none is needed", who: "ana", route: "POST /v1/chats/c_1/typing", status: 200, media: plain, want: "{}\n"},
 		{name: "an empty object with a blank in it", who: "ana", route: "POST /v1/chats/c_1/typing", body: "{ }", status: 200, media: plain, want: "{}\n"},
@@ -186,6 +212,10 @@ func TestFinerPoints(t *testing.T) {
 		{name: "an object with blanks before its end", who: "ana", route: "POST /v1/chats/c_1/typing", body: "{\"stop\": true\n \t}", status: 200, media: plain, want: "{}\n"},
 		{name: "no body where one is needed", who: "ana", route: "POST /v1/chats/c_1/messages", status: 400, media: problem, want: "content is missing"},
 		{name: "a body that is no JSON", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":`, status: 400, media: problem, want: `"code":"parse_error"`},
+		{name: "a body with blanks before it, told by its byte", who: "ana", route: "POST /v1/chats/c_1/messages", body: "\r\n {\"content\":oops}", status: 400, media: problem, want: "at byte 14"},
+		{name: "a body with blanks around it", who: "ana", route: "POST /v1/chats/c_1/messages", body: "\r\n {\"content\":\"hi\"}\r\n", status: 201, media: plain},
+		{name: "a body of blanks", who: "ana", route: "POST /v1/chats/c_1/typing", body: " \n", status: 200, media: plain},
+		{name: "a frame with blanks around it", who: "ana", route: "POST /v1/data", body: "\n{\"type\":\"DataRequest\",\"op\":\"users.me\"}\n", status: 200, media: plain},
 		{name: "a body that ends twice", who: "ana", route: "POST /v1/chats/c_1/messages", body: `{"content":"hi"}}`, status: 400, media: problem, want: `"code":"parse_error"`},
 		{name: "a body that is no object", who: "ana", route: "POST /v1/chats/c_1/messages", body: `["hi"]`, status: 400, media: problem},
 		{name: "a body that is not UTF-8", who: "ana", route: "POST /v1/chats/c_1/messages", body: "{\"content\":\"\xff\"}", status: 400, media: problem, want: `"code":"invalid_utf8"`},

@@ -9,8 +9,10 @@ import (
 	"net/url"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/grima-chat/grima/internal/api"
@@ -86,15 +88,12 @@ func (in input) params(w http.ResponseWriter, r *http.Request) (params []byte, s
 		if _, err := protocol.DecodeParams(body, &protocol.Empty{}); err != nil {
 			return nil, err.Code.Info().Status, err
 		}
-		var who struct {
-			UserID *string `json:"user_id,omitzero"`
+		var members map[string]jsontext.Value
+		if failure := json.Unmarshal(body, &members); failure != nil {
+			return nil, http.StatusInternalServerError, protocol.NewError(protocol.CodeInternal, "the body could not be taken apart")
 		}
-		if in.self {
-			_, err = protocol.DecodeParams(body, &who)
-			if err == nil && who.UserID != nil {
-				err = protocol.NewError(protocol.CodeInvalidRequest, "this route is about oneself, without a user_id")
-			}
-			if err != nil {
+		for name := range members {
+			if err := in.inPath(name); err != nil {
 				return nil, err.Code.Info().Status, err
 			}
 		}
@@ -115,16 +114,28 @@ func (in input) params(w http.ResponseWriter, r *http.Request) (params []byte, s
 		add(name, r.PathValue(name), in.kinds[name])
 	}
 	for _, q := range query {
-		k := in.kinds[q.name]
 		if in.body {
 			err = protocol.NewError(protocol.CodeInvalidRequest, "this route takes its members in the body, not in the query")
+		} else if twice := in.inPath(q.name); twice != nil {
+			err = twice
 		}
-		add(q.name, q.value, k)
+		add(q.name, q.value, in.kinds[q.name])
 	}
 	if err != nil {
 		return nil, err.Code.Info().Status, err
 	}
 	return append(params, '}'), 0, nil
+}
+
+// inPath refuses a member that the path says already.
+func (in input) inPath(name string) *protocol.Error {
+	switch {
+	case in.self && name == "user_id":
+		return protocol.NewError(protocol.CodeInvalidRequest, "this route is about oneself, without a user_id")
+	case slices.Contains(in.path, name):
+		return protocol.NewError(protocol.CodeInvalidRequest, name+" stands in the path, and nowhere else")
+	}
+	return nil
 }
 
 var bare = regexp.MustCompile(`^(?:-?(?:0|[1-9][0-9]*)|true|false)$`)
@@ -192,8 +203,9 @@ func parseQuery(raw string) ([]pair, *protocol.Error) {
 	return out, nil
 }
 
-// readBody reads a body that must be JSON, without the blanks around it. An
-// empty one needs no Content-Type.
+// readBody reads a body that must be JSON, without the blanks behind it; those
+// before it stay, since what is wrong is told by its byte. An empty one needs no
+// Content-Type.
 func readBody(w http.ResponseWriter, r *http.Request, allowed bool) (body []byte, status int, err *protocol.Error) {
 	if r.ContentLength == 0 {
 		return nil, 0, nil
@@ -223,5 +235,5 @@ func readBody(w http.ResponseWriter, r *http.Request, allowed bool) (body []byte
 	if failure != nil {
 		return refuse(http.StatusBadRequest, protocol.CodeInvalidRequest, "the body did not arrive whole")
 	}
-	return []byte(strings.Trim(string(body), " \t\r\n")), 0, nil
+	return bytes.TrimRight(body, " \t\r\n"), 0, nil
 }

@@ -235,30 +235,42 @@ func (d *document) addFrames(path string, takes protocol.Type) {
 			"strict": object{"type": "boolean"},
 		},
 	}
+	ignored := object{"type": "array", "items": object{"type": "string"}}
 	answer := object{
-		"type": "object", "required": []any{"type"},
+		"type": "object", "required": []any{"type", "op", "result"},
+		"properties": object{"type": object{"const": takes.Response()}, "id": id, "op": op, "result": anything, "ignored": ignored},
+	}
+	// A frame at the wrong door is answered as what it is.
+	refusal := object{
+		"type": "object", "required": []any{"type", "error"},
 		"properties": object{
-			"type": object{"enum": []any{takes.Response(), protocol.TypeError}}, "id": id, "op": object{"type": "string"},
-			"result": anything, "error": d.schema(reflect.TypeFor[protocol.Error]()),
-			"ignored": object{"type": "array", "items": object{"type": "string"}},
+			"type": object{"enum": []any{protocol.TypeSessionResponse, protocol.TypeDataResponse, protocol.TypeBroadcastResponse, protocol.TypeError}},
+			"id":   id, "op": object{"type": "string"}, "error": d.schema(reflect.TypeFor[protocol.Error]()), "ignored": ignored,
 		},
-		"oneOf": []any{object{"required": []any{"result"}}, object{"required": []any{"error"}}},
 	}
 	request["title"], answer["title"] = string(takes), string(takes.Response())
-	d.schemas[string(takes)], d.schemas[string(takes.Response())] = request, answer
-	gives := object{
-		"headers": object{
-			"Retry-After":      ref("headers", "Retry-After"),
-			"WWW-Authenticate": ref("headers", "WWW-Authenticate"),
-		},
-		"description": "the frame that answers; an error has its code's status",
-		"content":     object{"application/json": object{"schema": ref("schemas", string(takes.Response()))}},
+	d.schemas[string(takes)], d.schemas[string(takes.Response())], d.schemas["Refusal"] = request, answer, refusal
+	body := func(schema string) object {
+		return object{"application/json": object{"schema": ref("schemas", schema)}}
 	}
+	refused := body("Refusal")
+	// What is refused before it is looked at, as from another site's page.
+	refused["application/problem+json"] = object{"schema": d.schema(reflect.TypeFor[Problem]())}
 	d.addOperation(path, http.MethodPost, object{
 		"operationId": strings.TrimPrefix(path, "/v1/"), "summary": "Any operation of a " + string(takes) + ", as a frame",
 		"tags": []any{"frames"}, "security": security(api.Anyone),
-		"requestBody": object{"required": true, "content": object{"application/json": object{"schema": ref("schemas", string(takes))}}},
-		"responses":   object{"200": gives, "default": gives},
+		"requestBody": object{"required": true, "content": body(string(takes))},
+		"responses": object{
+			"200": object{"description": "the frame that answers", "content": body(string(takes.Response()))},
+			"default": object{
+				"description": "the frame that answers, with its error, whose code's status this is",
+				"headers": object{
+					"Retry-After":      ref("headers", "Retry-After"),
+					"WWW-Authenticate": ref("headers", "WWW-Authenticate"),
+				},
+				"content": refused,
+			},
+		},
 	})
 }
 

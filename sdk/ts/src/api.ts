@@ -26,9 +26,11 @@ export interface Config {
   url?: string;
   /** "cookie": the page's session cookie goes along with the handshake. */
   auth: "cookie" | { token: string };
-  /** What sessions.list shows; absent: as at login. */
+  /**
+   * The device, and the program, as "echobot/1.2" (absent: grima-ts), for the
+   * server. What sessions.list shows are those that the session was made with.
+   */
   device?: string;
-  /** The program, as "echobot/1.2"; absent: grima-ts. */
   agent?: string;
 
   /** Keeps state over reloads; absent: in memory. */

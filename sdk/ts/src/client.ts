@@ -120,6 +120,8 @@ export class GrimaClient implements Client {
       const p = r.put(news);
       if (p) full.push(p);
     }
+    // What stopped tells nothing more: whoever reads would wait for ever.
+    if (this.connection.link === "stopped") for (const r of [...this.#readers]) void r.return();
     if (full.length > 0) return Promise.all(full).then(() => undefined);
   }
 
@@ -191,7 +193,7 @@ export class GrimaClient implements Client {
       this.#readers.delete(r);
       signal?.removeEventListener("abort", end); // it may be that of many
     });
-    if (this.#closed || signal?.aborted) end();
+    if (this.#closed || this.connection.link === "stopped" || signal?.aborted) end();
     else {
       this.#readers.add(r);
       signal?.addEventListener("abort", end);

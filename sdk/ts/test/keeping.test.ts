@@ -192,6 +192,27 @@ void test("a client is closed from within a reader that is far behind", async ()
   assert(told > 0);
 });
 
+void test("who reads the events of a client that stops comes to their end", async () => {
+  const c = await start(memoryStore());
+  const events = c.events();
+  const told: string[] = [];
+  const reading = (async () => {
+    for await (const ev of events) told.push(ev.kind === "connection" ? ev.connection.link : ev.kind);
+  })();
+  const waiting = c.events(); // of somebody who reads later
+  Line.last.says(created(6));
+  Line.last.says(JSON.stringify({ type: "Goodbye", code: "session_revoked", message: "over", reconnect: false }));
+  const late = AbortSignal.timeout(60_000);
+  await Promise.race([reading, new Promise((_, fail) => late.addEventListener("abort", () => fail(new Error("it goes on waiting"))))]);
+  assert.deepEqual(told, ["message.created", "stopped"]);
+  const later: string[] = [];
+  for await (const ev of waiting) later.push(ev.kind);
+  assert.deepEqual(later, ["message.created", "connection"], "what waits is read first");
+  assert.deepEqual(await c.events().next(), { value: undefined, done: true }, "one that begins later");
+  assert.equal(c.error?.code, "session_revoked");
+  await c.close();
+});
+
 void test("a reader that ended leaves nothing at a signal that goes on", async () => {
   const c = await start(memoryStore());
   const all = new AbortController();
