@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ type sendCmd struct {
 	accountFlags
 
 	Chat       string        `arg:"" help:"Where to: a chat's id, its title, or @username for a private chat, which is made if need be." predictor:"chat"`
-	Text       []string      `arg:"" optional:"" help:"What to say; standard input when absent." predictor:"none"`
+	Text       []string      `arg:"" optional:"" help:"What to say; standard input when absent, or when it is - alone." predictor:"none"`
 	Lines      bool          `help:"Send each line of standard input as a message of its own, as it comes."`
 	Mention    []string      `help:"Mention this user, as @username." placeholder:"USER" predictor:"user"`
 	MentionAll bool          `help:"Mention everybody."`
@@ -44,7 +45,7 @@ A script that may itself be run again gives the message an --id of its own: the 
 
 // Run sends.
 func (c *sendCmd) Run(ctx context.Context, std stdio) error {
-	if c.Lines && (len(c.Text) > 0 || c.ID != "") {
+	if c.Lines && (len(c.Text) > 0 && !slices.Equal(c.Text, []string{"-"}) || c.ID != "") {
 		return usagef("--lines takes its messages from standard input, and gives each an id of its own")
 	}
 	wait := c.Wait
@@ -85,7 +86,7 @@ func (c *sendCmd) Run(ctx context.Context, std stdio) error {
 // content is what to say.
 func (c *sendCmd) content(in io.Reader) (string, error) {
 	text := strings.Join(c.Text, " ")
-	if len(c.Text) == 0 {
+	if len(c.Text) == 0 || text == "-" {
 		all, err := io.ReadAll(io.LimitReader(in, 4*protocol.MaxContent))
 		if err != nil {
 			return "", fmt.Errorf("reading the message: %w", err)
