@@ -20,7 +20,8 @@ type Timeline struct {
 	held  Ranges             // positions whose messages are all in rows
 	loose int                // how many rows are outside of held, at most
 	lost  int64              // the highest updated_seq of a loose row that was let go
-	last  int64              // the chat's last position, as far as it was told: the present
+	last  int64              // the chat's last position, as far as it was told
+	tip   int64              // the last that was held when it was told: the present
 }
 
 // maxLoose bounds the rows that are kept only to be newer than those of a page
@@ -47,7 +48,7 @@ func (t *Timeline) Apply(ev Event) bool {
 		return false
 	}
 	t.held.Add(ev.PrevSeq+1, ev.Seq)
-	t.last = max(t.last, ev.Seq)
+	t.last, t.tip = max(t.last, ev.Seq), max(t.tip, ev.Seq)
 	if ev.Message == nil || !t.put(*ev.Message) {
 		return false
 	}
@@ -116,6 +117,9 @@ func (t *Timeline) ApplyPage(asked protocol.MessagesListParams, page protocol.Me
 	r := PageRange(asked, page)
 	t.held.Add(r.From, r.To)
 	t.last = max(t.last, page.LastSeq)
+	if t.held.Has(page.LastSeq) {
+		t.tip = max(t.tip, page.LastSeq)
+	}
 	return nil
 }
 
@@ -168,9 +172,11 @@ func PageRange(asked protocol.MessagesListParams, page protocol.MessagesListResu
 }
 
 // around is the held range that has seq; for 0 the one that touches the present.
+// A page from before may know of a position whose event is still to come: what
+// touched the present until then stays it.
 func (t *Timeline) around(seq int64) (Range, bool) {
 	if seq == 0 {
-		seq = max(t.last, 1)
+		seq = t.tip
 	}
 	return t.held.Around(seq)
 }

@@ -43,3 +43,41 @@ func TestAPageInTheMiddleIsNotThePresent(t *testing.T) {
 		t.Errorf("with a new one %d are held", len(got))
 	}
 }
+
+// A page of what was before may be ahead of the events: the present stays in the
+// window meanwhile.
+func TestAPageAheadOfTheEventsLeavesThePresent(t *testing.T) {
+	var tl client.Timeline
+	page := func(from, to, last int64) (r protocol.MessagesListResult) {
+		for n := from; n <= to; n++ {
+			r.Messages = append(r.Messages, protocol.Message{ChatID: "c_1", Seq: n, UpdatedSeq: n})
+		}
+		r.HasMoreBefore, r.HasMoreAfter, r.LastSeq = from > 1, to < last, last
+		return r
+	}
+	if err := tl.ApplyPage(protocol.MessagesListParams{}, page(51, 100, 100)); err != nil {
+		t.Fatal(err)
+	}
+	p, more := tl.Before(0, 50)
+	if !more || p.Before == nil || *p.Before != 51 {
+		t.Fatalf("to scroll back, %+v, %v is asked for", p, more)
+	}
+	if err := tl.ApplyPage(p, page(21, 50, 102)); err != nil {
+		t.Fatal(err)
+	}
+	if got := tl.Messages(0); len(got) != 80 {
+		t.Errorf("%d are held before the events come", len(got))
+	}
+	if p, more := tl.Before(0, 50); !more || p.Before == nil || *p.Before != 21 {
+		t.Errorf("to scroll on, %+v, %v is asked for", p, more)
+	}
+	if p, more := tl.After(0, 50); !more || p.After == nil || *p.After != 100 {
+		t.Errorf("what is known to be missing is asked for by %+v, %v", p, more)
+	}
+	for n := int64(101); n <= 102; n++ {
+		tl.Apply(client.Event{Kind: client.MessageCreated, PrevSeq: n - 1, Seq: n, Message: &protocol.Message{Seq: n, UpdatedSeq: n}})
+	}
+	if _, more := tl.After(0, 50); more || len(tl.Messages(0)) != 82 {
+		t.Errorf("%d are held when they came, and more below: %v", len(tl.Messages(0)), more)
+	}
+}

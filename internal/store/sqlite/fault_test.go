@@ -264,6 +264,7 @@ func TestFullDiskIsToldOnce(t *testing.T) {
 		if err := sendText(n); chat.CodeOf(err) != chat.CodeUnavailable {
 			t.Fatalf("an update heard %v", err)
 		}
+		mustUpdate(t, s, func(chat.Tx) error { return nil }) // what changes nothing says nothing of the disk
 	}
 	d.fails(nil)
 	must(t, sendText(50), sendText(51), s.Close())

@@ -173,8 +173,9 @@ func (c *conn) moveLongContents(piece int) error {
 		if err != nil {
 			return fmt.Errorf("move long messages: %w", err)
 		}
-		// Without it the log would grow to all that is moved.
-		if _, _, err := c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
+		// Without it the log would grow to all that is moved. So it does while somebody
+		// else reads, as who makes a copy: they are waited for a little at each piece.
+		if _, _, err := c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil && !errors.Is(err, sqlite3.BUSY) {
 			return fmt.Errorf("checkpoint the database: %w", err)
 		}
 	}

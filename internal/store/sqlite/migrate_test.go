@@ -1,12 +1,16 @@
 package sqlite
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -237,6 +241,40 @@ func TestUpgradeTakesTheRoomItSays(t *testing.T) {
 	}
 }
 
+// So does one of the longest there are, each of which is among short ones, moved in
+// pieces as large as they are.
+func TestUpgradeTakesTheRoomItSaysForPieces(t *testing.T) {
+	const long, short = 1200, 40
+	dir, d := t.TempDir(), newDisk(t)
+	before5(t, dir, long*short, 60)
+	file := filepath.Join(dir, dbName)
+	exec(t, file, fmt.Sprintf("UPDATE messages SET content = printf('%%.*c', %d, 'x') WHERE chat_id = 1 AND seq %% %d = 0 AND seq >= 100", chat.MaxContent, short))
+	length := func(file string) int64 {
+		info, err := os.Stat(file)
+		must(t, err)
+		return info.Size()
+	}
+	before, most, asked := length(file), int64(0), int64(0)
+	d.fails(func(action) error {
+		most = max(most, length(file)+length(file+"-wal"))
+		return nil
+	})
+	s := open(t, dir, d.on, func(c *Config) {
+		c.free = func(string) (int64, error) {
+			c, err := openConn(*c, reading)
+			must(t, err)
+			defer func() { must(t, c.close()) }()
+			asked, err = c.needToMigrate(4, "")
+			return asked, err
+		}
+	})
+	must(t, s.Close())
+	t.Logf("took %d KiB, asked for %d", (most-before)>>10, asked>>10)
+	if most-before > asked {
+		t.Errorf("it took %d bytes and asked for %d", most-before, asked)
+	}
+}
+
 // Where there is too little room for an upgrade it is not begun.
 func TestUpgradeNeedsRoom(t *testing.T) {
 	dir := t.TempDir()
@@ -244,8 +282,8 @@ func TestUpgradeNeedsRoom(t *testing.T) {
 	file := filepath.Join(dir, dbName)
 	before, err := os.ReadFile(file)
 	must(t, err)
-	_, err = tryOpen(dir, func(c *Config) { c.free = func(string) (int64, error) { return 36 << 20, nil } })
-	if err == nil || !strings.Contains(err.Error(), "takes up to 38 MiB") || !strings.Contains(err.Error(), "36 MiB are free") ||
+	_, err = tryOpen(dir, func(c *Config) { c.free = func(string) (int64, error) { return 44 << 20, nil } })
+	if err == nil || !strings.Contains(err.Error(), "takes up to 46 MiB") || !strings.Contains(err.Error(), "44 MiB are free") ||
 		!strings.Contains(err.Error(), "make room and start again, or go on with the grima from before") {
 		t.Errorf("it says %v", err)
 	}
@@ -295,6 +333,74 @@ func TestUpgradeNeedsRoom(t *testing.T) {
 	})
 	must(t, s.Check(t.Context()), s.Close())
 	if halfMoved(t, file) {
+		t.Error("some are not moved")
+	}
+}
+
+// Who copies the database meanwhile is no reason to give an upgrade up.
+func TestUpgradeWhileSomebodyReads(t *testing.T) {
+	const messages = 50
+	dir := t.TempDir()
+	before5(t, dir, messages, 5000)
+	cfg := Config{Dir: dir, Log: slog.New(slog.DiscardHandler), piece: 20}
+	cfg.setDefaults()
+	other, err := openConn(cfg, reading)
+	must(t, err)
+	defer func() { must(t, other.close()) }()
+	must(t, other.exec("BEGIN"))
+	count := func(sql string) int64 {
+		n, err := other.int(sql)
+		must(t, err)
+		return n
+	}
+	const stay = "SELECT count(*) FROM messages WHERE length(content) = 5000"
+	if n := count(stay); n != messages {
+		t.Fatalf("there are %d", n)
+	}
+	c, err := openConn(cfg, writing)
+	must(t, err)
+	defer func() { must(t, c.close()) }()
+	must(t, c.db.BusyTimeout(time.Millisecond), migrate(c, cfg))
+	if n := count(stay); n != messages {
+		t.Errorf("who reads sees %d", n)
+	}
+	must(t, other.exec("COMMIT"))
+	if n := count("SELECT count(*) FROM long_contents WHERE length(content) = 5000"); n != messages {
+		t.Errorf("%d are moved", n)
+	}
+	if now, err := c.current(); err != nil || !now {
+		t.Errorf("it is up to date: %v, %v", now, err)
+	}
+}
+
+// What is stopped half way goes on with the next start.
+func TestUpgradeIsInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	before5(t, dir, 50, 5000)
+	d := newDisk(t)
+	ctx, stop := context.WithCancel(t.Context())
+	moved := 0
+	d.fails(func(a action) error {
+		if a.kind == truncate && a.file == dbName+"-wal" {
+			if moved++; moved == 3 {
+				stop()
+			}
+		}
+		return nil
+	})
+	cfg := Config{Dir: dir, Log: slog.New(slog.DiscardHandler), piece: 5}
+	d.on(&cfg)
+	_, err := Open(ctx, cfg)
+	if !errors.Is(err, sqlite3.INTERRUPT) {
+		t.Errorf("it says %v", err)
+	}
+	d.fails(nil)
+	if !halfMoved(t, filepath.Join(dir, dbName)) {
+		t.Error("not some are moved and some are not")
+	}
+	s := open(t, dir)
+	must(t, s.Check(t.Context()), s.Close())
+	if halfMoved(t, filepath.Join(dir, dbName)) {
 		t.Error("some are not moved")
 	}
 }

@@ -47,27 +47,6 @@ func (l logged) await(t *testing.T, says string) slog.Record {
 	}
 }
 
-func must(t *testing.T, errs ...error) {
-	t.Helper()
-	for _, err := range errs {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func contents(t *testing.T, s *Store) (list []string) {
-	t.Helper()
-	view(t, s, func(r chat.Reader) error {
-		messages, err := r.Messages(1, 0, 1<<60, 100, false)
-		for _, m := range messages {
-			list = append(list, m.Content)
-		}
-		return err
-	})
-	return list
-}
-
 // Whatever is done to the files of a store that is in use: what was answered is in
 // the file that was its database, and what takes its place is as it was put there.
 func TestFilesThatAreMovedAreNoticed(t *testing.T) {

@@ -1,10 +1,15 @@
 package sqlite
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"math/bits"
+)
 
 // What bringing the schema up to date takes beside what it leaves in the database:
-// a piece of long contents, in its new place, and in the log.
-const roomForPiece = 32 << 20
+// a piece of long contents, in its new place, and in the log, with the page that
+// each was in.
+const roomForPiece = 40 << 20
 
 const (
 	// What a content had in the page of its row, which is 1002 bytes at most, stays
@@ -65,6 +70,16 @@ func (c *conn) needToMigrate(version int64, moving string) (need int64, err erro
 		}
 	}
 	return need, nil
+}
+
+// freeBytes is what blocks of that size are that may still be taken, of so many. Of
+// a file system that has none it is not known, as some that are programs say.
+func freeBytes(all, free, size uint64) int64 {
+	over, n := bits.Mul64(free, size)
+	if all == 0 || over > 0 {
+		return math.MaxInt64
+	}
+	return int64(min(n, math.MaxInt64))
 }
 
 // mib is n bytes in MiB, rounded up.

@@ -1,4 +1,4 @@
-//go:build linux || darwin || freebsd || dragonfly
+//go:build darwin || freebsd || dragonfly
 
 package sqlite
 
@@ -10,5 +10,6 @@ func diskFree(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, err
 	}
-	return int64(s.Bavail) * int64(s.Bsize), nil
+	// Below 0 is that root has begun with what is kept for it.
+	return freeBytes(uint64(s.Blocks), uint64(max(s.Bavail, 0)), uint64(s.Bsize)), nil
 }

@@ -32,6 +32,27 @@ func tryOpen(dir string, change ...func(*Config)) (*Store, error) {
 	return Open(context.Background(), cfg)
 }
 
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func contents(t *testing.T, s *Store) (list []string) {
+	t.Helper()
+	view(t, s, func(r chat.Reader) error {
+		messages, err := r.Messages(1, 0, 1<<60, 100, false)
+		for _, m := range messages {
+			list = append(list, m.Content)
+		}
+		return err
+	})
+	return list
+}
+
 var (
 	update     = storetest.Try
 	mustUpdate = storetest.Update

@@ -42,10 +42,11 @@ type writer struct {
 	full     int       // transactions that found no room since one did
 	fullSaid time.Time // when the log was told of that last
 
-	pages  int // length of the WAL after the last commit
-	last   int // and after the one before it
-	wakeAt int // at which length to wake the checkpointer
-	pushAt int // at which length to checkpoint ourselves, whatever it left
+	wrote  bool // the last commit did: it may have had nothing to write
+	pages  int  // length of the WAL after the last commit
+	last   int  // and after the one before it
+	wakeAt int  // at which length to wake the checkpointer
+	pushAt int  // at which length to checkpoint ourselves, whatever it left
 }
 
 func newWriter(c *conn, cfg Config, f *batch.Failure, w *wal, recent *recent, behind error) *writer {
@@ -56,7 +57,7 @@ func newWriter(c *conn, cfg Config, f *batch.Failure, w *wal, recent *recent, be
 		wakeAt: w.bound / 2, pushAt: w.bound, behind: behind,
 	}
 	c.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
-		wr.pages = pages
+		wr.wrote, wr.pages = true, pages
 		return nil
 	})
 	wr.Loop = batch.NewLoop(cfg.Queue, cfg.Log, wr.batch, wr.checkpoint)
@@ -128,6 +129,7 @@ func (w *writer) transact(items []*batch.Item) (n int, err error) {
 	if err := w.tx.Flush(); err != nil {
 		return n, w.failed("write", err)
 	}
+	w.wrote = false
 	if err := w.c.exec("COMMIT"); err != nil {
 		if !isFull(err) {
 			// Whether it is on the disk is not known, nor what a later fsync
@@ -141,7 +143,7 @@ func (w *writer) transact(items []*batch.Item) (n int, err error) {
 	if err := w.wal.places.look(); err != nil {
 		return n, err
 	}
-	if w.full > 0 {
+	if w.full > 0 && w.wrote {
 		w.log.Info("there is room on the disk again, and writing goes on", "dir", w.dir, "refused", w.full)
 		w.full, w.fullSaid = 0, time.Time{}
 	}
