@@ -7,6 +7,7 @@ import { app, type Chat } from "./app.svelte.ts";
 import { sendable, words } from "./format.ts";
 import { mentionsIn, type Candidate } from "./mentions.ts";
 import { Failure, problem } from "./problem.ts";
+import { Quotes } from "./quotes.svelte.ts";
 import { maxMarked } from "./reading.ts";
 import { itemMsg, layout, type Msg, type Row, rowMsg } from "./rows.ts";
 import { t } from "./strings.ts";
@@ -16,6 +17,9 @@ const step = 60; // rows more at a time
 const most = 260; // rows drawn
 const burst = 16; // rows that come, and that go, in one frame, while messages come
 const page = 100; // messages asked for at a time
+
+/** Edits that are under way, whatever was opened or begun since. */
+const saving = new WeakSet<Msg>();
 
 /** What is being written, and is more than a draft. */
 export interface Begun {
@@ -64,8 +68,7 @@ export class Conversation {
   #before = new Map<string, Row>();
   #keys = new Map<number, string>(); // of rows that were drawn before they had a seq
   #sent = new Map<string, Item>(); // sent, but not in the window yet
-  #quotes = new SvelteMap<number, Msg | null>();
-  #asked = new Set<number>();
+  readonly #quotes: Quotes;
   #closed = false;
   #again: () => Promise<unknown> = async () => undefined;
   #loads = 0; // how many were begun: the last one is what is waited for
@@ -76,6 +79,7 @@ export class Conversation {
   constructor(client: Client, chatId: string, seq: number) {
     this.#client = client;
     this.chatId = chatId;
+    this.#quotes = new Quotes(client, chatId);
     this.text = client.draft(chatId);
     const begun = app.begun.get(chatId);
     if (begun) {
@@ -506,10 +510,16 @@ export class Conversation {
     const everybody = all && this.chat.kind !== "private";
     const editing = this.editing;
     if (editing) {
-      if (content !== editing.content) {
-        await app.call("message.edit", { chat_id: this.chatId, seq: editing.seq, content, mentions: ids, mention_all: everybody });
+      if (saving.has(editing)) return false;
+      saving.add(editing);
+      try {
+        if (content !== editing.content) {
+          await app.call("message.edit", { chat_id: this.chatId, seq: editing.seq, content, mentions: ids, mention_all: everybody });
+        }
+      } finally {
+        saving.delete(editing);
       }
-      this.cancel();
+      this.#saved(editing, content);
       return true;
     }
     const replyTo = this.replyTo;
@@ -546,6 +556,17 @@ export class Conversation {
     return true;
   }
 
+  // The end of an edit, wherever it is by now; what was written on since stays one.
+  #saved(editing: Msg, content: string): void {
+    const begun = app.begun.get(this.chatId);
+    for (const at of [begun, app.conversation]) {
+      if (at?.editing !== editing) continue;
+      if (sendable(at.text) !== content) at.editing = { ...editing, content };
+      else if (at === begun) app.begun.delete(this.chatId);
+      else app.conversation?.cancel();
+    }
+  }
+
   outbox(item: Item): void {
     if (item.chatId !== this.chatId || item.progress !== "sent" || !item.seq) return;
     this.#keys.set(item.seq, "p" + item.id);
@@ -569,22 +590,7 @@ export class Conversation {
   quoted(seq: number): Msg | null | undefined {
     void this.rows; // it may have been edited
     const held = this.#window.timeline.message(seq);
-    if (held) return rowMsg(held, this.#keys.get(seq));
-    if (!this.#asked.has(seq)) {
-      this.#asked.add(seq);
-      void this.#quote(seq);
-    }
-    return this.#quotes.get(seq);
-  }
-
-  async #quote(seq: number): Promise<void> {
-    try {
-      const { messages } = await this.#client.history({ chat_id: this.chatId, around: seq, limit: 1 }, { signal: AbortSignal.timeout(15_000) });
-      const m = messages.find((m) => m.seq === seq);
-      this.#quotes.set(seq, m ? rowMsg(m) : null);
-    } catch {
-      this.#asked.delete(seq); // asked again when it is drawn again
-    }
+    return held ? rowMsg(held, this.#keys.get(seq)) : this.#quotes.get(seq);
   }
 }
 
