@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp/kb"
 )
 
@@ -90,6 +91,7 @@ func TestEditOfWhatIsGone(t *testing.T) {
 	ana.Open("Port")
 	bob.Send("mine, too")
 	bob.ExpectSent("mine, too")
+	bob.wait("its chat above the other", `all('nav a')[0] === chat('Port') && chat('Crew')`)
 	bob.Press(kb.ArrowUp)
 	bob.Type("!")
 	bob.hold("message.edit")
@@ -143,6 +145,7 @@ func TestEditOverAnotherChat(t *testing.T) {
 	ana.Open("Port")
 	ana.Send("frist")
 	ana.ExpectSent("frist")
+	ana.wait("its chat above the other", `all('nav a')[0] === chat('Port')`)
 	ana.Press(kb.ArrowUp)
 	ana.wait("the edit", `document.querySelector('.mode') && document.activeElement.value === 'frist'`)
 	ana.Press(kb.Backspace)
@@ -167,12 +170,14 @@ func TestEditOverAnotherChat(t *testing.T) {
 
 	// On a phone what waits does not open the keyboard.
 	ana.Screen(390, 844)
+	call(ana, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: true})
 	ana.Reload()
 	ana.Reply("an answer", "one more")
 	ana.on("one more", "Reply")
 	ana.wait("what is answered, and the keyboard", `document.querySelector('.mode') && document.activeElement.matches('textarea')`)
 	ana.Click("Back to chats")
 	ana.Open("Port")
+	t.Log(get[string](ana, `[matchMedia('(hover: none)').matches, matchMedia('(pointer: coarse)').matches, document.activeElement.outerHTML.slice(0, 60)].join()`))
 	if !get[bool](ana, `!!document.querySelector('.mode') && !document.activeElement.matches('textarea')`) {
 		t.Error("what waits opens the keyboard, or is gone")
 	}
@@ -188,6 +193,7 @@ func TestEditUnderWay(t *testing.T) {
 		ana.Send(text)
 		ana.ExpectSent(text)
 	}
+	ana.wait("its chat above the other", `all('nav a')[0] === chat('Port')`)
 	const value = `document.querySelector('.composer textarea').value`
 	edit := func(text string) {
 		t.Helper()

@@ -362,6 +362,7 @@ class App {
         }
       }
       this.chats = list;
+      if (this.conversation?.returned()) this.#show(client, 0);
       this.#watch();
       const n = list.reduce((sum, c) => sum + (c.notify === "none" ? 0 : c.notify === "mentions" ? c.mentions : c.unread), 0);
       const title = (n ? `(${n >= 1000 ? "999+" : n}) ` : "") + (this.conversation?.there ? titleText(this.chatName(this.conversation.chat)) + " · " : "") + t.app;
@@ -543,12 +544,16 @@ class App {
       if (seq) void this.conversation.jumpTo(seq, true);
       return;
     }
-    this.conversation?.close();
     this.chatId = chatId;
     this.client.focus(...(chatId ? [chatId] : []));
-    this.conversation = chatId ? new Conversation(this.client, chatId, seq) : null;
+    this.#show(this.client, seq);
     this.#lost = true;
     this.draw();
+  }
+
+  #show(client: Client, seq: number): void {
+    this.conversation?.close();
+    this.conversation = this.chatId ? new Conversation(client, this.chatId, seq) : null;
   }
 
   /** The chat d places below the one that is open; unread: only those with something new. */

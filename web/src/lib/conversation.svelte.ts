@@ -123,6 +123,16 @@ export class Conversation {
     return app.chat(this.chatId) !== undefined;
   }
 
+  #in = false;
+  #left = false;
+  /** Whether one is in the chat again after one was not: then it is opened anew, as nothing is held of it. */
+  returned(): boolean {
+    const there = this.there;
+    if (there) this.#in = true;
+    else if (this.#in && app.synced) this.#left = true;
+    return there && this.#left;
+  }
+
   /** The seq of the last message that is drawn. */
   get lastSeq(): number {
     return this.#drawn;
