@@ -44,6 +44,20 @@ func TestListStaysAtItsEndWhileOneWrites(t *testing.T) {
 	if n := get[int](ana, off); n != 0 {
 		t.Errorf("the list is %d px from its end when it is sent", n)
 	}
+
+	// Who has scrolled up goes on seeing what they look at.
+	get[bool](ana, `(scroller().scrollTop = 100, true)`)
+	ana.calm()
+	const top = `Math.round(articles()[0].getBoundingClientRect().top)`
+	was := get[int](ana, top)
+	ana.Write("one")
+	for range 4 {
+		ana.Type("\nanother line")
+		ana.calm()
+		if got := get[int](ana, top); got != was {
+			t.Fatalf("what one looks at goes from %d to %d px while one writes", was, got)
+		}
+	}
 }
 
 // TestUpMeansTheLastOne: the Up key takes back what was said last, and nothing older
@@ -172,12 +186,10 @@ func TestEditOverAnotherChat(t *testing.T) {
 	ana.Screen(390, 844)
 	call(ana, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: true})
 	ana.Reload()
-	ana.Reply("an answer", "one more")
-	ana.on("one more", "Reply")
+	ana.on("an answer", "Reply")
 	ana.wait("what is answered, and the keyboard", `document.querySelector('.mode') && document.activeElement.matches('textarea')`)
 	ana.Click("Back to chats")
 	ana.Open("Port")
-	t.Log(get[string](ana, `[matchMedia('(hover: none)').matches, matchMedia('(pointer: coarse)').matches, document.activeElement.outerHTML.slice(0, 60)].join()`))
 	if !get[bool](ana, `!!document.querySelector('.mode') && !document.activeElement.matches('textarea')`) {
 		t.Error("what waits opens the keyboard, or is gone")
 	}

@@ -2,10 +2,11 @@
 // it, and what is being written. The slice moves along the window; it never has
 // more than some hundred rows, however much is held.
 import { SvelteMap } from "svelte/reactivity";
-import { Roster, type ChatWindow, type Client, type Item, type Participant, type User } from "@grima/sdk";
+import { Roster, type ChatWindow, type Client, type Item, type Participant } from "@grima/sdk";
 import { app, type Chat } from "./app.svelte.ts";
-import { sendable, words } from "./format.ts";
-import { mentionsIn, type Candidate } from "./mentions.ts";
+import { type Candidate, candidates } from "./candidates.ts";
+import { sendable } from "./format.ts";
+import { mentionsIn } from "./mentions.ts";
 import { Failure, problem } from "./problem.ts";
 import { Quotes } from "./quotes.svelte.ts";
 import { maxMarked } from "./reading.ts";
@@ -425,28 +426,8 @@ export class Conversation {
   }
 
   /** Whom a name that is being written may mean. */
-  async candidates(prefix: string): Promise<Candidate[]> {
-    const list: Candidate[] = [];
-    // Who came in a moment ago was drawn nowhere yet, and so not asked for.
-    const unknown = [...this.members.keys()].filter((id) => !app.users.has(id)).slice(0, 200);
-    if (unknown.length) {
-      try {
-        app.learn([...(await this.#client.users(unknown, { signal: AbortSignal.timeout(5_000) })).values()] as User[]);
-      } catch {
-        // Those who are known are offered.
-      }
-    }
-    for (const id of this.members.keys()) {
-      const u = app.users.get(id);
-      if (!u || id === app.self?.user_id) continue;
-      if (u.username.startsWith(prefix) || words(u.name).some((w) => w.startsWith(prefix))) list.push({ id, username: u.username, name: u.name });
-    }
-    // Whose username it is comes first, and is not left out for the others.
-    const rank = (c: Candidate) => (c.username === prefix ? 0 : c.username.startsWith(prefix) ? 1 : 2);
-    list.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
-    list.splice(8);
-    if (this.chat.kind !== "private" && "all".startsWith(prefix)) list.push({ id: "", username: "all", name: t.compose.everybody });
-    return list;
+  candidates(prefix: string): Promise<Candidate[]> {
+    return candidates(this.#client, [...this.members.keys()], prefix, this.chat.kind !== "private");
   }
 
   // --- Writing
