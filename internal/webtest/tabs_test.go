@@ -138,7 +138,7 @@ func TestFailedSends(t *testing.T) {
 	ana.wait("the failed one, as before", failed("@bob are you there?"))
 	ana.fullFor("")
 	ana.click("Send again", `[...message('@bob are you there?').querySelectorAll('button')].find((b) => b.innerText === 'Send again')`)
-	ana.wait("the refusal again", failed("@bob are you there?"))
+	ana.wait("the refusal again, as the last one now", failed("@bob are you there?")+` && body(articles().at(-1)) === '@bob are you there?'`)
 	ana.click("Discard", `[...message('@bob never mind').querySelectorAll('button')].find((b) => b.innerText === 'Discard')`)
 	ana.Gone("@bob never mind")
 
