@@ -168,3 +168,29 @@ func (p *Person) forgive(about ...string) {
 		return slices.ContainsFunc(about, func(a string) bool { return strings.Contains(w, a) })
 	})
 }
+
+// hold keeps back what is asked for by an operation until come: how many are under
+// way is window.held.length.
+func (p *Person) hold(op string) {
+	p.t.Helper()
+	get[bool](p, `(() => {
+		const { send } = WebSocket.prototype;
+		window.held = [];
+		WebSocket.prototype.send = function (line) {
+			if (line.includes('"op":`+quote(op)+`')) return void window.held.push(() => send.call(this, line));
+			return send.call(this, line);
+		};
+		window.come = () => {
+			WebSocket.prototype.send = send;
+			for (const go of window.held) go();
+			return true;
+		};
+		return true;
+	})()`)
+}
+
+// come lets go of what was held.
+func (p *Person) come() {
+	p.t.Helper()
+	get[bool](p, `window.come()`)
+}

@@ -2,6 +2,7 @@ package webtest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
@@ -64,6 +65,12 @@ func TestRoles(t *testing.T) {
 	bob.Confirm()
 	carla.wait("that it is gone", `!chat('Crew') && document.body.innerText.includes('This chat is not here')`)
 	carla.look("gone")
+	was := get[int](carla, `history.length`)
+	carla.Click("Back to chats")
+	carla.wait("the chats", `location.pathname === '/'`)
+	if n := get[int](carla, `history.length`); n != was {
+		t.Error("what is not there stays in the browser's history")
+	}
 	ana.wait("that she is gone", `all('aside li').length === 2`)
 	// The button that was pressed is gone, with her row.
 	bob.wait("the focus among the others", `document.activeElement.matches('aside ul')`)
@@ -80,8 +87,12 @@ func TestRoles(t *testing.T) {
 	ana.choose("Role of Bob Okafor", "owner")
 	offered(bob, "Edit name and topic,Add people,Leave chat,Delete group,roles,Ana Lima")
 	ana.Click("Leave chat")
+	before := get[int](ana, `history.length`)
 	ana.Confirm()
 	ana.wait("that it is gone", `!chat('Crew') && location.pathname === '/'`)
+	if n := get[int](ana, `history.length`); n != before {
+		t.Error("what was left stays in the browser's history")
+	}
 
 	// A name as long as may be bends nothing.
 	long := "A very long name for a group that nobody would ever type but somebody will " + fmt.Sprintf("%053d", 7)
@@ -106,6 +117,9 @@ func TestRoles(t *testing.T) {
 func TestRemovedWhileWriting(t *testing.T) {
 	_, ana, bob := pair(t)
 	ana.Click("Details")
+	ana.Send(strings.Repeat("line\n", 24) + "end")
+	ana.Send(strings.Repeat("line\n", 24) + "end")
+	bob.wait("them", `articles().length === 2`)
 	bob.Write("I was about to")
 	const typing = `document.querySelector('.conv .typing').innerText`
 	ana.wait("that he types", typing+` === 'Bob Okafor is typing…'`)
@@ -123,6 +137,11 @@ func TestRemovedWhileWriting(t *testing.T) {
 	ana.wait("the focus where it began", `label(document.activeElement) === 'Add people'`)
 	bob.InChat("Port")
 	bob.wait("what was written", `document.querySelector('.composer textarea').value === 'I was about to'`)
+	// And what is said is seen, as before.
+	ana.Send("welcome back")
+	bob.Expect("welcome back")
+	bob.wait("the list at its end", `(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight < 2)(scroller())`)
+	bob.Unread("Port", "")
 }
 
 // TestChoicesThatComeToNothing: what was chosen and is refused, or cannot be asked

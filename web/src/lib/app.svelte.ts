@@ -24,15 +24,6 @@ const listEvery = 150;
 const sayEvery = 400;
 const knownKey = "grima.known"; // that somebody is logged in here: whether to begin with the cache
 
-/** People who were found by what was typed, and with what to ask for more of them; undefined: there are no more. */
-export interface Found {
-  find: string;
-  people: readonly User[];
-  cursor: string | undefined;
-}
-export const nobody: Found = { find: "", people: [], cursor: undefined };
-const foundPage = 30; // people asked for at a time
-
 class App {
   /** start: not known yet; out: the login page. */
   stage = $state<"start" | "out" | "in">("start");
@@ -100,12 +91,14 @@ class App {
     }
   }
 
-  /** Goes in after a login. */
+  #entering: Promise<void> | undefined;
+  /** Goes in after a login. Who does so in two tabs at once is in each of them once. */
   async enter(session: Session): Promise<void> {
+    if (this.client) return this.#setSelf(session.user);
     if (["/login", "/join"].includes(location.pathname)) history.replaceState(null, "", "/");
     this.self = session.user;
     this.users.set(session.user.user_id, session.user);
-    await this.#begin();
+    await (this.#entering ??= this.#begin().finally(() => (this.#entering = undefined)));
   }
 
   // Goes in after a login in another tab.
@@ -369,6 +362,7 @@ class App {
         }
       }
       this.chats = list;
+      if (this.conversation?.returned()) this.#show(client, 0);
       this.#watch();
       const n = list.reduce((sum, c) => sum + (c.notify === "none" ? 0 : c.notify === "mentions" ? c.mentions : c.unread), 0);
       const title = (n ? `(${n >= 1000 ? "999+" : n}) ` : "") + (this.conversation?.there ? titleText(this.chatName(this.conversation.chat)) + " · " : "") + t.app;
@@ -457,30 +451,6 @@ class App {
     );
   }
 
-  /** A page of those who are wanted and have these words in their names, of everybody by none. */
-  findPeople(find: string, wanted: (user: User) => boolean): Promise<Found> {
-    return this.morePeople({ ...nobody, find }, wanted);
-  }
-
-  /** Those who were found, and a page more of them. */
-  async morePeople(found: Found, wanted: (user: User) => boolean): Promise<Found> {
-    const words = found.find.replace(/^@/, "");
-    // A server that cannot find, as one of several may be, would list everybody (docs/protocol.md#find).
-    const able = this.client?.hello?.capabilities.includes("find");
-    const by = !words ? {} : able ? { find: words } : { prefix: words };
-    // Whoever gets another name meanwhile may come again.
-    const people = new Map(found.people.map((u) => [u.user_id, u]));
-    const enough = people.size + foundPage / 2;
-    let cursor = found.cursor;
-    // The server's pages have others, too, and may be empty.
-    for (let pages = 0; pages === 0 || (cursor && people.size < enough && pages < 5); pages++) {
-      const page = await this.call("users.list", { limit: foundPage, ...by, ...(cursor ? { cursor } : {}) });
-      for (const u of page.users) if (!u.disabled && wanted(u)) people.set(u.user_id, u);
-      cursor = page.has_more ? page.cursor : undefined;
-    }
-    return { find: found.find, people: [...people.values()], cursor };
-  }
-
   #watched = "";
   #watch(): void {
     if (!this.client?.hello?.capabilities.includes("presence")) return;
@@ -554,8 +524,10 @@ class App {
     this.route();
   }
 
-  close(): void {
-    if (location.pathname !== "/") history.pushState(null, "", "/");
+  /** gone: there is no way back to what was open. */
+  close(gone = false): void {
+    if (gone) history.replaceState(null, "", "/");
+    else if (location.pathname !== "/") history.pushState(null, "", "/");
     this.route();
   }
 
@@ -572,12 +544,16 @@ class App {
       if (seq) void this.conversation.jumpTo(seq, true);
       return;
     }
-    this.conversation?.close();
     this.chatId = chatId;
     this.client.focus(...(chatId ? [chatId] : []));
-    this.conversation = chatId ? new Conversation(this.client, chatId, seq) : null;
+    this.#show(this.client, seq);
     this.#lost = true;
     this.draw();
+  }
+
+  #show(client: Client, seq: number): void {
+    this.conversation?.close();
+    this.conversation = this.chatId ? new Conversation(client, this.chatId, seq) : null;
   }
 
   /** The chat d places below the one that is open; unread: only those with something new. */

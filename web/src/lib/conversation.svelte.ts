@@ -2,11 +2,13 @@
 // it, and what is being written. The slice moves along the window; it never has
 // more than some hundred rows, however much is held.
 import { SvelteMap } from "svelte/reactivity";
-import { Roster, type ChatWindow, type Client, type Item, type Participant, type User } from "@grima/sdk";
+import { Roster, type ChatWindow, type Client, type Item, type Participant } from "@grima/sdk";
 import { app, type Chat } from "./app.svelte.ts";
-import { sendable, words } from "./format.ts";
-import { mentionsIn, type Candidate } from "./mentions.ts";
+import { type Candidate, candidates } from "./candidates.ts";
+import { sendable } from "./format.ts";
+import { mentionsIn } from "./mentions.ts";
 import { Failure, problem } from "./problem.ts";
+import { Quotes } from "./quotes.svelte.ts";
 import { maxMarked } from "./reading.ts";
 import { itemMsg, layout, type Msg, type Row, rowMsg } from "./rows.ts";
 import { t } from "./strings.ts";
@@ -16,6 +18,9 @@ const step = 60; // rows more at a time
 const most = 260; // rows drawn
 const burst = 16; // rows that come, and that go, in one frame, while messages come
 const page = 100; // messages asked for at a time
+
+/** Edits that are under way, whatever was opened or begun since. */
+const saving = new WeakSet<Msg>();
 
 /** What is being written, and is more than a draft. */
 export interface Begun {
@@ -64,8 +69,7 @@ export class Conversation {
   #before = new Map<string, Row>();
   #keys = new Map<number, string>(); // of rows that were drawn before they had a seq
   #sent = new Map<string, Item>(); // sent, but not in the window yet
-  #quotes = new SvelteMap<number, Msg | null>();
-  #asked = new Set<number>();
+  readonly #quotes: Quotes;
   #closed = false;
   #again: () => Promise<unknown> = async () => undefined;
   #loads = 0; // how many were begun: the last one is what is waited for
@@ -76,6 +80,7 @@ export class Conversation {
   constructor(client: Client, chatId: string, seq: number) {
     this.#client = client;
     this.chatId = chatId;
+    this.#quotes = new Quotes(client, chatId);
     this.text = client.draft(chatId);
     const begun = app.begun.get(chatId);
     if (begun) {
@@ -117,6 +122,16 @@ export class Conversation {
   /** Whether one is in the chat. */
   get there(): boolean {
     return app.chat(this.chatId) !== undefined;
+  }
+
+  #in = false;
+  #left = false;
+  /** Whether one is in the chat again after one was not: then it is opened anew, as nothing is held of it. */
+  returned(): boolean {
+    const there = this.there;
+    if (there) this.#in = true;
+    else if (this.#in && app.synced) this.#left = true;
+    return there && this.#left;
   }
 
   /** The seq of the last message that is drawn. */
@@ -411,28 +426,8 @@ export class Conversation {
   }
 
   /** Whom a name that is being written may mean. */
-  async candidates(prefix: string): Promise<Candidate[]> {
-    const list: Candidate[] = [];
-    // Who came in a moment ago was drawn nowhere yet, and so not asked for.
-    const unknown = [...this.members.keys()].filter((id) => !app.users.has(id)).slice(0, 200);
-    if (unknown.length) {
-      try {
-        app.learn([...(await this.#client.users(unknown, { signal: AbortSignal.timeout(5_000) })).values()] as User[]);
-      } catch {
-        // Those who are known are offered.
-      }
-    }
-    for (const id of this.members.keys()) {
-      const u = app.users.get(id);
-      if (!u || id === app.self?.user_id) continue;
-      if (u.username.startsWith(prefix) || words(u.name).some((w) => w.startsWith(prefix))) list.push({ id, username: u.username, name: u.name });
-    }
-    // Whose username it is comes first, and is not left out for the others.
-    const rank = (c: Candidate) => (c.username === prefix ? 0 : c.username.startsWith(prefix) ? 1 : 2);
-    list.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
-    list.splice(8);
-    if (this.chat.kind !== "private" && "all".startsWith(prefix)) list.push({ id: "", username: "all", name: t.compose.everybody });
-    return list;
+  candidates(prefix: string): Promise<Candidate[]> {
+    return candidates(this.#client, [...this.members.keys()], prefix, this.chat.kind !== "private");
   }
 
   // --- Writing
@@ -506,10 +501,16 @@ export class Conversation {
     const everybody = all && this.chat.kind !== "private";
     const editing = this.editing;
     if (editing) {
-      if (content !== editing.content) {
-        await app.call("message.edit", { chat_id: this.chatId, seq: editing.seq, content, mentions: ids, mention_all: everybody });
+      if (saving.has(editing)) return false;
+      saving.add(editing);
+      try {
+        if (content !== editing.content) {
+          await app.call("message.edit", { chat_id: this.chatId, seq: editing.seq, content, mentions: ids, mention_all: everybody });
+        }
+      } finally {
+        saving.delete(editing);
       }
-      this.cancel();
+      this.#saved(editing, content);
       return true;
     }
     const replyTo = this.replyTo;
@@ -546,6 +547,17 @@ export class Conversation {
     return true;
   }
 
+  // The end of an edit, wherever it is by now; what was written on since stays one.
+  #saved(editing: Msg, content: string): void {
+    const begun = app.begun.get(this.chatId);
+    for (const at of [begun, app.conversation]) {
+      if (at?.editing !== editing) continue;
+      if (sendable(at.text) !== content) at.editing = { ...editing, content };
+      else if (at === begun) app.begun.delete(this.chatId);
+      else app.conversation?.cancel();
+    }
+  }
+
   outbox(item: Item): void {
     if (item.chatId !== this.chatId || item.progress !== "sent" || !item.seq) return;
     this.#keys.set(item.seq, "p" + item.id);
@@ -569,22 +581,7 @@ export class Conversation {
   quoted(seq: number): Msg | null | undefined {
     void this.rows; // it may have been edited
     const held = this.#window.timeline.message(seq);
-    if (held) return rowMsg(held, this.#keys.get(seq));
-    if (!this.#asked.has(seq)) {
-      this.#asked.add(seq);
-      void this.#quote(seq);
-    }
-    return this.#quotes.get(seq);
-  }
-
-  async #quote(seq: number): Promise<void> {
-    try {
-      const { messages } = await this.#client.history({ chat_id: this.chatId, around: seq, limit: 1 }, { signal: AbortSignal.timeout(15_000) });
-      const m = messages.find((m) => m.seq === seq);
-      this.#quotes.set(seq, m ? rowMsg(m) : null);
-    } catch {
-      this.#asked.delete(seq); // asked again when it is drawn again
-    }
+    return held ? rowMsg(held, this.#keys.get(seq)) : this.#quotes.get(seq);
   }
 }
 

@@ -1,13 +1,6 @@
 // Who a text mentions: @username of people in the chat, and @all.
 import { fold } from "./format.ts";
 
-/** Something that a name can be completed to. */
-export interface Candidate {
-  id: string; // "" : everybody
-  username: string;
-  name: string;
-}
-
 const at = /(^|[^\p{L}\p{N}_])@([a-z0-9][a-z0-9._-]{0,31})/giu;
 
 /** The ids that a text mentions; everybody: "@all" stands in it. */
