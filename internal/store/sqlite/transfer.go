@@ -110,7 +110,7 @@ func (t *Transfer) openSnapshot(cfg Config) error {
 	}
 	version, err := t.c.int("PRAGMA user_version")
 	if err == nil && version != int64(len(steps)) {
-		err = fmt.Errorf("the server that has it open is an older Grima (its schema is version %d, this program's is %d): stop it, or start the new one", version, len(steps))
+		err = fmt.Errorf("the server that has it open is an older Grima, or still brings the schema up to date (it is version %d, this program's is %d): stop it, start the new one, or wait", version, len(steps))
 	}
 	return err
 }
