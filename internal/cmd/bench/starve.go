@@ -445,7 +445,8 @@ func (s *bystanders) ask(l *loop, long time.Duration) error {
 	}
 	for end := began.Add(long); ; {
 		now := time.Now()
-		if now.After(end) && (s.measuring.IsZero() || len(s.asks[0].latencies) > 0 || now.After(end.Add(patience))) {
+		answered := len(s.asks[0].latencies) > 0 && len(s.asks[1].latencies) > 0
+		if now.After(end) && (s.measuring.IsZero() || answered || now.After(end.Add(patience))) {
 			return nil
 		}
 		for i := range s.asks {
