@@ -17,6 +17,8 @@ export class Timeline {
   #held: Ranges = []; // positions whose messages are all in rows
   #loose = 0; // how many rows are outside of held, at most
   #lost = 0; // the highest updated_seq of a loose row that was let go
+  #last = 0; // the chat's last position, as far as it was told
+  #tip = 0; // the last that was held when it was told: the present
 
   /**
    * Applies an event of this chat, as it came from the client. Reports whether a
@@ -39,6 +41,8 @@ export class Timeline {
     }
     if (!("prevSeq" in ev)) return false;
     this.#held = addRange(this.#held, ev.prevSeq + 1, ev.seq);
+    this.#last = Math.max(this.#last, ev.seq);
+    this.#tip = Math.max(this.#tip, ev.seq);
     if (!("message" in ev) || !this.#put(ev.message)) return false;
     if (hasPosition(this.#held, ev.message.seq)) return true;
     if (++this.#loose > maxLoose) this.tidy();
@@ -48,7 +52,7 @@ export class Timeline {
   #clear(lost: number): void {
     this.#rows = [];
     this.#held = [];
-    this.#loose = 0;
+    this.#loose = this.#last = this.#tip = 0;
     this.#lost = lost;
   }
 
@@ -109,11 +113,25 @@ export class Timeline {
     }
     const r = pageRange(asked, page);
     this.#held = addRange(this.#held, r.from, r.to);
+    this.#last = Math.max(this.#last, page.last_seq);
+    // The newest that a store has may end before the chat does, and a page in the
+    // middle of it where what the store knows ends.
+    const newest = asked.before === undefined && asked.after === undefined && asked.around === undefined && asked.at === undefined;
+    if (r.from <= r.to && (newest || !page.has_more_after)) this.#tip = Math.max(this.#tip, r.to);
   }
 
-  /** The held range that has seq; the last one for 0. */
+  /**
+   * The held range that touches the present. A page from before may know of a
+   * position whose event is still to come: what touched the present until then
+   * stays it.
+   */
+  get present(): Range | undefined {
+    return rangeAround(this.#held, this.#tip);
+  }
+
+  /** The held range that has seq; the present for 0. */
   #around(seq: number): Range | undefined {
-    return seq === 0 ? this.#held.at(-1) : rangeAround(this.#held, seq);
+    return seq === 0 ? this.present : rangeAround(this.#held, seq);
   }
 
   /**
@@ -150,7 +168,7 @@ export class Timeline {
     const r = this.#around(seq);
     const p = { chat_id: chatId, limit };
     if (!r) return seq === 0 ? p : { ...p, around: seq };
-    return r === this.#held.at(-1) ? undefined : { ...p, after: r.to };
+    return r.to >= this.#last ? undefined : { ...p, after: r.to };
   }
 
   /** The ranges of positions whose messages are held. */

@@ -93,7 +93,7 @@ export class Window implements ChatWindow {
 
   /** The run that is shown. */
   get #run(): Range | undefined {
-    return this.#at === 0 ? this.timeline.held.at(-1) : rangeAround(this.timeline.held, this.#at);
+    return this.#at === 0 ? this.timeline.present : rangeAround(this.timeline.held, this.#at);
   }
 
   /** Where much is said and much is held, it is put together for who looks, and not for each message. */
@@ -110,7 +110,7 @@ export class Window implements ChatWindow {
     if (this.#closed) return;
     const r = this.#shown ? this.#run : undefined;
     const atStart = r !== undefined && r.from <= 1;
-    const atEnd = r !== undefined && r === this.timeline.held.at(-1) && r.to >= (this.#client.chat(this.chatId)?.pos ?? 0);
+    const atEnd = r !== undefined && r === this.timeline.present && r.to >= (this.#client.chat(this.chatId)?.pos ?? 0);
     if (!changed && atStart === this.atStart && atEnd === this.atEnd) return;
     this.#old ||= changed;
     this.atStart = atStart;
