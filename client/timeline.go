@@ -117,8 +117,11 @@ func (t *Timeline) ApplyPage(asked protocol.MessagesListParams, page protocol.Me
 	r := PageRange(asked, page)
 	t.held.Add(r.From, r.To)
 	t.last = max(t.last, page.LastSeq)
-	if t.held.Has(page.LastSeq) {
-		t.tip = max(t.tip, page.LastSeq)
+	// The newest that a store has may end before the chat does, and a page in the
+	// middle of it where what the store knows ends.
+	newest := asked.Before == nil && asked.After == nil && asked.Around == nil && asked.At == nil
+	if r.From <= r.To && (newest || !page.HasMoreAfter) {
+		t.tip = max(t.tip, r.To)
 	}
 	return nil
 }

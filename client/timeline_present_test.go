@@ -81,3 +81,29 @@ func TestAPageAheadOfTheEventsLeavesThePresent(t *testing.T) {
 		t.Errorf("%d are held when they came, and more below: %v", len(tl.Messages(0)), more)
 	}
 }
+
+// The newest that a cache has are the present, though the chat is known to go on
+// and the last position kept is no message; what else it has is not.
+func TestTheNewestThatAreKeptAreThePresent(t *testing.T) {
+	page := func(from, to int64) (r protocol.MessagesListResult) {
+		for n := from; n <= to; n++ {
+			r.Messages = append(r.Messages, protocol.Message{ChatID: "c_1", Seq: n, UpdatedSeq: n})
+		}
+		r.HasMoreBefore, r.HasMoreAfter, r.LastSeq = true, true, 100
+		return r
+	}
+	var tl client.Timeline
+	seq := int64(40)
+	if err := tl.ApplyPage(protocol.MessagesListParams{Around: &seq}, page(31, 50)); err != nil {
+		t.Fatal(err)
+	}
+	if got := tl.Messages(0); len(got) > 0 {
+		t.Errorf("%d to %d are taken for the newest", got[0].Seq, got[len(got)-1].Seq)
+	}
+	if err := tl.ApplyPage(protocol.MessagesListParams{}, page(91, 99)); err != nil {
+		t.Fatal(err)
+	}
+	if got := tl.Messages(0); len(got) != 9 {
+		t.Errorf("%d are shown, want the 9 that are kept", len(got))
+	}
+}
